@@ -91,10 +91,10 @@ static void write_span(struct writer *w, size_t from, struct sv copied, struct s
 
 static void write_message(struct writer *w, const struct session_message *m, struct entry *out)
 {
-    struct session_json_offsets offsets = {{0}};
-    const size_t from = text_n(w);
     struct json_writer j = {.b = &w->all};
-    session_json_message(&j, m, &offsets);
+    size_t offsets[SESSION_JSON_TEXTS] = {0};
+    const size_t from = text_n(w);
+    session_json_message(&j, m, offsets);
     out->seq = m->seq;
     out->created_at = m->created_at;
     if (w->all.failed)
@@ -102,36 +102,34 @@ static void write_message(struct writer *w, const struct session_message *m, str
     out->texts[0] = (struct span){(uint32_t)from, (uint32_t)(text_n(w) - from)};
     const struct sv texts[] = {m->message_id, m->type, m->role, m->content, m->metadata, m->extra};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        write_span(w, from, m->native, texts[i], offsets.at[i], &out->texts[i + 1]);
+        write_span(w, from, m->native, texts[i], offsets[i], &out->texts[i + 1]);
 }
 
 static void write_session(struct writer *w, const struct session *s, struct header *out)
 {
-    struct session_json_offsets offsets = {{0}};
     struct json_writer j = {.b = &w->all};
-    session_json_members(&j, s, &offsets);
+    size_t offsets[SESSION_JSON_TEXTS] = {0};
+    session_json_members(&j, s, offsets);
     *out = (struct header){.magic = codec_magic,
                            .numbers = {s->generation, s->version, s->state_version, s->last_seq,
                                        s->message_count, s->ttl_seconds, s->sliding, s->created_at,
                                        s->updated_at, s->expires_at, (int64_t)s->mark,
-                                       (int64_t)s->state_mark},
-                           .n_messages = (uint32_t)s->n_messages};
+                                       (int64_t)s->state_mark}};
     if (w->all.failed)
         return;
     out->texts[0] = (struct span){0, (uint32_t)text_n(w)};
     const struct sv texts[] = {s->session_id, s->user_id, s->language, s->context, s->metadata};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        write_span(w, 0, s->native, texts[i], offsets.at[i], &out->texts[i + 1]);
+        write_span(w, 0, s->native, texts[i], offsets[i], &out->texts[i + 1]);
 }
 
 enum err session_codec_encode(struct request_ctx *ctx, const struct session *session,
                               struct sv *out)
 {
-    const size_t n = session->n_messages;
+    const size_t n = session->n_messages < SESSION_WINDOW ? session->n_messages : SESSION_WINDOW;
+    const size_t skip = session->n_messages - n;
     struct writer w = {.base = sizeof(struct header) + n * sizeof(struct entry)};
     struct header header;
-    if (n > SESSION_WINDOW)
-        return ctx_fault(ctx, ERR_INTERNAL, "a cached session has at most a window of messages");
     struct entry *entries = arena_zalloc(ctx->arena, n * sizeof *entries);
     if (!entries)
         return ctx_nomem(ctx);
@@ -143,13 +141,14 @@ enum err session_codec_encode(struct request_ctx *ctx, const struct session *ses
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
             buf_putc(&w.all, ',');
-        write_message(&w, &session->messages[i], &entries[i]);
+        write_message(&w, &session->messages[skip + i], &entries[i]);
     }
     for (size_t i = 0; i < w.n_in_rest; i++)
         w.in_rest[i]->at += (uint32_t)text_n(&w);
     buf_sv(&w.all, buf_get(&w.rest));
     if (w.all.failed || w.rest.failed || w.all.n > UINT32_MAX / 2)
         return ctx_nomem(ctx);
+    header.n_messages = (uint32_t)n;
     header.text_n = (uint32_t)text_n(&w);
     memcpy(w.all.p, &header, sizeof header);
     if (n > 0)

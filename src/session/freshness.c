@@ -22,16 +22,15 @@ static struct cache_stamp stamp_of(const struct session *session)
     return (struct cache_stamp){session->generation, session->version, session->mark};
 }
 
-enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx)
+/* Whether this host is alone on its database, so that memory may answer without asking. */
+static bool is_alone(const struct sessions *s)
 {
-    /* caches_only: the API key could not be confirmed. For this request PostgreSQL counts as away,
-     * even if it is back by now. */
-    return db_is_up(s->db) && !ctx->caches_only ? ERR_NONE : session_database_away(ctx);
+    return db_hosts_is_alone(s->settings.hosts);
 }
 
 enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
 {
-    TRY(fresh_reachable(s, ctx));
+    TRY(sql_reachable(s, ctx));
     if (db_hosts_may_write(s->settings.hosts))
         return ERR_NONE;
     ctx->err.retry_after_s = 1;
@@ -48,14 +47,9 @@ static bool has_enough(const struct session *session, size_t n)
 static bool encode_value(struct sessions *s, struct request_ctx *ctx, const struct session *session,
                          struct cache_value *out)
 {
-    struct session window = *session;
-    if (window.n_messages > SESSION_WINDOW) {
-        window.messages += window.n_messages - SESSION_WINDOW;
-        window.n_messages = SESSION_WINDOW;
-    }
     out->stamp = stamp_of(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
-    return out->ttl_ms > 0 && session_codec_encode(ctx, &window, &out->bytes) == ERR_NONE;
+    return out->ttl_ms > 0 && session_codec_encode(ctx, session, &out->bytes) == ERR_NONE;
 }
 
 /* False: the value is not the session of this id and stamp. */
@@ -132,8 +126,10 @@ static bool is_away(const struct sessions *s, enum err e)
 
 struct session_ahead {
     struct request_ctx *ctx;
-    struct sql_stamp_question question;
     struct cached_read read;
+    bool done;  /* else the request has to ask alone */
+    bool found; /* there is such a session; now is set */
+    struct sql_stamp now;
 };
 
 struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
@@ -141,9 +137,7 @@ struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
     struct session_ahead *a = arena_alloc(ctx->arena, sizeof(*a));
     if (!a)
         return NULL;
-    *a = (struct session_ahead){.ctx = ctx,
-                                .question = {.tenant = ctx->tenant, .id = id},
-                                .read = {.key = key_of(ctx, id)}};
+    *a = (struct session_ahead){.ctx = ctx, .read = {.key = key_of(ctx, id)}};
     ctx->ahead = a;
     return a;
 }
@@ -151,7 +145,8 @@ struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
 void session_ahead_read(struct sessions *s, struct arena *shared,
                         struct session_ahead *const *ahead, size_t n)
 {
-    struct sql_stamp_question *questions[SESSION_AHEAD_MAX];
+    struct db_batch_member members[SESSION_AHEAD_MAX];
+    struct session_ahead *asking[SESSION_AHEAD_MAX];
     struct request_ctx ctx;
     size_t asked = 0;
     if (!s->cache || n < 2)
@@ -163,24 +158,33 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
         a->read.snapshot = cache_snapshot(s->cache, a->read.key);
         find_cached(s, a->ctx, 0, false, &a->read);
         ctx.deadline = deadline_earlier(ctx.deadline, database_deadline(a->ctx->deadline));
-        if (a->read.has)
-            questions[asked++] = &a->question;
+        if (!a->read.has)
+            continue;
+        asking[asked] = a;
+        members[asked++] = (struct db_batch_member){.tenant = a->read.key.tenant,
+                                                    .params = {db_text(a->read.key.id)}};
     }
     if (asked > 1)
-        sql_stamps_read(s, &ctx, questions, asked);
+        db_read_batch(s->db, &ctx, &sql_stamps_kind, members, asked);
+    for (size_t i = 0; i < asked; i++) {
+        asking[i]->done = members[i].done;
+        asking[i]->found = members[i].done && members[i].row >= 0;
+        if (asking[i]->found)
+            sql_stamp_from_row(&members[i].rows, members[i].row, &asking[i]->now);
+    }
     for (size_t i = 0; i < n; i++)
         ahead[i]->ctx->trace.sql_us += ctx.trace.sql_us;
 }
 
 bool session_ahead_is_useful(const struct sessions *s)
 {
-    return s->cache && cache_has_memory(s->cache) && !sessions_is_alone(s);
+    return s->cache && cache_has_memory(s->cache) && !is_alone(s);
 }
 
 bool session_ahead_is_done(const struct request_ctx *ctx)
 {
     const struct session_ahead *a = ctx->ahead;
-    return a && a->question.done;
+    return a && a->done;
 }
 
 /* What was read ahead for this request and this session, or NULL. It is used once. */
@@ -188,7 +192,7 @@ static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv
 {
     const struct session_ahead *a = ctx->ahead;
     ctx->ahead = NULL;
-    return a && a->question.done && sv_eq(a->question.id, id) ? a : NULL;
+    return a && a->done && sv_eq(a->read.key.id, id) ? a : NULL;
 }
 
 /* ---- one read ---- */
@@ -200,10 +204,10 @@ static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t
                              struct session *out)
 {
     struct sql_stamp now;
-    if (ahead && !ahead->question.found)
+    if (ahead && !ahead->found)
         return ERR_NOT_FOUND;
     if (ahead)
-        now = ahead->question.answer;
+        now = ahead->now;
     else if (r->has)
         TRY(sql_stamp_read(s, ctx, r->key.id, &now));
     if (!r->has || !cache_stamp_eq(now.stamp, r->found.value.stamp)) {
@@ -216,7 +220,7 @@ static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t
     *out = r->session;
     out->user_id = now.user_id; /* PostgreSQL decides who the owner is */
     count_source(s, ctx, r->found.from);
-    if (r->found.from == METRICS_REDIS || (!r->found.current && sessions_is_alone(s)))
+    if (r->found.from == METRICS_REDIS || (!r->found.current && is_alone(s)))
         store_read(s, ctx, r, false, out);
     return ERR_NONE;
 }
@@ -227,7 +231,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
     const struct session_ahead *ahead = take_ahead(ctx, id);
     const struct deadline whole = ctx->deadline;
     struct cached_read r = {.key = key_of(ctx, id)};
-    enum err e = fresh_reachable(s, ctx);
+    enum err e = sql_reachable(s, ctx);
     if (!s->cache) {
         if (e == ERR_NONE)
             e = sql_session_read(s, ctx, id, SV_NONE, n, out);
@@ -242,7 +246,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         r.snapshot = cache_snapshot(s->cache, r.key);
         find_cached(s, ctx, n, e == ERR_NONE, &r);
     }
-    if (e == ERR_NONE && r.has && r.found.current && sessions_is_alone(s) &&
+    if (e == ERR_NONE && r.has && r.found.current && is_alone(s) &&
         !session_is_expired(&r.session, db_now_us(s->db))) {
         *out = r.session;
         count_source(s, ctx, METRICS_MEMORY);
@@ -316,25 +320,6 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
         cache_remove(s->cache, w->key, !w->appends);
 }
 
-/* The newest SESSION_WINDOW of the old messages and the appended ones together. */
-static bool join_window(struct request_ctx *ctx, const struct session *old,
-                        const struct session_append *append, const struct session_receipt *receipt,
-                        struct session *out)
-{
-    const size_t added = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
-    const size_t room = SESSION_WINDOW - added;
-    const size_t kept = old->n_messages < room ? old->n_messages : room;
-    out->n_messages = added + kept;
-    out->messages = arena_array(ctx->arena, out->n_messages, sizeof(*out->messages));
-    if (!out->messages)
-        return false;
-    for (size_t i = 0; i < kept; i++)
-        out->messages[i] = old->messages[old->n_messages - kept + i];
-    return session_messages_of(ctx, &append->messages[append->n_messages - added], added,
-                               receipt->generation, receipt->last_seq - (int64_t)added + 1,
-                               receipt->at, &out->messages[kept]) == ERR_NONE;
-}
-
 bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,
                         const struct session_append *append, const struct session_receipt *receipt,
                         struct session *out)
@@ -342,20 +327,16 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
     const struct cache_stamp before = {receipt->generation, receipt->version - 1,
                                        receipt->mark_before};
     struct cache_found found;
-    struct session old;
-    /* A later read returns metadata in jsonb's form, which only PostgreSQL knows; {} is the same in
-     * both. One entity tag must have one form. */
-    for (size_t i = 0; i < append->n_messages; i++)
-        if (!sv_eq(append->messages[i].metadata, SV("{}")))
-            return false;
+    if (!session_is_read_as_sent(SV("{}"), append->messages, append->n_messages))
+        return false;
     /* Only the value directly before this write may be continued. */
     if (!s->cache || !cache_find(s->cache, ctx, w->key, &w->snapshot, false, &found) ||
         !cache_stamp_eq(found.value.stamp, before) ||
-        !decode_value(ctx, w->key.id, &found.value, &old))
+        !decode_value(ctx, w->key.id, &found.value, out))
         return false;
-    *out = old;
     out->native = SV_NONE;
     sql_apply_receipt(out, receipt);
     out->last_seq = receipt->last_seq;
-    return join_window(ctx, &old, append, receipt, out);
+    return session_add_messages(ctx, append->messages, append->n_messages, receipt, out) ==
+           ERR_NONE;
 }

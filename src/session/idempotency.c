@@ -9,23 +9,6 @@
 
 #include <string.h>
 
-/* Takes the answer from the key's record. Bare ERR_NOT_FOUND: there is none. */
-static enum err replay(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
-{
-    struct idempotency_record record;
-    TRY(sql_key_read(s, ctx, w->precondition, &record));
-    if (!record.found)
-        return ERR_NOT_FOUND;
-    if (!record.matches)
-        return ctx_fail(ctx, ERR_KEY_REUSED, NULL, "Idempotency-Key",
-                        "This key was used before, for another request.");
-    if (s->slot)
-        metrics_add(&s->slot->replays, 1);
-    *w->receipt = record.receipt;
-    w->state = record.state;
-    return ERR_NONE;
-}
-
 static bool is_key_taken(const struct request_ctx *ctx, enum err e)
 {
     return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
@@ -47,7 +30,9 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
             return e;
         const struct err_info why = ctx->err;
         ctx_clear_error(ctx);
-        const enum err looked_up = replay(s, ctx, w);
+        const enum err looked_up = sql_key_read(s, ctx, w);
+        if (looked_up == ERR_NONE && s->slot)
+            metrics_add(&s->slot->replays, 1);
         if (looked_up != ERR_NOT_FOUND)
             return looked_up;
         ctx->err = why;

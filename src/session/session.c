@@ -1,8 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens and closes the service; ids, and small rules that its files share. */
+/* Opens and closes the service, with its sweeper; ids, and small rules that its files share. */
 #include "session_internal.h"
 
 #include <stdlib.h>
+
+#include "parley/obs/log.h"
+
+/* ---- the sweeper ---- */
+
+/* One thread a worker that deletes expired sessions and tombstones in bounded steps. Expiry does
+ * not depend on it: that is a condition of every read. Any number of sweepers may run at once. */
+enum { SWEEP_ARENA = 4 << 20 };
+
+static bool sweep_pass(struct sessions *s, struct arena *arena)
+{
+    struct request_ctx ctx;
+    bool more = false;
+    ctx_init(&ctx, arena, deadline_in_ms(4 * (int64_t)s->settings.statement_ms), SV(""),
+             SV("sweeper"));
+    enum err e = sql_sweep(s, &ctx, &more);
+    if (e != ERR_NONE && e != ERR_UNAVAILABLE)
+        log_say(LOG_WARN, "sweep_failed", "%s: %s", err_name(e), ctx.err.cause);
+    arena_reset(arena);
+    return e == ERR_NONE && more;
+}
+
+static void *sweeper_main(void *sessions)
+{
+    struct sessions *s = sessions;
+    struct arena *arena = arena_create(SWEEP_ARENA);
+    const int64_t pause_us = s->settings.sweep_s * 1000000;
+    /* Workers start together. The random first pause keeps their passes apart. */
+    int64_t wait_us = (int64_t)(random_u64() % (uint64_t)pause_us);
+    while (arena && thread_loop_pause(&s->sweeper, clock_mono_us() + wait_us))
+        wait_us = sweep_pass(s, arena) ? 100000 : pause_us;
+    arena_destroy(arena);
+    return NULL;
+}
+
+/* ---- the service ---- */
 
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot)
@@ -27,11 +63,6 @@ void sessions_close(struct sessions *s)
     if (s->settings.sweep_s > 0)
         thread_loop_stop(&s->sweeper);
     free(s);
-}
-
-bool sessions_is_alone(const struct sessions *s)
-{
-    return db_hosts_is_alone(s->settings.hosts);
 }
 
 bool session_is_expired(const struct session *s, int64_t now_us)
@@ -84,15 +115,15 @@ enum err session_not_found(struct request_ctx *ctx)
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
 }
 
+enum err session_message_not_found(struct request_ctx *ctx)
+{
+    return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such message.");
+}
+
 enum err session_being_deleted(struct request_ctx *ctx)
 {
     ctx->err.retry_after_s = 1;
     return ctx_fail(ctx, ERR_BUSY, NULL, "session_id", "The session was being deleted.");
-}
-
-enum err session_database_away(struct request_ctx *ctx)
-{
-    return ctx_fault(ctx, ERR_UNAVAILABLE, "PostgreSQL is known to be away");
 }
 
 struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
@@ -114,15 +145,33 @@ struct session_message session_message_of(const struct session_message_draft *dr
         draft->extra, at, SV_NONE};
 }
 
-enum err session_messages_of(struct request_ctx *ctx, const struct session_message_draft *drafts,
-                             size_t n, int64_t generation, int64_t first_seq, int64_t at,
-                             struct session_message *out)
+enum err session_add_messages(struct request_ctx *ctx, const struct session_message_draft *drafts,
+                              size_t n, const struct session_receipt *receipt,
+                              struct session *session)
 {
-    char *ids = arena_array(ctx->arena, n, UUID_LEN + 1);
-    if (!ids)
+    const size_t added = n < SESSION_WINDOW ? n : SESSION_WINDOW, skip = n - added;
+    const size_t room = SESSION_WINDOW - added;
+    const size_t kept = session->n_messages < room ? session->n_messages : room;
+    struct session_message *m = arena_array(ctx->arena, kept + added, sizeof(*m));
+    char *ids = arena_array(ctx->arena, added, UUID_LEN + 1);
+    if (!m || !ids)
         return ctx_nomem(ctx);
-    for (size_t i = 0; i < n; i++)
-        out[i] = session_message_of(&drafts[i], generation, first_seq + (int64_t)i, at,
-                                    ids + i * (UUID_LEN + 1));
+    for (size_t i = 0; i < kept; i++)
+        m[i] = session->messages[session->n_messages - kept + i];
+    for (size_t i = 0; i < added; i++)
+        m[kept + i] = session_message_of(&drafts[skip + i], receipt->generation,
+                                         receipt->first_seq + (int64_t)(skip + i), receipt->at,
+                                         ids + i * (UUID_LEN + 1));
+    session->messages = m;
+    session->n_messages = kept + added;
     return ERR_NONE;
+}
+
+bool session_is_read_as_sent(struct sv metadata, const struct session_message_draft *messages,
+                             size_t n)
+{
+    bool same = sv_eq(metadata, SV("{}"));
+    for (size_t i = 0; same && i < n; i++)
+        same = sv_eq(messages[i].metadata, SV("{}"));
+    return same;
 }

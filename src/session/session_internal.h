@@ -7,25 +7,27 @@
 
 /* ---- session.c ---- */
 
-/* Whether this host is alone on its database, so that memory may answer without asking. */
-bool sessions_is_alone(const struct sessions *s);
 bool session_is_expired(const struct session *s, int64_t now_us);
 /* Whether the session is the user's; true if user is absent. */
 bool session_user_matches(const struct session *session, struct sv user);
 /* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
 enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
-/* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
-enum err session_database_away(struct request_ctx *ctx);
-/* The messages that drafts become, numbered from first_seq on. */
-MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
-                                       const struct session_message_draft *drafts, size_t n,
-                                       int64_t generation, int64_t first_seq, int64_t at,
-                                       struct session_message *out);
+enum err session_message_not_found(struct request_ctx *ctx);
+/* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
+MUSTCHECK enum err session_add_messages(struct request_ctx *ctx,
+                                        const struct session_message_draft *drafts, size_t n,
+                                        const struct session_receipt *receipt,
+                                        struct session *session);
+/* Whether a later read returns metadata as it was sent. It has jsonb's form, which only PostgreSQL
+ * knows; {} is the same in both. One entity tag must have one form, so that other metadata is not
+ * cached by a write. */
+bool session_is_read_as_sent(struct sv metadata, const struct session_message_draft *messages,
+                             size_t n);
 
 /* ---- codec.c: a session as bytes for the caches ---- */
 
-/* The session has at most SESSION_WINDOW messages. */
+/* With its newest SESSION_WINDOW messages. */
 MUSTCHECK enum err session_codec_encode(struct request_ctx *ctx, const struct session *session,
                                         struct sv *out);
 /* False: bytes is not a whole session. Borrows from bytes. */
@@ -38,10 +40,7 @@ bool session_codec_decode(struct request_ctx *ctx, struct sv bytes, struct sessi
 MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                               struct sv user, size_t n, struct session *out);
 
-/* ERR_UNAVAILABLE while PostgreSQL is known to be away. A call that needs PostgreSQL begins with
- * this, so that it does not occupy a thread while it waits. */
-MUSTCHECK enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx);
-/* The same for a write: ERR_UNAVAILABLE also until other hosts know of this one. */
+/* sql_reachable for a write: ERR_UNAVAILABLE also until other hosts know of this one. */
 MUSTCHECK enum err fresh_writable(struct sessions *s, struct request_ctx *ctx);
 /* A write calls fresh_write_begin before its statement and, whatever the outcome, fresh_write_end
  * after it. If the begin fails, the write has failed without effect, and needs no end. */
@@ -77,22 +76,5 @@ MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx
  * and If-Match was given, else ERR_NOT_FOUND. Sets ctx->err. */
 enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
                                const struct session_write *w);
-
-/* ---- session_patch.c ---- */
-
-/* Reads the session and calls w->change. Repeats both if another request changed the state in
- * between. w->done is not set: the session is not there, or a condition of the change does not
- * hold.
- */
-MUSTCHECK enum err session_change_state(struct sessions *s, struct request_ctx *ctx,
-                                        struct session_write *w);
-/* Changes a context or metadata (name), within state_bytes. patch: absent: no change; null: {}. */
-MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
-                                        const char *name, struct sv *value, struct sv patch,
-                                        enum session_patch_how how);
-
-/* ---- sweeper.c ---- */
-
-void *sweeper_main(void *sessions); /* of the thread */
 
 #endif

@@ -20,11 +20,10 @@ static void write_json(struct json_writer *j, const char *key, struct sv s, size
     json_write_raw(j, s);
 }
 
-void session_json_message(struct json_writer *j, const struct session_message *m,
-                          struct session_json_offsets *offsets)
+void session_json_message(struct json_writer *j, const struct session_message *m, size_t *at)
 {
-    struct session_json_offsets unused;
-    size_t *at = offsets ? offsets->at : unused.at;
+    size_t unused[SESSION_JSON_TEXTS];
+    at = at ? at : unused;
     if (m->native.p) {
         json_write_raw(j, m->native);
         return;
@@ -67,11 +66,10 @@ void session_json_messages(struct json_writer *j, const struct session_message *
     json_write_array_close(j);
 }
 
-void session_json_members(struct json_writer *j, const struct session *s,
-                          struct session_json_offsets *offsets)
+void session_json_members(struct json_writer *j, const struct session *s, size_t *at)
 {
-    struct session_json_offsets unused;
-    size_t *at = offsets ? offsets->at : unused.at;
+    size_t unused[SESSION_JSON_TEXTS];
+    at = at ? at : unused;
     if (s->native.p) {
         json_write_raw(j, s->native);
         return;

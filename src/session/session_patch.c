@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JSON merge patch of a session's state (RFC 7396). session_change_state reads the state, changes
- * it, and stores it only if it is still the one that was read; else it begins again. No lock is
- * held between the round trips. Appends do not interfere, because they leave state_version alone.
- * Each of several patches at once is applied to the result of the one before it.
+ * Changes of a session: a patch of its state, an update of messages and context together, and the
+ * deletion of a message, which is such an update.
+ *
+ * change_state reads the state, changes it, and stores it only if it is still the one that was
+ * read; else it begins again. No lock is held between the round trips. Appends do not interfere,
+ * because they leave state_version alone. Each of several patches at once is applied to the result
+ * of the one before it. An update of messages alone takes one round trip.
  */
 #include "session_internal.h"
 
@@ -11,8 +14,9 @@
 #include "parley/json/members.h"
 #include "parley/json/json_writer.h"
 
-enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
-                              struct sv *value, struct sv patch, enum session_patch_how how)
+/* Changes a context or metadata (name), within state_bytes. patch: absent: no change; null: {}. */
+static enum err patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
+                             struct sv *value, struct sv patch, enum session_patch_how how)
 {
     enum err e = ERR_NONE;
     if (!patch.p)
@@ -44,10 +48,8 @@ static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
         next->language = patch->language;
     if (patch->has_ttl)
         next->ttl_seconds = patch->ttl_seconds ? patch->ttl_seconds : s->settings.ttl_seconds;
-    TRY(session_patch_member(s, ctx, "context", &next->context, patch->context,
-                             SESSION_PATCH_MERGE));
-    return session_patch_member(s, ctx, "metadata", &next->metadata, patch->metadata,
-                                patch->metadata_how);
+    TRY(patch_member(s, ctx, "context", &next->context, patch->context, SESSION_PATCH_MERGE));
+    return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
 }
 
 /* The state as the idempotency record keeps it, for a replay. */
@@ -91,7 +93,10 @@ static enum err decode_state(struct request_ctx *ctx, struct sv state, struct se
     return decode_string(ctx, json_member_get(state, "language"), &out->language);
 }
 
-enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+/* Reads the session and calls w->change. Repeats both if another request changed the state in
+ * between. w->done is not set: the session is not there, or a condition of the change does not
+ * hold. */
+static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     while (!deadline_passed(ctx->deadline)) {
@@ -136,7 +141,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
                               .precondition = precondition,
                               .out = out,
                               .receipt = receipt};
-    enum err e = session_write_uncached(s, ctx, &w, session_change_state);
+    enum err e = session_write_uncached(s, ctx, &w, change_state);
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);
     TRY(e);
@@ -150,4 +155,59 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     out->messages = NULL;
     out->n_messages = 0;
     return ERR_NONE;
+}
+
+static enum err try_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
+                           const struct session *base)
+{
+    struct sv context = base->context;
+    TRY(patch_member(s, ctx, "context", &context, w->update->context, SESSION_PATCH_OVERLAY));
+    return sql_session_edit(s, ctx, w, base, sv_eq(context, base->context) ? SV_NONE : context);
+}
+
+static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
+                                 struct session_write *w)
+{
+    w->fault = 0;
+    return w->update->context.p ? change_state(s, ctx, w)
+                                : sql_session_edit(s, ctx, w, NULL, SV_NONE);
+}
+
+enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                        const struct session_update *update,
+                        const struct session_precondition *precondition,
+                        struct session_receipt *receipt, size_t *at)
+{
+    struct session_write w = {.id = id,
+                              .update = update,
+                              .change = try_update,
+                              .precondition = precondition,
+                              .receipt = receipt};
+    *at = SESSION_MESSAGES_MAX;
+    const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    if (w.fault == 0)
+        return session_write_refused(s, ctx, &w);
+    *at = w.fault - 1;
+    if (update->edits[*at] == SESSION_REMOVE)
+        return ctx_fail(ctx, ERR_INVALID, "no_such_message", "message_id",
+                        "There is no message with this id to remove.");
+    return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
+                    "This id is reserved for a later message of the session.");
+}
+
+enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                struct sv which, const struct session_precondition *precondition,
+                                struct session_receipt *receipt)
+{
+    const struct session_message_draft named = {.message_id = which};
+    const enum session_edit remove = SESSION_REMOVE;
+    const struct session_update update = {.messages = &named, .edits = &remove, .n_messages = 1};
+    struct session_write w = {
+        .id = id, .update = &update, .precondition = precondition, .receipt = receipt};
+    const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    return w.fault > 0 ? session_message_not_found(ctx) : session_write_refused(s, ctx, &w);
 }

@@ -8,7 +8,7 @@
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                       const struct session_position *after, size_t limit, struct session_list *out)
 {
-    TRY(fresh_reachable(s, ctx));
+    TRY(sql_reachable(s, ctx));
     return sql_user_list(s, ctx, user, after, false, limit, out);
 }
 
@@ -52,7 +52,7 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
         return e;
     ctx_clear_error(ctx);
     /* If it was deleted since, or the id names another session, it has no more messages. */
-    const bool gone = e == ERR_NOT_FOUND || page.generation != x->generation;
+    const bool gone = e == ERR_NOT_FOUND || page.generation != x->at.generation;
     out->messages = page.messages;
     out->n = gone ? 0 : page.n;
     x->messages += (int64_t)out->n;
@@ -65,7 +65,7 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 {
     struct session_list list;
     memset(out, 0, sizeof(*out));
-    TRY(fresh_reachable(s, ctx));
+    TRY(sql_reachable(s, ctx));
     if (x->seq < x->last_seq)
         return export_messages(s, ctx, x, out);
     if (!x->begun)
@@ -77,7 +77,6 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
     const struct session *session = out->session = &list.sessions[0];
     out->session_id = session->session_id;
     x->at = position_of(session);
-    x->generation = session->generation;
     x->id_n = session->session_id.n;
     memcpy(x->id, session->session_id.p, x->id_n);
     x->last_seq = session->last_seq;
@@ -98,45 +97,43 @@ struct erasure {
     struct session_erasure *out;
 };
 
-/* Removes sessions from the caches. If Redis does not confirm it, its values expire by themselves.
- */
-static void clear_caches(const struct erasure *x, const struct cache_key *keys, size_t n)
+/* After a statement that made tombstones of these sessions, with this result, which it returns. If
+ * Redis does not confirm a removal, its values expire by themselves. */
+static enum err clear_caches(const struct erasure *x, const struct db_rows *rows, enum err result)
 {
     const struct sessions *s = x->s;
+    const size_t n = (size_t)rows->count;
+    const int id = db_column(rows, "own_id");
+    struct cache_key *keys = arena_array(x->ctx->arena, n, sizeof(*keys));
+    for (size_t i = 0; s->cache && i < n; i++) {
+        const struct cache_key key = {x->ctx->tenant, db_get_text(rows, (int)i, id)};
+        struct cache_snapshot now = cache_snapshot(s->cache, key);
+        cache_raise_epoch(s->cache, &now, result == ERR_OUTCOME_UNKNOWN);
+        if (keys)
+            keys[i] = key;
+    }
+    if (result != ERR_NONE || n == 0)
+        return result;
+    if (!keys)
+        return ctx_nomem(x->ctx);
     /* The memory of other hosts cannot be cleared from here. */
-    const bool cleared = !s->cache || n == 0 || cache_erase(s->cache, x->ctx, keys, n);
-    if (n > 0 && (!cleared || db_hosts_others(s->settings.hosts) > 0))
+    const bool cleared = !s->cache || cache_erase(s->cache, x->ctx, keys, n);
+    if (!cleared || db_hosts_others(s->settings.hosts) > 0)
         x->out->expire_by = db_now_us(s->db) + s->settings.store_ms * INT64_C(1000) +
                             s->settings.cache_seconds * INT64_C(1000000);
+    return ERR_NONE;
 }
 
-/* Makes tombstones of a list of sessions and removes them from the caches. Skips a session that
- * stays locked. */
-static enum err tombstone_step(const struct erasure *x, const struct session_list *list)
+/* Makes tombstones of sessions. Skips a session that stays locked. */
+static enum err tombstone_step(const struct erasure *x, const struct db_rows *rows)
 {
-    struct sessions *s = x->s;
-    struct request_ctx *ctx = x->ctx;
-    struct fresh_write *w = arena_array(ctx->arena, list->n, sizeof(*w));
-    struct cache_key *keys = arena_array(ctx->arena, list->n, sizeof(*keys));
-    if (!w || !keys)
-        return ctx_nomem(ctx);
-    enum err e = ERR_NONE;
-    size_t begun = 0;
-    for (; e == ERR_NONE && begun < list->n; begun += e == ERR_NONE) {
-        e = fresh_write_begin(s, ctx, list->sessions[begun].session_id, &w[begun]);
-        keys[begun] = w[begun].key;
-    }
-    if (e == ERR_NONE)
-        e = sql_user_tombstone(s, ctx, x->user, list, true, &x->out->sessions);
+    int64_t *const made = &x->out->sessions;
+    enum err e = sql_user_tombstone(x->s, x->ctx, x->user, rows, true, made);
     if (e == ERR_BUSY) {
-        ctx_clear_error(ctx);
-        e = sql_user_tombstone(s, ctx, x->user, list, false, &x->out->sessions);
+        ctx_clear_error(x->ctx);
+        e = sql_user_tombstone(x->s, x->ctx, x->user, rows, false, made);
     }
-    for (size_t i = 0; i < begun; i++)
-        fresh_write_end(s, ctx, &w[i], e, NULL);
-    if (e == ERR_NONE)
-        clear_caches(x, keys, begun);
-    return e;
+    return clear_caches(x, rows, e);
 }
 
 static enum err tombstone_all(const struct erasure *x)
@@ -144,33 +141,16 @@ static enum err tombstone_all(const struct erasure *x)
     const struct arena_mark mark = arena_get_mark(x->ctx->arena);
     struct session_position at, *after = NULL;
     while (!deadline_passed(x->end)) {
-        struct session_list list;
+        struct db_rows rows;
         arena_rewind(x->ctx->arena, mark);
-        TRY(sql_user_to_erase(x->s, x->ctx, x->user, after, TOMBSTONE_STEP, &list));
-        if (list.n == 0)
+        TRY(sql_user_to_erase(x->s, x->ctx, x->user, after, TOMBSTONE_STEP, &rows));
+        if (rows.count == 0)
             break;
-        TRY(tombstone_step(x, &list));
-        at = position_of(&list.sessions[list.n - 1]);
+        TRY(tombstone_step(x, &rows));
+        at.created_at = db_get_time(&rows, rows.count - 1, db_column(&rows, "created_at"));
+        at.generation = db_get_i64(&rows, rows.count - 1, db_column(&rows, "generation"));
         after = &at;
     }
-    return ERR_NONE;
-}
-
-/* The process that made a tombstone may have been stopped before it cleared the caches. The erasure
- * may not report success while a cache has the session. */
-static enum err uncache_tombstones(const struct erasure *x, const struct db_rows *rows)
-{
-    const int id = db_column(rows, "own_id");
-    struct cache_key *keys = arena_array(x->ctx->arena, (size_t)rows->count, sizeof(*keys));
-    if (!keys)
-        return ctx_nomem(x->ctx);
-    for (int i = 0; i < rows->count; i++) {
-        struct fresh_write w;
-        TRY(fresh_write_begin(x->s, x->ctx, db_get_text(rows, i, id), &w));
-        fresh_write_end(x->s, x->ctx, &w, ERR_NONE, NULL);
-        keys[i] = w.key;
-    }
-    clear_caches(x, keys, (size_t)rows->count);
     return ERR_NONE;
 }
 
@@ -179,7 +159,9 @@ static enum err purge_step(const struct erasure *x, bool *none, struct purged *d
     struct db_rows rows;
     bool no_keys = false;
     TRY(sql_user_tombstones(x->s, x->ctx, x->user, &rows));
-    TRY(uncache_tombstones(x, &rows));
+    /* The process that made a tombstone may have been stopped before it cleared the caches. The
+     * erasure may not report success while a cache has the session. */
+    TRY(clear_caches(x, &rows, ERR_NONE));
     for (int at = 0; at < rows.count && !deadline_passed(x->end);)
         TRY(sql_purge(x->s, x->ctx, &rows, true, &at, done));
     if (!deadline_passed(x->end))

@@ -18,8 +18,6 @@ static struct sv made_id(struct request_ctx *ctx)
 static enum err session_of_draft(struct request_ctx *ctx, const struct session_draft *draft,
                                  const struct session_receipt *receipt, struct session *out)
 {
-    const size_t n = draft->n_messages < SESSION_WINDOW ? draft->n_messages : SESSION_WINDOW;
-    const size_t skip = draft->n_messages - n;
     *out = (struct session){
         .session_id = receipt->session_id,
         .user_id = draft->user_id,
@@ -29,15 +27,9 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .sliding = draft->sliding,
         .context = draft->context,
         .metadata = draft->metadata,
-        .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
-        .n_messages = n,
     };
     sql_apply_receipt(out, receipt);
-    if (!out->messages)
-        return ctx_nomem(ctx);
-    return n == 0 ? ERR_NONE
-                  : session_messages_of(ctx, &draft->messages[skip], n, receipt->generation,
-                                        (int64_t)skip + 1, receipt->session_at, out->messages);
+    return session_add_messages(ctx, draft->messages, draft->n_messages, receipt, out);
 }
 
 static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
@@ -50,16 +42,6 @@ static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
     /* Made before the statement, so that a repeated statement makes no second session. */
     draft->session_id = made_id(ctx);
     return draft->session_id.p ? ERR_NONE : ctx_nomem(ctx);
-}
-
-/* A later read returns metadata in jsonb's form, which only PostgreSQL knows; {} is the same in
- * both. A draft with other metadata is not cached, so that one entity tag has one form. */
-static bool reads_back_as_sent(const struct session_draft *draft)
-{
-    bool same = sv_eq(draft->metadata, SV("{}"));
-    for (size_t i = 0; same && i < draft->n_messages; i++)
-        same = sv_eq(draft->messages[i].metadata, SV("{}"));
-    return same;
 }
 
 enum err session_create(struct sessions *s, struct request_ctx *ctx,
@@ -79,7 +61,8 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     TRY(w.id_is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
     enum err e = session_write_idempotent(s, ctx, &w, sql_session_insert);
     const enum err made = e == ERR_NONE ? session_of_draft(ctx, &whole, receipt, out) : e;
-    const bool known = made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&whole);
+    const bool known = made == ERR_NONE && !receipt->replayed &&
+                       session_is_read_as_sent(whole.metadata, whole.messages, whole.n_messages);
     if (!w.id_is_new)
         fresh_write_end(s, ctx, &fresh, e, known ? out : NULL);
     if (e == ERR_NOT_FOUND)
@@ -90,16 +73,10 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
 
 static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    enum err e = sql_session_ensure(s, ctx, w);
+    enum err e = sql_session_insert(s, ctx, w);
     w->found = e == ERR_NONE;
     /* The session existed at the insert and was deleted before the read. */
-    if (e == ERR_NOT_FOUND)
-        return session_being_deleted(ctx);
-    if (e != ERR_NONE || !w->done)
-        return e;
-    w->receipt->created = true;
-    w->receipt->status = 201;
-    return ERR_NONE;
+    return e == ERR_NOT_FOUND ? session_being_deleted(ctx) : e;
 }
 
 static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
@@ -149,7 +126,7 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
         return session_not_found(ctx);
     /* A degraded read does not prove that the session still exists. */
     if (out->degraded && precondition->create_only)
-        return session_database_away(ctx);
+        return sql_away(ctx);
     if (!receipt->created && precondition->create_only)
         return ctx_fail(ctx, ERR_PRECONDITION, "session_exists", "If-None-Match",
                         "A session with this id exists.");
@@ -165,15 +142,6 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
     return e == ERR_NOT_FOUND ? session_write_refused(s, ctx, &w) : e;
 }
 
-static enum err try_copy(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
-{
-    enum err e;
-    do
-        e = sql_session_copy(s, ctx, w);
-    while (e == ERR_NONE && w->found && !w->done);
-    return e;
-}
-
 /* As in session_create, the id is new: the caches need nothing. */
 enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_precondition *precondition, struct session *out,
@@ -187,7 +155,7 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (!w.id.p)
         return ctx_nomem(ctx);
     TRY(fresh_writable(s, ctx));
-    enum err e = session_write_idempotent(s, ctx, &w, try_copy);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_session_copy);
     w.id = id;
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);

@@ -1,4 +1,4 @@
 # What: PostgreSQL decides whether a session has expired.
 # Test: faults PostgresClock.test_2
-# In: src/session/sql/sql_read.c
+# In: src/session/sql/sql_session.c
 /^#define SQL_STAMP_OF(/,/[^\\]$/ s/ AND expires_at > now()//

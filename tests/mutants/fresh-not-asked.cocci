@@ -9,7 +9,7 @@ read_through(...) { <...
 - r.found.current
 + true
 |
-- sessions_is_alone(...)
+- is_alone(...)
 + true
 )
 ...> }

@@ -9,13 +9,16 @@
 +
   enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w) { <+...
 - TRY(append_call(ctx, w, params, call));
-+ struct idempotency_record stored = {.found = false};
 + const struct session_precondition *whole = w->precondition;
 + struct session_precondition keyless = *whole;
 + keyless.key = SV_NONE;
-+ TRY(whole->key.p ? sql_key_read(s, ctx, whole, &stored) : ERR_NONE);
-+ if (stored.found)
++ struct session_receipt unused;
++ struct session_write stored = {.precondition = whole, .receipt = &unused};
++ const enum err found = whole->key.p ? sql_key_read(s, ctx, &stored) : ERR_NOT_FOUND;
++ if (found == ERR_NONE)
 +     return ctx_fail(ctx, ERR_CONFLICT, "key_taken", "Idempotency-Key", "used before");
++ if (found != ERR_NOT_FOUND)
++     return found;
 + w->precondition = &keyless;
 + const enum err bound = append_call(ctx, w, params, call);
 + w->precondition = whole;

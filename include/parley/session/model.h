@@ -114,6 +114,29 @@ struct session_patch {
     enum session_patch_how metadata_how;
 };
 
+struct session_append {
+    const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
+    size_t n_messages;
+    bool create;     /* makes a session that is not there; its owner is precondition->user */
+    size_t return_n; /* returns the newest so many; 0: none */
+};
+
+/* One change of messages and context together. */
+/* What happens to the message with an id: */
+enum session_edit {
+    SESSION_PUT,            /* it replaces the message of its id, or is appended if there is none */
+    SESSION_REMOVE,         /* it is removed, and must be there */
+    SESSION_REMOVE_IF_THERE /* it is removed if it is there */
+};
+struct session_update {
+    /* 0 to SESSION_MESSAGES_MAX, at most one of an id. One that is to be removed has an id. */
+    const struct session_message_draft *messages;
+    const enum session_edit *edits; /* of each of them */
+    size_t n_messages;
+    bool clear;        /* all messages that were there before are removed first */
+    struct sv context; /* its members replace those of the same name; absent: no change */
+};
+
 /* ---- what a write did ---- */
 
 /* Enough for the answer; an idempotency record keeps it. */

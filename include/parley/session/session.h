@@ -8,8 +8,7 @@
  * PostgreSQL is known to be away, a write fails with ERR_UNAVAILABLE and has no effect.
  *
  * The caller checks the length and alphabet of strings where the interface limits them
- * (session_id_valid and the like). What few callers use is in headers of its own: update.h,
- * users.h, search.h, ahead.h.
+ * (session_id_valid and the like). What few callers use is in users.h and ahead.h.
  */
 #ifndef PARLEY_SESSION_SESSION_H
 #define PARLEY_SESSION_SESSION_H
@@ -103,16 +102,17 @@ MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, str
                                 const struct session_precondition *precondition,
                                 struct session *out, struct session_receipt *receipt);
 
-struct session_append {
-    const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
-    size_t n_messages;
-    bool create;     /* makes a session that is not there; its owner is precondition->user */
-    size_t return_n; /* returns the newest so many; 0: none */
-};
 /* Appends all or none. ERR_CONFLICT: a message_id is taken in this session. */
 MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   const struct session_append *append,
                                   const struct session_precondition *precondition,
                                   struct session_receipt *receipt);
+/* All of it or nothing. A message that replaces another keeps its seq, time and metadata. *at: the
+ * index of the message at fault, or SESSION_MESSAGES_MAX. ERR_INVALID: it should be removed and is
+ * not there. ERR_CONFLICT: its id will be made for a later message. */
+MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                  const struct session_update *update,
+                                  const struct session_precondition *precondition,
+                                  struct session_receipt *receipt, size_t *at);
 
 #endif

@@ -8,21 +8,16 @@
 #include "parley/json/json_writer.h"
 #include "parley/session/model.h"
 
-/* Where the values of the text fields begin in what was written; of a string, after its quote. A
- * form that was copied has no offsets. */
-struct session_json_offsets {
-    size_t at[6]; /* session: id, user, language, context, metadata;
-                                      message: id, type, role, content, metadata, extra */
-};
+/* Where the values of the text fields begin in what was written; of a string, after its quote.
+ * Session: id, user, language, context, metadata; message: id, type, role, content, metadata,
+ * extra. May be NULL. A form that was copied has no offsets. */
+enum { SESSION_JSON_TEXTS = 6 };
 
-/* offsets may be NULL. */
-void session_json_message(struct json_writer *j, const struct session_message *m,
-                          struct session_json_offsets *offsets);
+void session_json_message(struct json_writer *j, const struct session_message *m, size_t *at);
 /* An array of messages. */
 void session_json_messages(struct json_writer *j, const struct session_message *m, size_t n);
 /* The members of the session's object, without braces and messages. A context that was not read is
  * left out. */
-void session_json_members(struct json_writer *j, const struct session *s,
-                          struct session_json_offsets *offsets);
+void session_json_members(struct json_writer *j, const struct session *s, size_t *at);
 
 #endif

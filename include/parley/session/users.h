@@ -1,4 +1,5 @@
-/* The sessions of one user: listed, exported, erased. Thread rule and errors: session.h. */
+/* Many sessions: those of one user (listed, exported, erased), and searches over those of a tenant.
+ * Thread rule and errors: session.h. */
 #ifndef PARLEY_SESSION_USERS_H
 #define PARLEY_SESSION_USERS_H
 
@@ -30,10 +31,10 @@ struct session_export {
     int64_t sessions, messages; /* given so far */
     /* Internal: */
     bool begun;
-    struct session_position at, until;
-    char id[SESSION_ID_MAX]; /* of the session whose messages are being read */
+    struct session_position at, until; /* at: of the session whose messages are being read */
+    char id[SESSION_ID_MAX];
     size_t id_n;
-    int64_t generation, seq, last_seq; /* seq == last_seq: it has no more messages */
+    int64_t seq, last_seq; /* seq == last_seq: it has no more messages */
 };
 struct session_export_part {
     bool end;                /* the export is complete; nothing else is set */
@@ -58,5 +59,31 @@ struct session_erasure {
  */
 MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                       struct session_erasure *out);
+
+/* ---- searches ---- */
+
+enum session_sort { SESSION_BY_CREATION, SESSION_BY_UPDATE, SESSION_BY_ID };
+
+/* The live sessions that match every field given. A search by creation reads up to the last session
+ * that it returns (all, if fewer than limit match). Any other sort, and a count, reads all sessions
+ * of the tenant. */
+struct session_query {
+    struct sv user;              /* absent: any */
+    struct sv metadata, context; /* JSON objects that these must contain, as jsonb's @> defines it;
+                                  * absent: any */
+    const struct sv *ids;        /* NULL: any */
+    size_t n_ids;
+    /* For session_search alone: */
+    enum session_sort sort;
+    bool ascending;
+    size_t limit;
+    int64_t offset;
+    bool with_context, with_metadata; /* else they are absent in the result */
+};
+/* Without messages. ERR_TOO_LARGE: contexts and metadata together exceed page_bytes. */
+MUSTCHECK enum err session_search(struct sessions *s, struct request_ctx *ctx,
+                                  const struct session_query *q, struct session_list *out);
+MUSTCHECK enum err session_count(struct sessions *s, struct request_ctx *ctx,
+                                 const struct session_query *q, int64_t *n);
 
 #endif

@@ -10,7 +10,6 @@
 #include "api/common/handler.h"
 
 #include "parley/base/uuid.h"
-#include "parley/session/update.h"
 
 /* langgraph_threads.c, langgraph_search.c */
 api_handler langgraph_thread_create, langgraph_thread_get, langgraph_thread_patch,

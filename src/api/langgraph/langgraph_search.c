@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "parley/json/members.h"
-#include "parley/session/search.h"
+#include "parley/session/users.h"
 
 enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 1000, IDS_MAX = 1000 };
 

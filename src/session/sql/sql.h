@@ -2,8 +2,9 @@
 /*
  * The SQL of the session service. Each function is one round trip. Only session/ includes this.
  *
- * "Bare ERR_NOT_FOUND" is the result without a description: ctx->err is not set, and the caller
- * decides what to say. struct session_write carries a write from the request to its answer.
+ * sql_search.c has the searches of users.h. "Bare ERR_NOT_FOUND" is the result without a
+ * description: ctx->err is not set, and the caller decides what to say. struct session_write
+ * carries a write from the request to its answer.
  */
 #ifndef PARLEY_SESSION_SQL_H
 #define PARLEY_SESSION_SQL_H
@@ -11,8 +12,7 @@
 #include "parley/base/thread.h"
 #include "parley/db/batch.h"
 #include "parley/session/ahead.h"
-#include "parley/session/search.h"
-#include "parley/session/update.h"
+#include "parley/session/users.h"
 
 struct sessions {
     struct sessions_settings settings;
@@ -22,14 +22,13 @@ struct sessions {
     struct thread_loop sweeper; /* if settings.sweep_s > 0 */
 };
 
-/* ---- a write ---- */
+/* ERR_UNAVAILABLE while PostgreSQL is known to be away. A call that needs PostgreSQL begins with
+ * this, so that it does not occupy a thread while it waits. */
+MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
+/* That failure: nothing was done. */
+enum err sql_away(struct request_ctx *ctx);
 
-/* A message is named by its seq, by the id made from (generation, seq), or by its client's id. */
-struct message_name {
-    int64_t seq;        /* 0: named by id alone */
-    int64_t generation; /* 0: any */
-    struct sv id;       /* absent: named by seq */
-};
+/* ---- a write ---- */
 
 struct session_write;
 /* One try of a write. It sets w->receipt if it is done. */
@@ -49,19 +48,18 @@ struct session_write {
     const struct session_append *append;
     const struct session_patch *patch;
     const struct session_update *update;
-    struct message_name message; /* to be deleted */
-    struct sv from;              /* the session to copy */
-    session_change_fn *change;   /* for session_change_state */
-    bool id_is_new;              /* made for this session, so that no other can have it */
+    struct sv from;            /* the session to copy */
+    session_change_fn *change; /* in session_patch.c */
+    bool id_is_new;            /* made for this session, so that no other can have it */
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
-    bool found;          /* a session was there, whoever made it; or the one to copy */
-    size_t fault;        /* 1 + the index of the message that session_update must name; else 0 */
+    bool found;          /* a session was there, whoever made it */
+    size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
     struct session *out; /* the session, if the write reads it too */
     struct sv state;     /* for an idempotency record: the state after a patch; else absent */
 };
 
-/* ---- sql_session.c, sql_read.c, sql_update.c: sessions ---- */
+/* ---- sql_session.c, sql_update.c: sessions ---- */
 
 /* A session and its newest limit messages, of one snapshot. Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -70,31 +68,22 @@ struct sql_stamp {
     struct cache_stamp stamp;
     struct sv user_id; /* the owner; may be absent */
 };
-/* The current stamp and owner of a live session. Bare ERR_NOT_FOUND. */
+/* The current stamp and owner of a live session. A caller that has a cached value of that stamp
+ * needs no more; sql_session_read costs PostgreSQL twice as much. Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sql_stamp *out);
-/* The same for several requests in one round trip. The answers live in ctx->arena. */
-struct sql_stamp_question {
-    struct sv tenant, id;
-    bool done;  /* out: false: the request has to ask alone */
-    bool found; /* out: there is such a session */
-    struct sql_stamp answer;
-};
-void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
-                     struct sql_stamp_question *const *questions, size_t n);
-/* The statements of these two, whose plans a test reads. */
-extern const struct db_stmt sql_stamp_stmt;
+void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out);
+/* The same for several requests; the parameter of each is the id. */
 extern const struct db_batch_kind sql_stamps_kind;
+extern const struct db_stmt sql_stamp_stmt, sql_message_stmt; /* a test reads their plans */
 
+/* Inserts if the id is free. With w->out, then reads the session that has the id. */
 MUSTCHECK enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
-/* Inserts if the id is free, then reads the session that has the id. Does not set the receipt. */
-MUSTCHECK enum err sql_session_ensure(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
-/* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
- * w->done, a message's id names the new generation: the caller tries again, with another one. */
 MUSTCHECK enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w);
+MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 /* Stores the state of w->out. */
 MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w, const struct session *base);
@@ -103,8 +92,6 @@ MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ct
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
-MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
 
 /* ---- sql_message.c: messages ---- */
 
@@ -117,30 +104,14 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
                                     struct session_page *out);
 /* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                    struct sv user, const struct message_name *name,
-                                    struct session_message *out);
-MUSTCHECK enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
+                                    struct sv user, struct sv which, struct session_message *out);
 
 /* ---- sql_key.c: idempotency records ---- */
 
-struct idempotency_record {
-    bool found;   /* there is one; else nothing is set */
-    bool matches; /* it is of the same request */
-    struct session_receipt receipt;
-    struct sv state; /* as in struct session_write */
-};
-/* A record that is older than 24 h is deleted and not found. */
+/* Takes receipt and state from the key's record. Bare ERR_NOT_FOUND: there is none. One that is
+ * older than 24 h is deleted and not found. ERR_KEY_REUSED: it is of another request. */
 MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
-                                const struct session_precondition *precondition,
-                                struct idempotency_record *out);
-
-/* ---- sql_search.c ---- */
-
-MUSTCHECK enum err sql_search(struct sessions *s, struct request_ctx *ctx,
-                              const struct session_query *q, struct session_list *out);
-MUSTCHECK enum err sql_count(struct sessions *s, struct request_ctx *ctx,
-                             const struct session_query *q, int64_t *n);
+                                struct session_write *w);
 
 /* ---- sql_sweep.c: deletion for good ---- */
 
@@ -163,16 +134,15 @@ MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
 MUSTCHECK enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                  const struct session_position *after, bool oldest_first,
                                  size_t limit, struct session_list *out);
-/* Sessions after a position that are no tombstones. Sets only session_id, generation, created_at.
- */
+/* Sessions after a position that are no tombstones, as rows of own_id, generation, created_at. */
 MUSTCHECK enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                      const struct session_position *after, size_t limit,
-                                     struct session_list *out);
-/* Makes tombstones of those in the list that still are the user's, and adds their number to *made.
+                                     struct db_rows *out);
+/* Makes tombstones of those in the rows that still are the user's, and adds their number to *made.
  * waits: for rows that others have locked, at most a second, then ERR_BUSY; else skips these. */
 MUSTCHECK enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                      const struct session_list *list, bool waits, int64_t *made);
-/* Tombstones of a user, as rows for sql_purge. */
+                                      const struct db_rows *rows, bool waits, int64_t *made);
+/* Tombstones of a user, as rows for sql_purge, with own_id. */
 MUSTCHECK enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                        struct db_rows *out);
 /* One step: deletes records of the user that belong to no session of theirs, and skips those that
@@ -189,11 +159,10 @@ void sql_session_from_row(const struct db_rows *rows, int i, struct session *out
 /* The sessions of all rows, with their session_id. Does not set has_more. */
 MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
                                           struct session_list *out);
-/* Messages of the rows from their "seq" column on, in the order of the rows or reversed. Ends at
- * the first row whose seq is NULL. */
+/* Messages of the rows, which have generation and SQL_MESSAGE, in the order of the rows or
+ * reversed. Ends at the first row whose seq is NULL. */
 MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
-                                          int64_t generation, bool reversed,
-                                          struct session_message **out, size_t *n);
+                                          bool reversed, struct session_message **out, size_t *n);
 /* Numbers and times of the session in row i. Sets neither mark_before nor first_seq. */
 void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
 /* Sets w->done and, if it is true, the receipt from the write's row. appended: how many messages
@@ -205,41 +174,30 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 
 /* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */
 enum { SQL_PRECONDITION_PARAMS = 7 };
-MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, struct sv id,
-                                           const struct session_precondition *precondition,
+MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
-/* The call that enforces the tenant's limit of open sessions. It goes before the call that may
- * create the session. Returns 1, or 0 if there is no limit and *call is not set. */
-enum { SQL_ADMIT_PARAMS = 4 };
-size_t sql_admit(const struct request_ctx *ctx, const struct session_write *w,
-                 struct db_param params[SQL_ADMIT_PARAMS], struct db_call *call);
 /* The mark of a write: 64 random bits. */
 struct db_param sql_mark(void);
-/* The generation of a new session with these messages: milliseconds of PostgreSQL's clock, and
- * random bits. */
-struct db_param sql_generation(const struct sessions *s,
-                               const struct session_message_draft *messages, size_t n);
-/* The session that a call creates. */
-struct sql_creation {
-    struct db_param *generation; /* among the parameters of the call */
-    const struct session_message_draft *messages;
-    size_t n;
-};
-/* db_batch for a write; it describes failures to the client. creation: NULL if no call creates a
- * session. Tries once more, with another generation, if that one is taken. If sql_admit's call asks
- * for a count of the tenant's open sessions, counts them and tries again. */
-MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, const struct sql_creation *creation);
+/* db_batch for a write of at most SQL_WRITE_MAX calls; it describes failures to the client.
+ * generation: the parameter, which is set here, for that of a session that a call may create; NULL:
+ * none does. Such a write is first checked against the tenant's limit of open sessions. It is tried
+ * once more, with another generation, if that one is taken. */
+enum { SQL_WRITE_MAX = 3 };
+MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx,
+                             const struct session_write *w, struct db_call *calls, size_t n,
+                             struct db_param *generation);
 
 /* Arrays over drafts: types, roles, contents, metadata, ids, extra. */
 enum { SQL_MESSAGE_PARAMS = 6 };
 MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
                                       const struct session_message_draft *messages, size_t n,
                                       struct db_param *out);
-/* Whether a message has a role and content alone, so that its other columns have their defaults. */
+/* Whether a message has a role and content alone, so that its other columns have their defaults.
+ * Its stored size is that of content and metadata. */
 bool sql_message_is_plain(const struct session_message_draft *m);
-/* The size of such a message, as SQL_STORED_SIZE counts it. */
-struct db_param sql_message_plain_size(const struct session_message_draft *m);
+/* What a message's name means besides an id that a client gave: the generation and seq from which
+ * an id was made, or generation 0 and a seq in decimal; else both are 0. */
+void sql_message_name(struct sv name, int64_t *generation, int64_t *seq);
 /* The generations that client-given ids of the made form name. A session of one of them may not
  * take such an id: two of its messages could have one id. */
 MUSTCHECK enum err sql_reserved_generations(struct request_ctx *ctx,

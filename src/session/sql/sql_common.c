@@ -4,18 +4,24 @@
 
 #include <string.h>
 
-/* clang-format off */
-const struct db_stmt sql_lock = {
-    "session_lock",
-    "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH "FOR NO KEY UPDATE"};
-/* clang-format on */
+enum err sql_away(struct request_ctx *ctx)
+{
+    return ctx_fault(ctx, ERR_UNAVAILABLE, "PostgreSQL is known to be away");
+}
 
-enum err sql_precondition_params(struct request_ctx *ctx, struct sv id,
-                                 const struct session_precondition *precondition,
+enum err sql_reachable(struct sessions *s, struct request_ctx *ctx)
+{
+    /* caches_only: the API key could not be confirmed. For this request PostgreSQL counts as away,
+     * even if it is back by now. */
+    return db_is_up(s->db) && !ctx->caches_only ? ERR_NONE : sql_away(ctx);
+}
+
+enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                  struct db_param *out)
 {
+    const struct session_precondition *precondition = w->precondition;
     out[0] = db_text(ctx->tenant);
-    out[1] = db_text(id);
+    out[1] = db_text(w->id);
     out[2] = db_text(precondition->user);
     out[4] = db_text(precondition->key);
     out[5] = db_bytes(precondition->key.p ? precondition->fingerprint : SV_NONE);
@@ -29,19 +35,6 @@ static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley
 
 /* One count is enough, unless the machine stalls for as long as a count is valid. */
 enum { ADMIT_COUNTS_MAX = 3 };
-
-size_t sql_admit(const struct request_ctx *ctx, const struct session_write *w,
-                 struct db_param params[SQL_ADMIT_PARAMS], struct db_call *call)
-{
-    if (ctx->sessions_max == 0)
-        return 0;
-    params[0] = db_text(ctx->tenant);
-    params[1] = db_text(w->id);
-    params[2] = db_text(w->precondition->key);
-    params[3] = db_i64(ctx->sessions_max);
-    *call = (struct db_call){&session_admit, params, SQL_ADMIT_PARAMS, {0}};
-    return 1;
-}
 
 struct db_param sql_mark(void)
 {
@@ -60,10 +53,20 @@ static bool is_reserved(int64_t generation, const struct session_message_draft *
     return false;
 }
 
-struct db_param sql_generation(const struct sessions *s,
-                               const struct session_message_draft *messages, size_t n)
+/* The generation of the session that a write creates: milliseconds of PostgreSQL's clock, and
+ * random bits. */
+static struct db_param new_generation(const struct sessions *s, const struct session_write *w)
 {
     enum { RANDOM_BITS = 21 };
+    const struct session_message_draft *messages = NULL;
+    size_t n = 0;
+    if (w->draft) {
+        messages = w->draft->messages;
+        n = w->draft->n_messages;
+    } else if (w->append) {
+        messages = w->append->messages;
+        n = w->append->n_messages;
+    }
     int64_t generation;
     do {
         const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
@@ -94,28 +97,39 @@ static enum err write_failed(struct request_ctx *ctx, enum err e, const struct d
     return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
 }
 
-enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n,
-                   const struct sql_creation *creation)
+enum err sql_write(struct sessions *s, struct request_ctx *ctx, const struct session_write *w,
+                   struct db_call *calls, size_t n, struct db_param *generation)
 {
+    const struct db_param max = db_i64(ctx->sessions_max), tenant = db_text(ctx->tenant);
+    const struct db_param count[] = {tenant, max};
+    const struct db_param admit[] = {tenant, db_text(w->id), db_text(w->precondition->key), max};
+    struct db_call all[1 + SQL_WRITE_MAX] = {{&session_admit, admit, ARRAY_LEN(admit), {0}}};
+    struct db_call *const first = generation && ctx->sessions_max > 0 ? all : all + 1;
     struct db_failure failure;
-    const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
-    struct db_rows rows;
     bool repeated = false;
+    memcpy(all + 1, calls, n * sizeof(*calls));
+    if (generation)
+        *generation = new_generation(s, w);
     for (int counts = 0;;) {
-        const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
-        if (e == ERR_CONFLICT && creation && !repeated &&
+        const enum err e =
+            db_batch(s->db, ctx, DB_WRITE, first, (size_t)(all + 1 + n - first), &failure);
+        if (e == ERR_NONE) {
+            memcpy(calls, all + 1, n * sizeof(*calls));
+            return ERR_NONE;
+        }
+        if (e == ERR_CONFLICT && generation && !repeated &&
             strcmp(failure.constraint, "sessions_tenant_generation_key") == 0) {
             ctx_clear_error(ctx);
             repeated = true;
-            *creation->generation = sql_generation(s, creation->messages, creation->n);
+            *generation = new_generation(s, w);
             continue;
         }
-        if (e == ERR_NONE || counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
+        if (counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
             return write_failed(ctx, e, &failure);
         ctx_clear_error(ctx);
-        /* Safe to repeat, and so DB_READ. */
+        /* The check asks for a count. That is safe to repeat, and so DB_READ. */
         const enum err counted =
-            db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), &rows, &failure);
+            db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), NULL, &failure);
         TRY(write_failed(ctx, counted, &failure));
     }
 }
@@ -190,14 +204,14 @@ enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *r
     return ERR_NONE;
 }
 
-enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
-                                int64_t generation, bool reversed, struct session_message **out,
-                                size_t *n)
+enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows, bool reversed,
+                                struct session_message **out, size_t *n)
 {
-    const int seq = db_column(rows, "seq"), id = db_column(rows, "message_id"),
-              type = db_column(rows, "type"), role = db_column(rows, "role"),
-              content = db_column(rows, "content"), metadata = db_column(rows, "message_metadata"),
-              extra = db_column(rows, "extra"), at = db_column(rows, "message_created_at");
+    const int of = db_column(rows, "generation"), seq = db_column(rows, "seq"),
+              id = db_column(rows, "message_id"), type = db_column(rows, "type"),
+              role = db_column(rows, "role"), content = db_column(rows, "content"),
+              metadata = db_column(rows, "message_metadata"), extra = db_column(rows, "extra"),
+              at = db_column(rows, "message_created_at");
     size_t count = 0;
     while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
         count++;
@@ -209,8 +223,8 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
         int row = (int)(reversed ? count - 1 - i : i);
         struct session_message *m = &messages[i];
         m->seq = db_get_i64(rows, row, seq);
-        m->message_id = session_message_id(db_get_text(rows, row, id), generation, m->seq,
-                                           made + i * (UUID_LEN + 1));
+        m->message_id = session_message_id(db_get_text(rows, row, id), db_get_i64(rows, row, of),
+                                           m->seq, made + i * (UUID_LEN + 1));
         m->type = db_get_text(rows, row, type);
         m->role = db_get_text(rows, row, role);
         m->content = db_get_text(rows, row, content);
@@ -222,6 +236,17 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
     *out = messages;
     *n = count;
     return ERR_NONE;
+}
+
+void sql_message_name(struct sv name, int64_t *generation, int64_t *seq)
+{
+    uint64_t of = 0, number = 0;
+    const bool is_number = sv_to_u64(name, &number) && number <= INT64_MAX;
+    /* No session has generation 0: an id with it is always a client's own. */
+    if (!is_number && !(name.p && uuid_v8_unpack(name, &of, &number) && of != 0))
+        of = number = 0;
+    *generation = (int64_t)of;
+    *seq = (int64_t)number;
 }
 
 enum err sql_reserved_generations(struct request_ctx *ctx,
@@ -245,11 +270,6 @@ bool sql_message_is_plain(const struct session_message_draft *m)
 {
     return sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
            !m->extra.p && sv_eq(m->metadata, SV("{}"));
-}
-
-struct db_param sql_message_plain_size(const struct session_message_draft *m)
-{
-    return db_i32((int32_t)(m->content.n + m->metadata.n));
 }
 
 enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,

@@ -35,13 +35,12 @@
 #define SQL_STAMP_STATE_IF(new_mark, condition)                                                    \
     SQL_STAMP(new_mark) ", state_version = s.state_version + (" condition ")::integer,"            \
     " state_mark = CASE WHEN " condition " THEN " new_mark " ELSE s.state_mark END "
-/* A sliding expiry begins anew with each change. */
-#define SQL_SLIDE                                                                                  \
-    " expires_at = CASE WHEN s.sliding THEN now() + s.ttl_seconds * interval '1 second'"           \
-    " ELSE s.expires_at END,"                                                                      \
-    " expiry_hour = CASE WHEN s.sliding"                                                           \
-    " THEN " SQL_HOUR("now() + s.ttl_seconds * interval '1 second'")                               \
-    " ELSE s.expiry_hour END "
+/* An expiry begins anew. A sliding one does with each change. */
+#define SQL_EXPIRY_IF(condition, ttl)                                                              \
+    " expires_at = CASE WHEN " condition " THEN now() + " ttl " * interval '1 second'"             \
+    " ELSE s.expires_at END, expiry_hour = CASE WHEN " condition                                   \
+    " THEN " SQL_HOUR("now() + " ttl " * interval '1 second'") " ELSE s.expiry_hour END "
+#define SQL_SLIDE SQL_EXPIRY_IF("s.sliding", "s.ttl_seconds")
 /* The id of a tombstone, which no client can send. It ends with the session's own id, which an erasure
  * needs to remove the session from the caches. mark: "~" for a deleted session, "~~" for an erased
  * one, whose idempotency records are deleted, too. */
@@ -70,11 +69,23 @@
     ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
     " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 
-/* The size of draft i as it will be read back: jsonb has a form of its own. */
-#define SQL_STORED_SIZE \
-    "coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                 \
-    " + coalesce(octet_length(i.extra), 0)"
+#define SQL_INSERT_SESSION                                                                         \
+    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context," \
+    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+#define SQL_INSERT_MESSAGES                                                                        \
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
+    " metadata, extra, size, created_at) "
+/* Inserts drafts i into s. size is what will be read back: jsonb has a form of its own. */
+#define SQL_INSERT_DRAFTS(seq, at)                                                                 \
+    SQL_INSERT_MESSAGES "SELECT $1, s.generation, " seq ", i.id, i.type, i.role, i.content,"        \
+    " i.metadata::jsonb, i.extra, coalesce(octet_length(i.content), 0)"                            \
+    " + octet_length(i.metadata::jsonb::text) + coalesce(octet_length(i.extra), 0), " at " FROM s"
 
+/* Columns of a session as sql_session_from_row reads them, without its text. */
+#define SQL_SESSION(s)                                                                             \
+    " " s ".generation, " s ".version, " s ".mark, " s ".state_version, " s ".state_mark, "         \
+    s ".last_seq, " s ".message_count, " s ".ttl_seconds, " s ".sliding, " s ".created_at, "       \
+    s ".updated_at, " s ".expires_at "
 /* Columns of a message as sql_messages_from_rows reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
@@ -92,10 +103,14 @@
     " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation" \
     " ORDER BY seq DESC LIMIT " limit ") newest) m"                                                \
     " ON m.total <= greatest(m.size, " bytes ") "
-/* clang-format on */
 
-/* Locks the row of a session that meets a precondition ($1 to $4). It goes before a statement that
- * must see what an earlier writer did to messages. */
-extern const struct db_stmt sql_lock;
+/* The seq of the message that a client names in a session: by an id that a client gave, by the id
+ * that was made from a generation (of) and a seq (at), or, with of = 0, by seq. See sql_message_name. */
+#define SQL_SEQ_NAMED(session, id, of, at)                                                         \
+    "coalesce((SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = " session        \
+    " AND m.message_id = " id "), (SELECT m.seq FROM messages m WHERE m.tenant = $1"               \
+    " AND m.generation = " session " AND m.seq = " at                                              \
+    " AND (" of " = 0 OR (" of " = " session " AND m.message_id IS NULL))))"
+/* clang-format on */
 
 #endif

@@ -17,22 +17,21 @@ static const struct db_stmt key_expire = {
     " AND created_at <= now() - interval '24 hours'"};
 /* clang-format on */
 
-enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
-                      const struct session_precondition *precondition,
-                      struct idempotency_record *out)
+enum err sql_key_read(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    const struct db_param p[] = {db_text(ctx->tenant), db_text(precondition->key),
-                                 db_bytes(precondition->fingerprint)};
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(w->precondition->key),
+                                 db_bytes(w->precondition->fingerprint)};
     struct db_call calls[] = {{&key_expire, p, 2, {0}}, {&key_read, p, 3, {0}}};
     const struct db_rows *rows = &calls[1].rows;
     /* To delete a key that no longer counts changes no answer: safe to repeat. */
     TRY(db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
-    *out = (struct idempotency_record){.found = rows->count > 0};
-    if (!out->found)
-        return ERR_NONE;
-    out->matches = db_get_bool(rows, 0, db_column(rows, "matches"));
-    out->state = db_get_text(rows, 0, db_column(rows, "state"));
-    struct session_receipt *r = &out->receipt;
+    if (rows->count == 0)
+        return ERR_NOT_FOUND;
+    if (!db_get_bool(rows, 0, db_column(rows, "matches")))
+        return ctx_fail(ctx, ERR_KEY_REUSED, NULL, "Idempotency-Key",
+                        "This key was used before, for another request.");
+    w->state = db_get_text(rows, 0, db_column(rows, "state"));
+    struct session_receipt *r = w->receipt;
     sql_receipt_from_row(rows, 0, r);
     r->session_id = db_get_text(rows, 0, db_column(rows, "session_id"));
     r->first_seq = db_get_i64(rows, 0, db_column(rows, "first_seq"));

@@ -9,9 +9,6 @@
     "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + " n \
     ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
     "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
-#define SQL_INSERT_MESSAGES                                                                        \
-    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
-    " metadata, extra, size, created_at) "
 
 static const struct db_stmt append_one = {
     "append_one",
@@ -33,10 +30,9 @@ static const struct db_stmt append_plain = {
 
 static const struct db_stmt append_many = {
     "append_many",
-    SQL_APPEND("cardinality($9::text[])") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq - cardinality($9::text[]) + i.n, i.id, i.type, i.role,"
-    " i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
-    " FROM s, unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
+    SQL_APPEND("cardinality($9::text[])")
+    SQL_INSERT_DRAFTS("s.last_seq - cardinality($9::text[]) + i.n", "s.updated_at")
+    ", unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
     " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
     SQL_RECORD("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
@@ -76,11 +72,11 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
     const size_t n = w->append->n_messages;
     const struct session_message_draft *m = w->append->messages;
     *out = (struct db_call){n == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
-    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    TRY(sql_precondition_params(ctx, w, p));
     if (is_plain(w->append, w->precondition)) {
         p[3] = db_text(m->role);
         p[4] = db_text(m->content);
-        p[5] = sql_message_plain_size(m);
+        p[5] = db_i32((int32_t)(m->content.n + m->metadata.n));
         *out = (struct db_call){&append_plain, p, SQL_PRECONDITION_PARAMS, {0}};
         return ERR_NONE;
     }
@@ -100,7 +96,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
 enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct session_append *append = w->append;
-    struct db_param p[APPEND_PARAMS], admit[SQL_ADMIT_PARAMS];
+    struct db_param p[APPEND_PARAMS];
     struct db_param create[] = {db_text(ctx->tenant),
                                 db_text(w->id),
                                 db_text(w->precondition->user),
@@ -110,30 +106,24 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     const struct db_param window[] = {
         db_text(ctx->tenant), db_text(w->id), db_text(w->precondition->user),
         db_i64((int64_t)append->return_n), db_i64(s->settings.page_bytes)};
-    struct db_call appending, calls[4];
-    TRY(append_call(ctx, w, p, &appending));
+    struct db_call calls[SQL_WRITE_MAX];
     /* If-Match cannot hold for a session that is not there, so none is made. */
     const bool may_create = append->create && !w->precondition->if_match;
-    size_t n = 0;
-    if (may_create) {
-        create[4] = sql_generation(s, append->messages, append->n_messages);
-        n = sql_admit(ctx, w, admit, calls);
-        calls[n++] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
-    }
-    const size_t at = n;
-    calls[n++] = appending;
+    const size_t at = may_create ? 1 : 0;
+    size_t n = at + 1;
+    calls[0] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
+    TRY(append_call(ctx, w, p, &calls[at]));
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
-    const struct sql_creation creation = {&create[4], append->messages, append->n_messages};
-    TRY(sql_write(s, ctx, calls, n, &creation));
+    TRY(sql_write(s, ctx, w, calls, n, may_create ? &create[4] : NULL));
     sql_change_from_rows(w, &calls[at].rows, 201, append->n_messages);
     if (!w->done)
         return ERR_NONE;
-    w->receipt->created = may_create && calls[at - 1].rows.count > 0;
+    w->receipt->created = may_create && calls[0].rows.count > 0;
     if (append->return_n == 0)
         return ERR_NONE;
-    return sql_messages_from_rows(ctx, &calls[n - 1].rows, w->receipt->generation, true,
-                                  &w->receipt->window, &w->receipt->n_window);
+    return sql_messages_from_rows(ctx, &calls[n - 1].rows, true, &w->receipt->window,
+                                  &w->receipt->n_window);
 }
 
 /* A page by keyset: the cost does not depend on where the page is. One row more than the limit, or
@@ -188,7 +178,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
-    TRY(sql_messages_from_rows(ctx, &rows, out->generation, false, &out->messages, &out->n));
+    TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
     const size_t within =
         rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
     out->has_more = out->n > within;
@@ -196,70 +186,30 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     return ERR_NONE;
 }
 
-/* By seq, or by a made id, which is a seq of one generation ($5; NULL: any). */
+/* OFFSET 0 keeps the subquery apart. Under row-level security a condition on messages that contains
+ * another query is not looked up in an index, and all messages of the session would be read. */
 /* clang-format off */
-static const struct db_stmt message_by_seq = {
-    "message_by_seq",
-    "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
-    " AND m.generation = s.generation AND m.seq = $4 WHERE" SQL_LIVE
-    "AND ($5::bigint IS NULL OR (m.generation = $5 AND m.message_id IS NULL))"};
-
-static const struct db_stmt message_by_id = {
-    "message_by_id",
-    "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
-    " AND m.generation = s.generation AND m.message_id = $4 WHERE" SQL_LIVE};
+const struct db_stmt sql_message_stmt = {
+    "message_read",
+    "SELECT s.generation," SQL_MESSAGE "FROM (SELECT s.generation, "
+    SQL_SEQ_NAMED("s.generation", "$4", "$5", "$6") " AS seq FROM sessions s WHERE" SQL_LIVE "OFFSET 0) s"
+    " JOIN messages m ON m.tenant = $1 AND m.generation = s.generation AND m.seq = s.seq"};
 /* clang-format on */
 
 enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
-                          const struct message_name *name, struct session_message *out)
+                          struct sv which, struct session_message *out)
 {
-    const bool by_id = name->seq == 0;
-    const struct db_param p[] = {db_text(ctx->tenant), db_text(id), db_text(user),
-                                 by_id ? db_text(name->id) : db_i64(name->seq),
-                                 name->generation != 0 ? db_i64(name->generation) : db_null_i64()};
+    int64_t generation, seq;
+    sql_message_name(which, &generation, &seq);
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(id),        db_text(user),
+                                 db_text(which),       db_i64(generation), db_i64(seq)};
     struct db_rows rows;
-    TRY(db_query(s->db, ctx, DB_READ, by_id ? &message_by_id : &message_by_seq, p, by_id ? 4 : 5,
-                 &rows, NULL));
+    TRY(db_query(s->db, ctx, DB_READ, &sql_message_stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
         return ERR_NOT_FOUND;
     struct session_message *m;
     size_t n;
-    TRY(sql_messages_from_rows(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")),
-                               false, &m, &n));
+    TRY(sql_messages_from_rows(ctx, &rows, false, &m, &n));
     *out = m[0];
-    return ERR_NONE;
-}
-
-/* A statement of its own locks the session first. The deletion then sees what an earlier deletion
- * did, so that each message is subtracted once. */
-/* clang-format off */
-#define SQL_DELETE_MESSAGE(which)                                                                  \
-    "WITH d AS (DELETE FROM messages m USING sessions s WHERE" SQL_LIVE "AND" SQL_MATCH            \
-    "AND m.tenant = s.tenant AND m.generation = s.generation AND " which " RETURNING m.seq),"      \
-    " s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE ","                         \
-    " message_count = s.message_count - 1 FROM d WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"      \
-    SQL_RECORD("204", "0", "0", "NULL::text") "SELECT * FROM s"
-
-static const struct db_stmt message_delete_by_seq = {
-    "message_delete_by_seq",
-    SQL_DELETE_MESSAGE("m.seq = $8 AND ($9::bigint IS NULL OR"
-                       " (m.generation = $9 AND m.message_id IS NULL))")};
-static const struct db_stmt message_delete_by_id = {"message_delete_by_id",
-                                                    SQL_DELETE_MESSAGE("m.message_id = $8")};
-/* clang-format on */
-
-enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
-{
-    const struct message_name *name = &w->message;
-    const bool by_id = name->seq == 0;
-    struct db_param p[SQL_PRECONDITION_PARAMS + 2];
-    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
-    p[7] = by_id ? db_text(name->id) : db_i64(name->seq);
-    p[8] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
-    struct db_call calls[] = {
-        {&sql_lock, p, 4, {0}},
-        {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
-    TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
-    sql_change_from_rows(w, &calls[1].rows, 204, 0);
     return ERR_NONE;
 }

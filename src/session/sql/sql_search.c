@@ -22,8 +22,7 @@
 
 /* The bytes are added up first: if they exceed the budget, no wide column is sent. */
 #define SQL_SEARCH(context, order)                                                                 \
-    "SELECT p.generation, p.version, p.mark, p.state_version, p.state_mark, p.last_seq,"            \
-    " p.message_count, p.ttl_seconds, p.sliding, p.created_at, p.updated_at, p.expires_at, p.user_id, p.language, p.session_id,"   \
+    "SELECT" SQL_SESSION("p") ", p.user_id, p.language, p.session_id,"                                 \
     " p.bytes, CASE WHEN $9 AND p.bytes <= $10 THEN p.context END AS context,"                     \
     " CASE WHEN $8 AND p.bytes <= $10 THEN p.metadata END AS metadata"                             \
     " FROM (SELECT *, sum(CASE WHEN $9::boolean THEN octet_length(s.context) ELSE 0 END"           \
@@ -71,6 +70,7 @@ static enum err run_search(struct sessions *s, struct request_ctx *ctx, const st
                            int n_params, struct db_rows *rows)
 {
     struct db_call calls[] = {{&plan_for_these, NULL, 0, {0}}, {stmt, params, n_params, {0}}};
+    TRY(sql_reachable(s, ctx));
     enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
     if (e == ERR_INVALID) {
         ctx_clear_error(ctx);
@@ -81,8 +81,8 @@ static enum err run_search(struct sessions *s, struct request_ctx *ctx, const st
     return e;
 }
 
-enum err sql_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
-                    struct session_list *out)
+enum err session_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
+                        struct session_list *out)
 {
     struct db_param p[FILTER_PARAMS + 5];
     struct db_rows rows;
@@ -102,8 +102,8 @@ enum err sql_search(struct sessions *s, struct request_ctx *ctx, const struct se
     return sql_sessions_from_rows(ctx, &rows, out);
 }
 
-enum err sql_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
-                   int64_t *n)
+enum err session_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
+                       int64_t *n)
 {
     struct db_param p[FILTER_PARAMS];
     struct db_rows rows;

@@ -9,8 +9,7 @@
 /* clang-format off */
 static const struct db_stmt session_read = {
     "session_read",
-    "SELECT s.generation, s.version, s.mark, s.state_version, s.state_mark, s.last_seq,"
-    " s.message_count, s.ttl_seconds, s.sliding, s.created_at, s.updated_at, s.expires_at,"
+    "SELECT" SQL_SESSION("s") ","
     " CASE WHEN m.total > m.size THEN NULL ELSE s.user_id END AS user_id,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
@@ -20,14 +19,15 @@ static const struct db_stmt session_read = {
 
 enum { READ_PARAMS = 5 };
 
-static void read_params(const struct sessions *s, struct request_ctx *ctx, struct sv id,
-                        struct sv user, size_t limit, struct db_param *out)
+static struct db_call read_call(const struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                struct sv user, size_t limit, struct db_param p[READ_PARAMS])
 {
-    out[0] = db_text(ctx->tenant);
-    out[1] = db_text(id);
-    out[2] = db_text(user);
-    out[3] = db_i64((int64_t)limit);
-    out[4] = db_i64(s->settings.page_bytes);
+    p[0] = db_text(ctx->tenant);
+    p[1] = db_text(id);
+    p[2] = db_text(user);
+    p[3] = db_i64((int64_t)limit);
+    p[4] = db_i64(s->settings.page_bytes);
+    return (struct db_call){&session_read, p, READ_PARAMS, {0}};
 }
 
 static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows *rows, struct sv id,
@@ -38,18 +38,55 @@ static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows 
         return ERR_NOT_FOUND;
     sql_session_from_row(rows, 0, out);
     out->session_id = id;
-    return sql_messages_from_rows(ctx, rows, out->generation, true, &out->messages,
-                                  &out->n_messages);
+    return sql_messages_from_rows(ctx, rows, true, &out->messages, &out->n_messages);
 }
 
 enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                           size_t limit, struct session *out)
 {
-    struct db_param params[READ_PARAMS];
+    struct db_param p[READ_PARAMS];
+    struct db_call call = read_call(s, ctx, id, user, limit, p);
+    TRY(db_batch(s->db, ctx, DB_READ, &call, 1, NULL));
+    return session_from_rows(ctx, &call.rows, id, out);
+}
+
+/* In a small table all indexes that begin with the tenant cost the same, and the plan stays when
+ * the table has grown. So the statement asks for the order of session_id, which only the primary
+ * key gives without a sort; with = instead of BETWEEN the planner would drop that order. LIMIT
+ * keeps the lookups of several ids apart. */
+/* clang-format off */
+#define SQL_STAMP_OF(id)                                                                           \
+    "SELECT generation, version, mark, user_id FROM sessions WHERE tenant = $1"                    \
+    " AND session_id BETWEEN " id " AND " id " AND expires_at > now() ORDER BY session_id LIMIT 1"
+
+const struct db_stmt sql_stamp_stmt = {"stamp_read", SQL_STAMP_OF("$2")};
+const struct db_batch_kind sql_stamps_kind = {
+    {"stamps_read", "SELECT q.n, s.* FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n)"
+                    " CROSS JOIN LATERAL (" SQL_STAMP_OF("q.id") ") s"},
+    1};
+/* clang-format on */
+
+void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out)
+{
+    out->stamp.generation = db_get_i64(rows, row, db_column(rows, "generation"));
+    out->stamp.version = db_get_i64(rows, row, db_column(rows, "version"));
+    out->stamp.mark = (uint64_t)db_get_i64(rows, row, db_column(rows, "mark"));
+    out->user_id = db_get_text(rows, row, db_column(rows, "user_id"));
+}
+
+enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                        struct sql_stamp *out)
+{
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(id)};
     struct db_rows rows;
-    read_params(s, ctx, id, user, limit, params);
-    TRY(db_query(s->db, ctx, DB_READ, &session_read, params, READ_PARAMS, &rows, NULL));
-    return session_from_rows(ctx, &rows, id, out);
+    ctx->reserve = true;
+    enum err e = db_query(s->db, ctx, DB_READ, &sql_stamp_stmt, p, ARRAY_LEN(p), &rows, NULL);
+    ctx->reserve = false;
+    TRY(e);
+    if (rows.count == 0)
+        return ERR_NOT_FOUND;
+    sql_stamp_from_row(&rows, 0, out);
+    return ERR_NONE;
 }
 
 /* ON CONFLICT waits for a request that is making the session now, so two at once make one. $19:
@@ -58,16 +95,12 @@ enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv
 static const struct db_stmt session_insert = {
     "session_insert",
     "WITH" SQL_EXPIRED
-    ", s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
-    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+    "," SQL_INSERT_SESSION
     " SELECT $19, $1, $2, $3, $8, $9, $10, $11, $12, now() + $11::bigint * interval '1 second', "
     SQL_HOUR("now() + $11::bigint * interval '1 second'") ", $20, $20, $7, $7"
     " FROM (SELECT count(*) FROM expired) after_expired"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
-    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
-    " metadata, extra, size, created_at)"
-    " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.extra,"
-    " " SQL_STORED_SIZE ", s.created_at FROM s, unnest($13::text[], $14::text[], $15::text[], $16::text[],"
+    SQL_INSERT_DRAFTS("i.n", "s.created_at") ", unnest($13::text[], $14::text[], $15::text[], $16::text[],"
     " $17::text[], $18::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
     SQL_RECORD("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
@@ -90,28 +123,25 @@ enum {
     INSERT_GENERATION = 18
 };
 
-static enum err insert_params(const struct sessions *s, struct request_ctx *ctx,
-                              const struct session_write *w, struct db_param *out)
+static enum err insert_params(struct request_ctx *ctx, const struct session_write *w,
+                              struct db_param *out)
 {
     const struct session_draft *draft = w->draft;
-    struct session_precondition key_only = *w->precondition;
-    key_only.user = draft->user_id; /* $3 is the owner here, not a condition */
-    key_only.if_match = NULL;
-    TRY(sql_precondition_params(ctx, w->id, &key_only, out));
+    TRY(sql_precondition_params(ctx, w, out));
+    out[2] = db_text(draft->user_id); /* $3 is the owner here, not a condition */
     out[7] = db_text(draft->language);
     out[8] = db_text(draft->context);
     out[9] = db_jsonb(draft->metadata);
     out[10] = db_i64(draft->ttl_seconds);
     out[11] = db_bool(draft->sliding);
-    out[INSERT_GENERATION] = sql_generation(s, draft->messages, draft->n_messages);
     out[19] = db_i64((int64_t)draft->n_messages);
     return sql_message_arrays(ctx, draft->messages, draft->n_messages, &out[12]);
 }
 
 enum { PLAIN_PARAMS = 13, PLAIN_GENERATION = 11 };
 
-static void plain_params(const struct sessions *s, struct request_ctx *ctx,
-                         const struct session_draft *draft, struct db_param *out)
+static void plain_params(struct request_ctx *ctx, const struct session_draft *draft,
+                         struct db_param *out)
 {
     const struct session_message_draft *m = &draft->messages[0];
     out[0] = db_text(ctx->tenant);
@@ -124,47 +154,28 @@ static void plain_params(const struct sessions *s, struct request_ctx *ctx,
     out[7] = db_bool(draft->sliding);
     out[8] = db_text(m->role);
     out[9] = db_text(m->content);
-    out[10] = sql_message_plain_size(m);
-    out[PLAIN_GENERATION] = sql_generation(s, draft->messages, draft->n_messages);
+    out[10] = db_i32((int32_t)(m->content.n + m->metadata.n));
     out[12] = sql_mark();
 }
 
 enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct session_draft *draft = w->draft;
-    struct db_param params[INSERT_PARAMS], admit[SQL_ADMIT_PARAMS];
-    struct db_call calls[2], insert = {&session_insert, params, INSERT_PARAMS, {0}};
-    struct sql_creation creation = {&params[INSERT_GENERATION], draft->messages, draft->n_messages};
+    struct db_param p[INSERT_PARAMS], read[READ_PARAMS], *generation = &p[INSERT_GENERATION];
+    struct db_call calls[] = {{&session_insert, p, INSERT_PARAMS, {0}},
+                              read_call(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read)};
     if (w->id_is_new && draft->n_messages == 1 && !w->precondition->key.p &&
         sql_message_is_plain(&draft->messages[0])) {
-        creation.generation = &params[PLAIN_GENERATION];
-        plain_params(s, ctx, draft, params);
-        insert = (struct db_call){&session_insert_plain, params, PLAIN_PARAMS, {0}};
+        generation = &p[PLAIN_GENERATION];
+        plain_params(ctx, draft, p);
+        calls[0] = (struct db_call){&session_insert_plain, p, PLAIN_PARAMS, {0}};
     } else {
-        TRY(insert_params(s, ctx, w, params));
+        TRY(insert_params(ctx, w, p));
     }
-    const size_t at = sql_admit(ctx, w, admit, calls);
-    calls[at] = insert;
-    TRY(sql_write(s, ctx, calls, at + 1, &creation));
-    sql_change_from_rows(w, &calls[at].rows, 201, draft->n_messages);
+    TRY(sql_write(s, ctx, w, calls, w->out ? 2 : 1, generation));
+    sql_change_from_rows(w, &calls[0].rows, 201, draft->n_messages);
     w->receipt->created = w->done;
-    return ERR_NONE;
-}
-
-enum err sql_session_ensure(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
-{
-    struct db_param insert[INSERT_PARAMS], read[READ_PARAMS], admit[SQL_ADMIT_PARAMS];
-    struct db_call calls[3];
-    const struct sql_creation creation = {&insert[INSERT_GENERATION], w->draft->messages,
-                                          w->draft->n_messages};
-    TRY(insert_params(s, ctx, w, insert));
-    read_params(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read);
-    const size_t at = sql_admit(ctx, w, admit, calls);
-    calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
-    calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(sql_write(s, ctx, calls, at + 2, &creation));
-    w->done = calls[at].rows.count > 0;
-    return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
+    return w->out ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
 
 /* One statement, and so one snapshot of the session and its messages. Made ids are stored, else the
@@ -174,17 +185,15 @@ static const struct db_stmt session_copy_stmt = {
     "session_copy",
     "WITH o AS (SELECT s.* FROM sessions s WHERE s.tenant = $1 AND s.session_id = $8"
     " AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3) AND" SQL_MATCH "),"
-    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context,"
-    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+    SQL_INSERT_SESSION
     " SELECT $9, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
     " o.sliding, now() + o.ttl_seconds * interval '1 second', "
     SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count, $7, $7"
     " FROM o WHERE NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1"
     " AND m.generation = o.generation AND m.message_id BETWEEN " SQL_MADE_ID("$9::bigint", "0")
     " AND " SQL_MADE_ID("$9::bigint", "(1::bigint << 58) - 1") ") RETURNING" SQL_CHANGED "),"
-    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
-    " metadata, extra, size, created_at)"
-    " SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
+    SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
     " m.type, m.role, m.content, m.metadata, m.extra, m.size, m.created_at"
     " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
     SQL_RECORD("201", "0", "0", "NULL::text")
@@ -193,49 +202,39 @@ static const struct db_stmt session_copy_stmt = {
 
 enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    struct db_param copy[SQL_PRECONDITION_PARAMS + 2], read[READ_PARAMS], admit[SQL_ADMIT_PARAMS];
-    struct db_call calls[3];
-    TRY(sql_precondition_params(ctx, w->id, w->precondition, copy));
+    struct db_param copy[SQL_PRECONDITION_PARAMS + 2], read[READ_PARAMS];
+    struct db_call calls[] = {{&session_copy_stmt, copy, ARRAY_LEN(copy), {0}},
+                              read_call(s, ctx, w->id, SV_NONE, SESSION_MESSAGES_MAX, read)};
+    const struct db_rows *rows = &calls[0].rows;
+    TRY(sql_precondition_params(ctx, w, copy));
     copy[7] = db_text(w->from);
-    copy[8] = sql_generation(s, NULL, 0);
-    const struct sql_creation creation = {&copy[8], NULL, 0};
-    read_params(s, ctx, w->id, SV_NONE, SESSION_MESSAGES_MAX, read);
-    const size_t at = sql_admit(ctx, w, admit, calls);
-    calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
-    calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(sql_write(s, ctx, calls, at + 2, &creation));
-    const struct db_rows *rows = &calls[at].rows;
-    w->found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
-    sql_change_from_rows(w, rows, 201, 0);
+    do {
+        TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), &copy[8]));
+        sql_change_from_rows(w, rows, 201, 0);
+        /* Found and not done: a message's id names the new generation. Another one is tried. */
+    } while (!w->done && db_get_i64(rows, 0, db_column(rows, "found")) > 0);
     w->receipt->created = w->done;
-    if (!w->done)
-        return ERR_NONE;
-    return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
+    return w->done ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
 
 /* clang-format off */
-/* $8 to $10: as they were read. */
-#define SQL_UPDATE(expiry)                                                                         \
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," expiry ","                        \
-    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "            \
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"                                                        \
-    " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "                          \
-    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"
-
-static const struct db_stmt session_update_stmt = {"session_update", SQL_UPDATE(SQL_SLIDE)};
-/* A new time to live begins now, also if the expiry does not slide. */
-static const struct db_stmt session_update_ttl = {
-    "session_update_ttl",
-    SQL_UPDATE(" expires_at = now() + $15::bigint * interval '1 second',"
-               " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'"))};
+/* $8 to $10: as they were read. A new time to live begins now ($17), also if the expiry does not slide. */
+static const struct db_stmt session_update_stmt = {
+    "session_update",
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","
+    SQL_EXPIRY_IF("$17::boolean OR s.sliding", "$15::bigint") ","
+    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15"
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"
+    " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
+    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"};
 /* clang-format on */
 
 enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                             const struct session *base)
 {
     const struct session *next = w->out;
-    struct db_param p[SQL_PRECONDITION_PARAMS + 9];
-    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    struct db_param p[SQL_PRECONDITION_PARAMS + 10];
+    TRY(sql_precondition_params(ctx, w, p));
     p[7] = db_i64(base->generation);
     p[8] = db_i64(base->state_version);
     p[9] = db_i64((int64_t)base->state_mark);
@@ -245,9 +244,9 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     p[13] = db_jsonb(next->metadata);
     p[14] = db_i64(next->ttl_seconds);
     p[15] = db_text(w->state);
-    struct db_call call = {
-        w->patch->has_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(sql_write(s, ctx, &call, 1, NULL));
+    p[16] = db_bool(w->patch->has_ttl);
+    struct db_call call = {&session_update_stmt, p, ARRAY_LEN(p), {0}};
+    TRY(sql_write(s, ctx, w, &call, 1, NULL));
     sql_change_from_rows(w, &call.rows, 200, 0);
     return ERR_NONE;
 }
@@ -267,9 +266,9 @@ static const struct db_stmt session_delete_stmt = {
 enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     struct db_param p[SQL_PRECONDITION_PARAMS];
-    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    TRY(sql_precondition_params(ctx, w, p));
     struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(sql_write(s, ctx, &call, 1, NULL));
+    TRY(sql_write(s, ctx, w, &call, 1, NULL));
     sql_change_from_rows(w, &call.rows, 204, 0);
     return ERR_NONE;
 }

@@ -12,8 +12,8 @@
  *   which free ids.
  *
  * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
- * change). $12: clear. $13: enum session_edit. $14, $15: generation and seq that an id of the made
- * form names. From $16 on: messages. */
+ * change). $12: clear. $13: enum session_edit. $14, $15: see
+ * sql_message_name. From $16 on: messages. */
 /* clang-format off */
 /* The message that e names. It depends on e alone, so that no plan begins with all messages of the
  * session. */
@@ -25,16 +25,20 @@
 #define SQL_OTHER(column)                                                                          \
     "(m." column " IS DISTINCT FROM e." column " AND parley_jsonb(m." column ") IS DISTINCT FROM e." column "::jsonb)"
 
+/* Locks the session, so that the statement after it sees what the writer before it did: of two
+ * updates at once with one new id, the second replaces the message of the first. */
+static const struct db_stmt session_lock = {
+    "session_lock",
+    "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH "FOR NO KEY UPDATE"};
+
 static const struct db_stmt session_edit = {
     "session_edit",
     "WITH l AS (SELECT s.generation, s.last_seq FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
     " AND s.state_mark = $10::bigint))),"
     " e AS (SELECT i.*, l.generation, i.of = l.generation AND i.at > l.last_seq AS unborn,"
-    " CASE WHEN NOT $12::boolean THEN coalesce("
-    "(SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation AND m.message_id = i.id),"
-    " (SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation"
-    " AND l.generation = i.of AND m.seq = i.at AND m.message_id IS NULL)) END AS seq"
+    " CASE WHEN NOT $12::boolean THEN "
+    SQL_SEQ_NAMED("l.generation", "i.id", "i.of", "i.at") " END AS seq"
     " FROM l, unnest($13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[],"
     " $19::text[], $20::text[], $21::text[]) WITH ORDINALITY"
     " AS i(edit, of, at, type, role, content, metadata, id, extra, n)),"
@@ -56,11 +60,8 @@ static const struct db_stmt session_edit = {
     SQL_STAMP_STATE_IF("$7", "c.removed + c.changed > 0 OR $11 IS NOT NULL") "," SQL_SLIDE
     ", context = coalesce($11::text, s.context), last_seq = s.last_seq + c.added, message_count = s.message_count + c.added - c.removed"
     " FROM c WHERE s.tenant = $1 AND s.generation = (SELECT generation FROM ok) RETURNING" SQL_CHANGED "),"
-    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content, metadata,"
-    " extra, size, created_at)"
-    " SELECT $1, s.generation, s.last_seq - c.added + row_number() OVER (ORDER BY i.n), i.id, i.type,"
-    " i.role, i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
-    " FROM s, c, e AS i WHERE i.edit = 0 AND i.seq IS NULL),"
+    SQL_INSERT_DRAFTS("s.last_seq - c.added + row_number() OVER (ORDER BY i.n)", "s.updated_at")
+    ", c, e AS i WHERE i.edit = 0 AND i.seq IS NULL),"
     SQL_RECORD("200", "0", "0", "NULL::text")
     "SELECT s.*, f.fault FROM f LEFT JOIN s ON true"};
 /* clang-format on */
@@ -77,13 +78,8 @@ static enum err edit_arrays(struct request_ctx *ctx, const struct session_update
     if (!edits || !generations || !seqs)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < n; i++) {
-        uint64_t generation = 0, seq = 0; /* of no session */
-        const struct sv id = update->messages[i].message_id;
-        if (id.p && !uuid_v8_unpack(id, &generation, &seq))
-            generation = seq = 0;
         edits[i] = update->edits[i];
-        generations[i] = (int64_t)generation;
-        seqs[i] = (int64_t)seq;
+        sql_message_name(update->messages[i].message_id, &generations[i], &seqs[i]);
     }
     TRY(db_i64_array(ctx, edits, n, &out[0]));
     TRY(db_i64_array(ctx, generations, n, &out[1]));
@@ -91,21 +87,19 @@ static enum err edit_arrays(struct request_ctx *ctx, const struct session_update
     return sql_message_arrays(ctx, update->messages, n, &out[3]);
 }
 
-/* The row is locked by a statement before it, so that this one sees what the writer before it did:
- * of two updates at once with one new id, the second replaces the message of the first. */
 enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                           const struct session *base, struct sv context)
 {
     struct db_param p[EDIT_PARAMS];
-    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    TRY(sql_precondition_params(ctx, w, p));
     TRY(edit_arrays(ctx, w->update, &p[12]));
     p[7] = base ? db_i64(base->generation) : db_null_i64();
     p[8] = base ? db_i64(base->state_version) : db_null_i64();
     p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
-    struct db_call calls[] = {{&sql_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
-    TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
+    struct db_call calls[] = {{&session_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
+    TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
     sql_change_from_rows(w, rows, 200, 0);

@@ -14,11 +14,10 @@
 /* clang-format off */
 #define SQL_USERS_FROM(compare)                                                                    \
     " tenant = $1 AND user_id = $2 AND (created_at, generation) " compare                           \
-    " ($3::text::timestamptz, $4::bigint) "
+    " (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4::bigint) "
 
 #define SQL_LIST(compare, order, context)                                                           \
-    "SELECT session_id, generation, version, mark, state_version, state_mark, last_seq,"            \
-    " message_count, ttl_seconds, sliding, created_at, updated_at, expires_at, user_id, language, " context " AS context,"     \
+    "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
     " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
     " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
     SQL_USERS_FROM(compare) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \
@@ -35,7 +34,7 @@ static const struct db_stmt user_list_oldest = {
 
 static const struct db_stmt user_to_erase = {
     "user_to_erase",
-    "SELECT session_id, generation, created_at FROM sessions WHERE" SQL_USERS_FROM("<")
+    "SELECT session_id AS own_id, generation, created_at FROM sessions WHERE" SQL_USERS_FROM("<")
     "AND session_id NOT LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
 
 /* Rows are locked in one order, so that two erasures at once do not deadlock. A statement that waited
@@ -77,19 +76,15 @@ static const struct db_stmt user_left = {
     " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) AS is_left"};
 /* clang-format on */
 
-/* $1 to $4. text: room for the time. after: NULL: from the first one. */
+/* $1 to $4. after: NULL: from the first one. */
 static void position_params(const struct request_ctx *ctx, struct sv user,
                             const struct session_position *after, bool oldest_first,
-                            char text[CLOCK_RFC3339_LEN + 1], struct db_param *out)
+                            struct db_param *out)
 {
-    struct sv at = oldest_first ? SV("-infinity") : SV("infinity");
-    if (after) {
-        clock_rfc3339(after->created_at, text);
-        at = (struct sv){text, CLOCK_RFC3339_LEN};
-    }
+    const int64_t first = oldest_first ? 0 : INT64_C(253402300800000000); /* 1970, year 10000 */
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(user);
-    out[2] = db_text(at);
+    out[2] = db_i64(after ? after->created_at : first);
     out[3] = db_i64(after ? after->generation : 0);
 }
 
@@ -97,10 +92,9 @@ enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv us
                        const struct session_position *after, bool oldest_first, size_t limit,
                        struct session_list *out)
 {
-    char text[CLOCK_RFC3339_LEN + 1];
     struct db_param p[6];
     struct db_rows rows;
-    position_params(ctx, user, after, oldest_first, text, p);
+    position_params(ctx, user, after, oldest_first, p);
     p[4] = db_i64((int64_t)limit);
     p[5] = db_i64(s->settings.page_bytes);
     TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
@@ -111,42 +105,29 @@ enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv us
 }
 
 enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                           const struct session_position *after, size_t limit,
-                           struct session_list *out)
+                           const struct session_position *after, size_t limit, struct db_rows *out)
 {
-    char text[CLOCK_RFC3339_LEN + 1];
     struct db_param p[5];
-    struct db_rows rows;
-    position_params(ctx, user, after, false, text, p);
+    position_params(ctx, user, after, false, p);
     p[4] = db_i64((int64_t)limit);
-    TRY(db_query(s->db, ctx, DB_READ, &user_to_erase, p, ARRAY_LEN(p), &rows, NULL));
-    *out = (struct session_list){.n = (size_t)rows.count};
-    out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
-    if (!out->sessions)
-        return ctx_nomem(ctx);
-    for (int i = 0; i < rows.count; i++) {
-        struct session *session = &out->sessions[i];
-        session->session_id = db_get_text(&rows, i, db_column(&rows, "session_id"));
-        session->generation = db_get_i64(&rows, i, db_column(&rows, "generation"));
-        session->created_at = db_get_time(&rows, i, db_column(&rows, "created_at"));
-    }
-    return ERR_NONE;
+    return db_query(s->db, ctx, DB_READ, &user_to_erase, p, ARRAY_LEN(p), out, NULL);
 }
 
 enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                            const struct session_list *list, bool waits, int64_t *made)
+                            const struct db_rows *rows, bool waits, int64_t *made)
 {
     struct db_param p[3] = {db_text(ctx->tenant), db_text(user)};
-    struct db_rows rows;
-    int64_t *generations = arena_array(ctx->arena, list->n, sizeof(*generations));
+    struct db_rows done;
+    const int generation = db_column(rows, "generation");
+    int64_t *generations = arena_array(ctx->arena, (size_t)rows->count, sizeof(*generations));
     if (!generations)
         return ctx_nomem(ctx);
-    for (size_t i = 0; i < list->n; i++)
-        generations[i] = list->sessions[i].generation;
-    TRY(db_i64_array(ctx, generations, list->n, &p[2]));
+    for (int i = 0; i < rows->count; i++)
+        generations[i] = db_get_i64(rows, i, generation);
+    TRY(db_i64_array(ctx, generations, (size_t)rows->count, &p[2]));
     TRY(db_query(s->db, ctx, DB_WRITE, waits ? &user_tombstone : &user_tombstone_free, p,
-                 ARRAY_LEN(p), &rows, NULL));
-    *made += rows.count;
+                 ARRAY_LEN(p), &done, NULL));
+    *made += done.count;
     return ERR_NONE;
 }
 

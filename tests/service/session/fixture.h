@@ -12,8 +12,7 @@
 
 #include "../service.h"
 #include "parley/session/ahead.h"
-#include "parley/session/search.h"
-#include "parley/session/update.h"
+#include "parley/session/users.h"
 
 extern const struct session_precondition nobody;
 

@@ -85,13 +85,14 @@ static void everything_and_nothing_else(void)
 static void the_sweeper_completes_an_erasure(void)
 {
     int64_t made = 0;
+    struct db_rows rows;
     struct session_list list;
     struct fixture *w = fixture_open(false);
     make(w, "er3", "anna", "er3:a", 1500);
     make(w, "er3", "anna", "er3:b", 2);
     struct request_ctx *ctx = fixture_request(w, "er3");
-    OK(sql_user_to_erase(w->sessions, ctx, SV("anna"), NULL, 10, &list));
-    OK(sql_user_tombstone(w->sessions, ctx, SV("anna"), &list, true, &made));
+    OK(sql_user_to_erase(w->sessions, ctx, SV("anna"), NULL, 10, &rows));
+    OK(sql_user_tombstone(w->sessions, ctx, SV("anna"), &rows, true, &made));
     CU_ASSERT_EQUAL(made, 2);
     fixture_exec("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
                  " created_at, status, session_id, generation, version, state_version,"
