@@ -9,10 +9,12 @@ import statistics
 import sys
 from xml.sax.saxutils import escape
 
-# Requests a second with 16 connections, as in docs/internals/performance-scale.md ("best peer").
+# Requests a second with 16 connections: "Against other servers" in docs/internals/performance-scale.md.
 FIGURES = {
-    "parley": {"get": 13263, "page": 12277, "append": 2842, "create": 3280},
-    "the best of PHP, FastAPI, Node": {"get": 4633, "page": 2626, "append": 1284, "create": 1726},
+    "parley": {"get": 44227, "page": 39845, "append": 6216, "create": 7815},
+    "PHP (php-fpm)": {"get": 9781, "page": 4215, "append": 2745, "create": 2646},
+    "FastAPI (uvicorn)": {"get": 5930, "page": 2826, "append": 1826, "create": 1858},
+    "Node (fastify)": {"get": 14811, "page": 6365, "append": 2679, "create": 2995},
 }
 OPERATIONS = {"get": "get-session", "page": "list-messages", "append": "append-message", "create": "create-session"}
 PEERS = {"php": "PHP (php-fpm)", "fastapi": "FastAPI (uvicorn)", "node": "Node (fastify)"}
