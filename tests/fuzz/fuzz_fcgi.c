@@ -83,6 +83,7 @@ static void open_connection(struct connection *c)
     pthread_mutex_init(&c->server.lock, NULL);
     FCGX_InitRequest(&c->conn->fcgx, -1, 0);
     c->conn->fcgx.ipcFd = fds[0];
+    c->conn->at = &c->server.conns;
     c->server.conns = c->conn;
     c->server.n_conns = 1;
     c->peer = fds[1];
@@ -112,7 +113,7 @@ static bool exchange(struct connection *c, struct arena *arena, struct sv *wire)
 
     struct fcgi_thread thread = {.server = &c->server};
     struct fcgi_job job = {.conn = c->conn, .arena = arena};
-    fcgi_request_peek(&c->server, c->conn, &job.peek);
+    fcgi_request_peek(&c->server, &job);
     const bool kept = fcgi_request_read(&thread, &job) && fcgi_request_answer(&thread, &job);
     if (verdict == STREAM_BAD)
         DEMAND(c->expected.runs == 0 && !kept);
