@@ -4,7 +4,8 @@ status that is described must be seen, no other may be, and every answer must be
 
 Each of these changes makes a test here fail: a status removed from docs/openapi.yaml, or added; a member
 removed from a schema, or made required although it may be absent; a header that no response has; a byte of
-the script of docs/api.html changed after embed.sh.
+the script of docs/api.html changed after embed.sh; `additionalProperties` of a request turned round, or
+"ignored" in its description made "kept".
 """
 import base64
 import hashlib
@@ -16,7 +17,7 @@ import uuid
 from urllib.parse import quote
 
 from harness import HeldTransaction, at_once
-from stack import ROOT, Stack, StackError, wait_until
+from stack import ROOT, Stack, StackError, StackTest, wait_until
 
 TOOLS = ROOT + "/tests/openapi/"
 METHODS = ("get", "put", "post", "patch", "delete")
@@ -45,6 +46,7 @@ class Operation:
         content = described.get("requestBody", {}).get("content", {})
         self.media = next(iter(content), None)
         self.example = content.get(self.media, {}).get("example")
+        self.schema = content.get(self.media, {}).get("schema")
         if content and "examples" in content[self.media]:
             self.example = next(iter(content[self.media]["examples"].values()))["value"]
 
@@ -266,3 +268,64 @@ class Described(unittest.TestCase):
         self.assertTrue(policy.startswith("default-src 'none';"))
         self.assertIsNone(re.search(r"https?://|[^-]\bon[a-z]+=", page.body.decode()))
         self.assertEqual(client.get("/openapi.json").json, SPEC)
+
+
+def smallest(node):
+    """A small good value of a request's schema: its example, or what it requires."""
+    node = deref(node)
+    if "example" in node or "properties" not in node:
+        kind = node.get("type", "")
+        return node.get("example", {} if "object" in kind else [smallest(node["items"])] if "array" in kind else 1)
+    return {name: smallest(node["properties"][name]) for name in node.get("required", [])}
+
+
+def objects_in(node, wrap=lambda value: value):
+    """The objects of a request that have members with names: the schema of each, and what makes a whole body of one."""
+    node = deref(node)
+    for one in node.get("oneOf", []):
+        yield from objects_in(one, wrap)
+    if isinstance(node.get("items"), dict):
+        yield from objects_in(node["items"], lambda value: wrap([value]))
+    if "properties" in node:
+        yield node, wrap
+        for name, member in node["properties"].items():
+            yield from objects_in(member, lambda value, name=name: wrap(smallest(node) | {name: value}))
+
+
+class UnknownMembers(StackTest):
+    """A member that no schema names, in each object of each request: it is refused, ignored or kept, as described."""
+    maxDiff = None
+    IGNORED, KEPT = "Other members are ignored.", "Other members are kept"
+
+    def fault(self, op, schema, body):
+        """What an answer has against the schema; None if nothing."""
+        search = Search(self.stack)
+        made = op.name in ("session_create", "session_put", "thread_create", "openai_conversation_create")
+        session = str(uuid.uuid4()) if made else search.fresh()
+        before = search.stack.client().get(f"/v1/sessions/{session}")
+        answer = search.ask(op, session, body=body)
+        made = answer.json if made and answer.status < 300 else {}
+        session = made.get("session_id") or made.get("id") or made.get("thread_id") or session
+        after = search.stack.client().get(f"/v1/sessions/{session}")
+        if schema.get("additionalProperties") is False:
+            refused = answer.status in (400, 422) and b"unknown_field" in answer.body
+            same = (before.status, before.headers["ETag"]) == (after.status, after.headers["ETag"])
+            return None if refused and same else "does not refuse it, or changes something"
+        described = schema.get("description", "")
+        kept, ignored = self.KEPT in described, self.IGNORED in described
+        if schema.get("additionalProperties") is not True or kept == ignored:
+            return "is not described"
+        if answer.status >= 300:
+            return "refuses it"
+        return None if kept == (b"no_such_member" in answer.body + after.body) else "keeps it" if ignored else "ignores it"
+
+    def test_each_is_treated_as_described(self):
+        wrong, count = [], 0
+        for op in OPERATIONS:
+            for schema, wrap in objects_in(op.schema) if op.media else ():
+                body = wrap(smallest(schema) | {"no_such_member": 1})
+                fault = self.fault(op, schema, body)
+                wrong += [f"{op.name} with {json.dumps(body)} {fault}"] if fault else []
+                count += 1
+        self.assertGreater(count, 20)
+        self.assertEqual("\n".join(wrong), "")
