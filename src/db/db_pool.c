@@ -84,7 +84,10 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *why)
 static bool may_open(const struct db *db)
 {
     const int opening = db->counts[CONN_OPENING];
-    if (db_pool_open_count(db) + opening >= db->max || clock_mono_us() < db->retry_at_us)
+    if (db_pool_open_count(db) + opening >= db->max)
+        return false;
+    /* The pause after a full server is for a pool that has a connection. */
+    if (clock_mono_us() < db->retry_at_us && (db->backoff_ms > 0 || db_pool_open_count(db) > 0))
         return false;
     /* While PostgreSQL is away, one connection at a time is tried. */
     return db->backoff_ms == 0 || opening == 0;

@@ -276,22 +276,22 @@ enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id, s
 
 /* ---- writing ---- */
 
-/* Writers of one session wait for its row. FNV-1a: two sessions may share a contention key. */
-static uint64_t contention_key_of(struct cache_key key)
+/* FNV-1a: two ids may share a contention key. */
+void fresh_contend(struct request_ctx *ctx, struct sv id)
 {
-    const struct sv part[] = {key.tenant, SV("/"), key.id};
+    const struct sv part[] = {ctx->tenant, SV("/"), id};
     uint64_t h = UINT64_C(14695981039346656037);
     for (size_t i = 0; i < ARRAY_LEN(part); i++)
         for (size_t k = 0; k < part[i].n; k++)
             h = (h ^ (unsigned char)part[i].p[k]) * UINT64_C(1099511628211);
-    return h | 1;
+    ctx->contention_key = h | 1;
 }
 
 enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
                            struct fresh_write *w)
 {
     *w = (struct fresh_write){.key = key_of(ctx, id)};
-    ctx->contention_key = contention_key_of(w->key);
+    fresh_contend(ctx, id);
     TRY(fresh_writable(s, ctx));
     if (s->cache)
         w->snapshot = cache_snapshot(s->cache, w->key);

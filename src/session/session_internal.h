@@ -42,6 +42,9 @@ MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struc
 
 /* sql_reachable for a write: ERR_UNAVAILABLE also until other hosts know of this one. */
 MUSTCHECK enum err fresh_writable(struct sessions *s, struct request_ctx *ctx);
+/* Requests of one id (a session's; in an erasure the user's) may wait for the same locked rows.
+ * They leave connections to others: see contention_key. fresh_write_begin calls it. */
+void fresh_contend(struct request_ctx *ctx, struct sv id);
 /* A write calls fresh_write_begin before its statement and, whatever the outcome, fresh_write_end
  * after it. If the begin fails, the write has failed without effect, and needs no end. */
 struct fresh_write {

@@ -213,6 +213,7 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
     const struct erasure x = {s, ctx, user, deadline_in_ms(deadline_left_ms(ctx->deadline) / 2),
                               out};
     memset(out, 0, sizeof(*out));
+    fresh_contend(ctx, user);
     enum err e = fresh_writable(s, ctx);
     if (e == ERR_NONE)
         e = tombstone_all(&x);

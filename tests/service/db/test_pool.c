@@ -343,3 +343,28 @@ TEST(full_server_means_waiting)
     fx_close(fx);
     fx_admin("DROP ROLE db_test_login");
 }
+
+/* The pause after a full server is for a pool that has a connection. One that has lost its last one
+ * opens another at once. Fails if the pause always holds: tried. */
+TEST(the_last_connection_of_a_full_server_is_lost)
+{
+    struct db_conn *c[1];
+    fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
+    struct db_settings settings = fx_settings(fx_url_as("db_test_login"));
+    settings.pool_min = 1;
+    struct fx *fx = fx_open(&settings);
+    struct seeker s = {.fx = fx};
+    fx_admin("ALTER ROLE db_test_login CONNECTION LIMIT 1");
+    acquire_n(fx, c, 1);
+    seek_begin(&s, 1);
+    pthread_mutex_lock(&fx->db->lock);
+    const int64_t pause_end_us = fx->db->retry_at_us;
+    pthread_mutex_unlock(&fx->db->lock);
+    fx_admin("ALTER ROLE db_test_login CONNECTION LIMIT 2");
+    c[0]->broken = true;
+    release_n(fx, c, 1);
+    seek_end(&s);
+    CU_ASSERT_TRUE(clock_mono_us() < pause_end_us);
+    fx_close(fx);
+    fx_admin("DROP ROLE db_test_login");
+}

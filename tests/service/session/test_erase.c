@@ -130,6 +130,42 @@ static void a_session_that_stays_locked(void)
     fixture_close(w);
 }
 
+static void work_erase(struct threads *threads, struct fixture *c, int me)
+{
+    struct session_erasure done;
+    (void)me;
+    if (session_erase_user(threads->w->sessions, fixture_request(c, "er11"), SV("anna"), &done) ==
+        ERR_NONE)
+        threads->calls_done++;
+}
+
+static void *erase_at_once(void *threads)
+{
+    threads_run(threads, 24, work_erase);
+    return NULL;
+}
+
+/* Erasures of one user, which wait for a row that somebody has locked, leave a quarter of the pool
+ * to others. Fails if an erasure has no contention key: tried. */
+static void many_wait_for_one_row(void)
+{
+    pthread_t eraser;
+    struct db_status pool;
+    struct fixture *w = fixture_open(false);
+    make(w, "er11", "anna", "er11:locked", 2);
+    struct threads threads = threads_at(w, "");
+    struct held_transaction *held =
+        transaction_hold("BEGIN; SELECT FROM sessions WHERE session_id = 'er11:locked' FOR UPDATE");
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&eraser, NULL, erase_at_once, &threads), 0);
+    EVENTUALLY((db_status(w->db, &pool), pool.waiting == 24 - 15));
+    CU_ASSERT_EQUAL(pool.max, 20);
+    make(w, "er11", "bert", "er11:other", 1);
+    transaction_release(held);
+    pthread_join(eraser, NULL);
+    CU_ASSERT_TRUE(threads.calls_done > 0);
+    fixture_close(w);
+}
+
 /* Member 0 sweeps, 1 and 2 erase, the others append: to sessions of the user, made where they are
  * not there (even ones) or not. */
 static _Atomic int64_t erased_messages, swept_messages;
@@ -376,6 +412,7 @@ static void caches_of_older_tombstones(void)
 SUITE(session_erase, "session/erase", {"everything and nothing else", everything_and_nothing_else},
       {"the sweeper completes an erasure", the_sweeper_completes_an_erasure},
       {"a session that stays locked", a_session_that_stays_locked},
+      {"many wait for one row", many_wait_for_one_row},
       {"erase during other requests", erase_during_other_requests},
       {"killed in the middle", killed_in_the_middle},
       {"a failure after a step", a_failure_after_a_step},
