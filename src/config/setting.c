@@ -80,6 +80,8 @@ static const struct setting settings[] = {
         "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
     ROW(NUMBER, "PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
         "a request that takes at least this long is logged; 0: every request"),
+    CHOICE("PARLEY_LOG", log_debug, "info", "info", "debug",
+           "debug: a request that was refused (4xx) is logged, too, with the reason"),
     ROW(NUMBER, "PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
         "longest wait for a connection of the pool"),
     ROW(NUMBER, "PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,

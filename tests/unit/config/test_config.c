@@ -41,6 +41,7 @@ TEST(defaults)
     CU_ASSERT_TRUE(c.prepare);
     CU_ASSERT_FALSE(c.hosts_one);
     CU_ASSERT_TRUE(c.auth_keys);
+    CU_ASSERT_FALSE(c.log_debug);
     const struct {
         int64_t is, want;
     } n[] = {
