@@ -210,6 +210,12 @@ bool config_set(struct config *c, const struct setting *s, const char *text, cha
     return false;
 }
 
+void config_unset(struct config *c, const struct setting *s)
+{
+    if (setting_is_text(s))
+        *(const char **)((char *)c + s->offset) = NULL;
+}
+
 /* ---- for people ---- */
 
 static const char *fallback_text(const struct setting *s)

@@ -52,6 +52,9 @@ struct config {
  * end. An unknown PARLEY_… variable is a fault, since it may be misspelt; for one that was removed,
  * why says what replaces it. */
 MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, size_t why_n);
+/* The same, but after ERR_INVALID *c has the settings that are right, and is to be freed. One that
+ * is wrong has its default, or is NULL if it is a text. */
+MUSTCHECK enum err config_read(struct config *c, const char *file, char *why, size_t why_n);
 void config_free(struct config *c);
 
 void config_help(FILE *out);     /* for --help */
