@@ -123,6 +123,8 @@ class Refusals(KeysTest):
         secret = self.key.rpartition("_")[2]
         self.client.get("/v1/sessions/a", headers=bearer(self.key))
         self.client.get("/v1/sessions/a", headers=bearer(self.key[:-1] + "!"))
+        used = lambda: re.search(f"(?m)^{self.key[7:23]} .* 20\\S+:00:00Z +first$", self.stack.parley.do("key", "list"))
+        wait_until(used, 10, "the use of the key is shown")
         for server in self.stack.all_servers():
             self.assertNotIn(secret[:40], server.log())
         self.assertNotIn(secret[:20], self.stack.psql("SELECT * FROM api_keys"))
@@ -207,7 +209,7 @@ class Commands(KeysTest):
         self.assertRegex(done.stderr, r"^parley: key [0-9a-f]{16} for tenant acme, until 20\d\d-\S+Z; "
                                       r"it is shown this once\n$")
         key = done.stdout.strip()
-        line = r"(?m)^%s  %s +acme +20\S+Z +20\S+Z  Büro 1$"
+        line = r"(?m)^%s  %s +acme +20\S+Z +20\S+Z +never +Büro 1$"
         self.assertRegex(self.stack.parley.run("key", "list").stdout, line % (key[7:23], "live"))
         self.revoke(key[7:23])
         self.revoke(key)
