@@ -137,6 +137,12 @@ static const struct command commands[] = {
      "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
      "at once); SIGHUP reads the file again, checks it, and replaces\n"
      "the workers, or changes nothing and logs why"},
+    {"reload", "", NULL, service_reload_run, 0, false,
+     "make the service that runs with this configuration reload (as\n"
+     "SIGHUP), and wait; exit status 0: done, 1: refused, and why, or no\n"
+     "service runs"},
+    {"stop", "", NULL, service_stop_run, 0, true,
+     "drain and end that service (as SIGTERM), and wait for its end"},
     {"migrate", "[--to N]", NULL, run_migrate, TAKES(TO), false,
      "bring the schema to this program's version, or to version N\n"
      "(0: remove all that parley has made)"},

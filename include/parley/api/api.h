@@ -32,6 +32,7 @@ enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAV
 struct api_host {
     _Atomic int64_t worker_set; /* number of the current one: 1, and one more with each reload */
     _Atomic int64_t reloads, reloads_refused, recycled;
+    _Atomic pid_t supervisor;
     _Atomic int64_t crash_looping; /* workers that keep dying */
     _Atomic size_t n_slots; /* metrics slots that are or have been in use: 0 to n_slots - 1 */
     struct {
