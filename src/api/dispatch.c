@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "parley/base/uuid.h"
+#include "parley/http/problem.h"
 #include "parley/obs/log.h"
 #include "parley/session/ahead.h"
 
@@ -65,17 +66,23 @@ static struct sv request_id(const struct http_request *req, char made[UUID_LEN +
     return (struct sv){made, UUID_LEN};
 }
 
-/* Writes one line about a request that failed in the server or was slow. Faults of clients are only
- * counted. The request id is the only text from the client in the line. */
+/* Writes one line about a request that failed in the server or was slow, and with PARLEY_LOG=debug
+ * about one that was refused. The request id is the only text from the client in the line. */
 static void log_request(const struct api_service *api, const struct request_ctx *ctx,
                         const char *route, int status, int64_t queued_us, int64_t took_us)
 {
     struct log_line l;
     /* Some interfaces answer an unknown outcome with a 4xx. */
     const bool failed = status >= 500 || ctx->err.err == ERR_OUTCOME_UNKNOWN;
-    if (!failed && queued_us + took_us < api->slow_ms * 1000)
+    const bool slow = queued_us + took_us >= api->slow_ms * 1000;
+    const bool explained = api->log_debug && status >= 400;
+    if (!failed && !slow && !explained)
         return;
-    log_begin(&l, failed ? LOG_ERROR : LOG_INFO, failed ? "request_failed" : "request");
+    log_begin(&l,
+              failed ? LOG_ERROR
+              : slow ? LOG_INFO
+                     : LOG_DEBUG,
+              failed ? "request_failed" : "request");
     log_sv(&l, "request_id", ctx->request_id);
     log_sv(&l, "tenant", ctx->tenant);
     log_str(&l, "route", route);
@@ -84,6 +91,12 @@ static void log_request(const struct api_service *api, const struct request_ctx 
         log_str(&l, "error", err_name(ctx->err.err));
     if (failed)
         log_str(&l, "cause", ctx->err.cause);
+    if (explained) {
+        const struct http_fault fault = http_fault_of(ctx);
+        log_str(&l, "code", fault.code);
+        log_sv(&l, "field", ctx->err.field_is_sent ? SV_NONE : sv_from(ctx->err.field));
+        log_str(&l, "detail", fault.detail);
+    }
     log_int(&l, "total_us", queued_us + took_us);
     log_int(&l, "queue_us", queued_us);
     log_int(&l, "pool_us", ctx->trace.pool_us);

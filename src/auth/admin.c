@@ -5,7 +5,7 @@
 
 /* clang-format off */
 #define SQL_VALID " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
-#define SQL_KEY "id, tenant, name, created_at, expires_at, revoked_at"
+#define SQL_KEY "id, tenant, name, created_at, expires_at, revoked_at, last_used_at"
 
 static const struct db_stmt key_insert = {
     "key_insert",
@@ -52,6 +52,7 @@ static struct auth_key read_key(const struct db_rows *rows, int row)
         .created_at = db_get_time(rows, row, db_column(rows, "created_at")),
         .expires_at = db_get_time(rows, row, db_column(rows, "expires_at")),
         .revoked_at = db_get_time(rows, row, db_column(rows, "revoked_at")),
+        .last_used_at = db_get_time(rows, row, db_column(rows, "last_used_at")),
     };
 }
 

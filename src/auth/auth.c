@@ -65,9 +65,13 @@ static bool look_up_key(struct auth *a, struct sv text, struct snapshot_key *out
     pthread_rwlock_rdlock(&a->swap);
     const struct snapshot_key *found = a->current ? snapshot_find(a->current, id) : NULL;
     *out = found ? *found : none;
-    pthread_rwlock_unlock(&a->swap);
     const bool same = sodium_memcmp(hash, out->hash, KEY_HASH_LEN) == 0;
-    return same && found && db_now_us(a->db) < out->expires_at;
+    const int64_t now = db_now_us(a->db);
+    const bool good = same && found && now < out->expires_at;
+    if (good)
+        snapshot_note_use(a, found, now);
+    pthread_rwlock_unlock(&a->swap);
+    return good;
 }
 
 /* Whether the snapshot may decide about a key. */

@@ -35,12 +35,20 @@ struct snapshot_key {
     unsigned char tenant_n;
     char tenant[AUTH_TENANT_MAX];
 };
+/* When a key was used last, in hours since 1970; 0: not by this worker. */
+struct key_use {
+    _Atomic int64_t hour;
+    int64_t written; /* what PostgreSQL is known to have; the refresher's alone */
+};
 struct snapshot {
     int64_t version; /* of auth_state */
     size_t n;
+    struct key_use *use;        /* of each key; behind the keys */
     struct snapshot_key keys[]; /* ascending by id */
 };
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id);
+/* Notes that a key of a->current is used, for the refresher. The lock is held. */
+void snapshot_note_use(struct auth *a, const struct snapshot_key *key, int64_t now_us);
 void *snapshot_main(void *auth);
 
 /* ---- limit.c: requests a second, counted by the workers of a host together ---- */
@@ -66,8 +74,10 @@ struct auth {
     pthread_rwlock_t swap;    /* held to read the snapshot, or to replace it */
     struct snapshot *current; /* owned; NULL: none yet */
     struct thread_loop refresher;
-    struct arena *arena; /* the refresher's; owned */
-    atomic_bool failing; /* the last question failed for a reason that does not pass by itself */
+    struct arena *arena;   /* the refresher's; owned */
+    atomic_bool used;      /* the use of a key is to be written */
+    int64_t write_from_us; /* not before, after a failure; the refresher's */
+    atomic_bool failing;   /* the last question failed for a reason that does not pass by itself */
 };
 
 #endif

@@ -3,12 +3,23 @@
  * the snapshot, and loads it again when any of them has changed. */
 #include "auth_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "parley/obs/log.h"
 
-enum { EVERY_MS = 200, CHECK_MS = 1000, LOAD_MS = 5000, POLL_OLD_MS = 400 };
+/* WRITE_MS: shorter than what the confirmation of the keys may wait for. WRITE_MAX: keys. */
+enum {
+    EVERY_MS = 200,
+    CHECK_MS = 1000,
+    LOAD_MS = 5000,
+    POLL_OLD_MS = 400,
+    WRITE_MS = 300,
+    WRITE_MAX = 1000,
+    WRITE_AGAIN_MS = 10000
+};
+#define HOUR_US INT64_C(3600000000)
 
 static const struct db_stmt read_version = {"auth_version", "SELECT version FROM auth_state"};
 
@@ -20,6 +31,19 @@ static const struct db_stmt load_keys = {
     " FROM auth_state s LEFT JOIN (api_keys k LEFT JOIN tenants t ON t.tenant = k.tenant)"
     " ON k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
     " ORDER BY k.id"};
+
+/* Returns how many were older before: none, and all is written. A row that is locked is skipped,
+ * since most likely another worker writes it, and the next poll looks again. What is written may be
+ * lost in a crash: it does not wait for a disk or a standby. */
+static const struct db_stmt write_uses = {
+    "auth_uses",
+    "WITH u AS (SELECT unnest($1::text[]) AS id, to_timestamp(unnest($2::bigint[]) * 3600) AS at),"
+    " l AS MATERIALIZED (SELECT k.id, u.at FROM u JOIN api_keys k ON k.id = u.id"
+    " WHERE k.last_used_at IS NULL OR k.last_used_at < u.at FOR NO KEY UPDATE OF k SKIP LOCKED),"
+    " w AS (UPDATE api_keys k SET last_used_at = l.at FROM l WHERE k.id = l.id"
+    " AND set_config('synchronous_commit', 'off', true) = 'off')"
+    " SELECT count(*) AS older FROM u JOIN api_keys k ON k.id = u.id"
+    " WHERE k.last_used_at IS NULL OR k.last_used_at < u.at"};
 /* clang-format on */
 
 static int64_t get_bound(const struct db_rows *rows, int row, const char *column, int64_t if_null)
@@ -60,6 +84,19 @@ const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id)
 
 /* ---- the thread ---- */
 
+/* The uses of the keys that are still there. No reader notes another one meanwhile. */
+static void keep_uses(struct snapshot *fresh, const struct snapshot *old)
+{
+    for (size_t i = 0, k = 0; old && i < fresh->n; i++) {
+        while (k < old->n && old->keys[k].id < fresh->keys[i].id)
+            k++;
+        if (k == old->n || old->keys[k].id != fresh->keys[i].id)
+            continue;
+        atomic_store(&fresh->use[i].hour, atomic_load(&old->use[k].hour));
+        fresh->use[i].written = old->use[k].written;
+    }
+}
+
 static void replace_snapshot(struct auth *a, struct snapshot *fresh)
 {
     struct log_line l;
@@ -68,6 +105,7 @@ static void replace_snapshot(struct auth *a, struct snapshot *fresh)
     log_end(&l);
     pthread_rwlock_wrlock(&a->swap);
     struct snapshot *old = a->current;
+    keep_uses(fresh, old);
     a->current = fresh;
     pthread_rwlock_unlock(&a->swap);
     free(old);
@@ -81,9 +119,10 @@ static enum err load(struct auth *a, struct request_ctx *ctx)
     if (rows.count == 0)
         return ctx_fault(ctx, ERR_INTERNAL, "auth_state has no row");
     const size_t n = db_is_null(&rows, 0, db_column(&rows, "id")) ? 0 : (size_t)rows.count;
-    struct snapshot *s = malloc(sizeof(*s) + n * sizeof(s->keys[0]));
+    struct snapshot *s = calloc(1, sizeof(*s) + n * (sizeof(s->keys[0]) + sizeof(*s->use)));
     if (!s)
         return ctx_fault(ctx, ERR_NOMEM, "no memory for %zu keys", n);
+    s->use = (struct key_use *)(void *)&s->keys[n];
     s->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     s->n = n;
     for (size_t i = 0; i < n; i++) {
@@ -139,6 +178,54 @@ static enum err refresh(struct auth *a, struct request_ctx *ctx)
     return ERR_NONE;
 }
 
+void snapshot_note_use(struct auth *a, const struct snapshot_key *key, int64_t now_us)
+{
+    _Atomic int64_t *hour = &a->current->use[key - a->current->keys].hour;
+    if (atomic_load_explicit(hour, memory_order_relaxed) >= now_us / HOUR_US)
+        return;
+    atomic_store(hour, now_us / HOUR_US);
+    atomic_store(&a->used, true);
+}
+
+/* The keys whose hour is to be written, by their place; hours gets what is. */
+static size_t find_uses(struct auth *a, size_t at[WRITE_MAX], int64_t hours[WRITE_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->current->n && n < WRITE_MAX; i++) {
+        hours[n] = atomic_load(&a->current->use[i].hour);
+        if (hours[n] > a->current->use[i].written)
+            at[n++] = i;
+    }
+    return n;
+}
+
+static void write_key_uses(struct auth *a, struct request_ctx *ctx)
+{
+    size_t at[WRITE_MAX];
+    int64_t hours[WRITE_MAX];
+    struct sv ids[WRITE_MAX];
+    struct db_param p[2];
+    struct db_rows rows;
+    if (!a->current || clock_mono_us() < a->write_from_us || !atomic_exchange(&a->used, false))
+        return;
+    const size_t n = find_uses(a, at, hours);
+    ctx_init(ctx, a->arena, deadline_in_ms(WRITE_MS), SV(""), SV("keys"));
+    for (size_t i = 0; i < n; i++)
+        ids[i] = arena_printf(a->arena, "%016" PRIx64, a->current->keys[at[i]].id);
+    enum err e = n > 0 ? db_text_array(ctx, ids, n, &p[0]) : ERR_NONE;
+    if (n > 0 && e == ERR_NONE)
+        e = db_i64_array(ctx, hours, n, &p[1]);
+    if (n > 0 && e == ERR_NONE)
+        e = db_query(a->db, ctx, DB_WRITE, &write_uses, p, ARRAY_LEN(p), &rows, NULL);
+    const bool all = n == 0 || (e == ERR_NONE && db_get_i64(&rows, 0, 0) == 0);
+    for (size_t i = 0; all && i < n; i++)
+        a->current->use[at[i]].written = hours[i];
+    if (n > 0)
+        atomic_store(&a->used, true); /* to look again */
+    if (e != ERR_NONE)
+        a->write_from_us = clock_mono_us() + WRITE_AGAIN_MS * INT64_C(1000);
+}
+
 /* One line when it begins to fail. That PostgreSQL is away or busy is logged elsewhere. */
 static void log_new_failure(struct auth *a, const struct request_ctx *ctx, enum err e)
 {
@@ -157,7 +244,9 @@ void *snapshot_main(void *arg)
         ctx_init(&ctx, a->arena, deadline_in_ms(CHECK_MS), SV(""), SV("keys"));
         ctx.urgent = true;
         log_new_failure(a, &ctx, refresh(a, &ctx));
+        write_key_uses(a, &ctx);
         arena_reset(a->arena);
     } while (thread_loop_pause(&a->refresher, began + EVERY_MS * INT64_C(1000)));
+    write_key_uses(a, &ctx);
     return NULL;
 }

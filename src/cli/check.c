@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "parley/auth/auth.h"
@@ -23,11 +24,12 @@ struct report {
     bool json;
     struct json_tree out;
     struct json_object *checks;
-    bool good; /* all were ok */
+    int status; /* the exit status */
 };
 
-/* Returns ok. */
-static bool PRINTF_LIKE(4, 5)
+static const char configuration[] = "configuration";
+
+static void PRINTF_LIKE(4, 5)
     add_check(struct report *r, bool ok, const char *name, const char *fmt, ...)
 {
     char message[768];
@@ -41,20 +43,26 @@ static bool PRINTF_LIKE(4, 5)
     output_text(&r->out, row, "name", sv_from(name));
     json_tree_bool(&r->out, row, "ok", ok);
     output_text(&r->out, row, "message", sv_from(message));
-    r->good = r->good && ok;
-    return ok;
+    if (!ok && r->status != EXIT_MISCONFIGURED)
+        r->status = name == configuration ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
 static void check_directory(struct report *r, const char *setting, const char *path)
 {
     char copy[PATH_MAX];
+    struct stat st;
+    if (!path)
+        return;
     snprintf(copy, sizeof copy, "%s", path);
     const char *dir = dirname(copy);
     const bool good = access(dir, W_OK | X_OK) == 0;
-    add_check(r, good, setting, "directory %s: %s", dir, good ? "ok" : strerror(errno));
+    if (good && lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        add_check(r, false, setting, "%s: a file of that name exists and is no socket", path);
+    else
+        add_check(r, good, setting, "directory %s: %s", dir, good ? "ok" : strerror(errno));
 }
 
-static bool check_server(struct report *r, struct command_context *c)
+static void check_server(struct report *r, struct command_context *c)
 {
     static const struct db_stmt about = {
         "check_server", "SELECT current_setting('server_version') AS version,"
@@ -67,8 +75,10 @@ static bool check_server(struct report *r, struct command_context *c)
     const struct config *cfg = c->cfg;
     struct db_rows rows;
     if (db_query(c->db, &c->ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE ||
-        rows.count != 1)
-        return add_check(r, false, "PostgreSQL", "%s", command_cause(c, c->ctx.err.err));
+        rows.count != 1) {
+        add_check(r, false, "PostgreSQL", "%s", command_cause(c, c->ctx.err.err));
+        return;
+    }
     const struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
     const struct sv login = db_get_text(&rows, 0, db_column(&rows, "login"));
     const struct sv commit = db_get_text(&rows, 0, db_column(&rows, "synchronous_commit"));
@@ -83,11 +93,10 @@ static bool check_server(struct report *r, struct command_context *c)
               " of max_connections %" PRId64 "%s",
               workers, cfg->pool_max, sum, max,
               sum < max ? "" : "; the pools will be made smaller");
-    return add_check(r, true, "PostgreSQL durability", "synchronous_commit %.*s, fsync %s",
-                     SV_ARG(commit),
-                     db_get_bool(&rows, 0, db_column(&rows, "fsync"))
-                         ? "on"
-                         : "off: what was acknowledged may be lost with the machine");
+    add_check(r, true, "PostgreSQL durability", "synchronous_commit %.*s, fsync %s", SV_ARG(commit),
+              db_get_bool(&rows, 0, db_column(&rows, "fsync"))
+                  ? "on"
+                  : "off: what was acknowledged may be lost with the machine");
 }
 
 static void check_keys(struct report *r, struct command_context *c)
@@ -105,12 +114,21 @@ static void check_postgres(struct report *r, const struct config *cfg)
 {
     struct command_context c = {.cfg = cfg};
     char why[320];
-    if (!command_connect(&c, false, 0, why, sizeof why)) {
+    if (cfg->database_url && !command_connect(&c, false, 0, why, sizeof why)) {
         add_check(r, false, "PostgreSQL", "%s", why);
+    } else if (cfg->database_url) {
+        check_server(r, &c);
+        if (cfg->auth_keys)
+            check_keys(r, &c);
+        command_disconnect(&c);
+    }
+    if (!cfg->database_admin_url || !cfg->database_admin_url[0])
+        return;
+    if (!command_connect(&c, true, 0, why, sizeof why)) {
+        add_check(r, false, "PostgreSQL owner", "%s", why);
         return;
     }
-    if (check_server(r, &c) && cfg->auth_keys)
-        check_keys(r, &c);
+    add_check(r, true, "PostgreSQL owner", "ok");
     command_disconnect(&c);
 }
 
@@ -119,7 +137,9 @@ static void check_redis(struct report *r, const struct config *cfg)
     const struct cache_settings settings = {
         .redis_url = cfg->redis_url, .redis_timeout_ms = (int)cfg->redis_ms, .value_max = 1024};
     struct cache_status status;
-    struct cache *cache = cache_open(&settings, NULL);
+    struct cache *cache = cfg->redis_url ? cache_open(&settings, NULL) : NULL;
+    if (!cfg->redis_url)
+        return;
     if (!cache) {
         add_check(r, false, "Redis", "out of memory");
         return;
@@ -137,11 +157,13 @@ static void check_redis(struct report *r, const struct config *cfg)
 int check_run(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
-    struct report r = {.json = c->given[OPTION_JSON], .good = true};
+    struct report r = {.json = c->given[OPTION_JSON], .status = EXIT_GOOD};
     char why[512] = "ok";
     json_tree_init(&r.out);
     r.checks = json_tree_array(&r.out, r.out.root, "checks");
-    add_check(&r, true, "configuration", "ok");
+    const bool faulty = *c->faults;
+    for (char *fault; (fault = strsep(&c->faults, "\n"));)
+        add_check(&r, !faulty, configuration, "%s", faulty ? fault : "ok");
     const bool enough = descriptors_enough(cfg, why, sizeof why);
     add_check(&r, enough, "open files", "%s", why);
     add_check(&r, true, "draining",
@@ -153,8 +175,8 @@ int check_run(struct command_context *c)
     check_directory(&r, "PARLEY_ADMIN", cfg->admin);
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
-    json_tree_bool(&r.out, r.out.root, "ok", r.good);
+    json_tree_bool(&r.out, r.out.root, "ok", r.status == EXIT_GOOD);
     const enum err e = output_end(&r.out, ERR_NONE, r.json, r.checks, NULL, 0);
     const int status = command_finish(c, e);
-    return r.good ? status : EXIT_FAULT;
+    return r.status != EXIT_GOOD ? r.status : status;
 }

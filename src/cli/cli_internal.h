@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of cli/ share. main.c reads the command line and the configuration and runs one
- * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
- * command.c and print lists and JSON with output.c.
+ * command: check.c, service.c, key.c, tenant.c, host.c, or one of its own. Commands connect to
+ * PostgreSQL with command.c and print lists and JSON with output.c. help.c describes them.
  */
 #ifndef PARLEY_CLI_INTERNAL_H
 #define PARLEY_CLI_INTERNAL_H
@@ -29,7 +29,8 @@ enum cli_option {
 
 /* What a command was given, and what it uses. */
 struct command_context {
-    const struct config *cfg;
+    const struct config *cfg;   /* of struct command.runs_misconfigured: see config_read */
+    char *faults;               /* of the configuration, a line each; "": none */
     const char *argument;       /* follows the name of the command; NULL: nothing */
     const char *given[OPTIONS]; /* NULL: it was not; "" if it has no value */
     /* From command_connect to command_finish: one connection. */
@@ -37,6 +38,21 @@ struct command_context {
     struct db *db;
     struct request_ctx ctx;
 };
+
+struct command {
+    const char *name;     /* one word, or two */
+    const char *takes;    /* what follows it, for people */
+    const char *argument; /* what it takes; NULL: nothing */
+    int (*run)(struct command_context *c);
+    unsigned options;        /* 1 << OPTION_... */
+    bool runs_misconfigured; /* also where the configuration has faults */
+    const char *help;        /* lines of at most 68 characters */
+};
+
+/* ---- help.c ---- */
+
+/* Describes the command of that name, or those whose first word it is, or all (""). How many. */
+size_t help_print(FILE *out, const struct command *commands, size_t n, const char *name);
 
 /* ---- command.c ---- */
 
@@ -83,6 +99,8 @@ int key_list_run(struct command_context *c);
 int key_revoke_run(struct command_context *c);
 int tenant_set_run(struct command_context *c);
 int tenant_list_run(struct command_context *c);
+int service_reload_run(struct command_context *c);
+int service_stop_run(struct command_context *c);
 int host_list_run(struct command_context *c);
 int host_forget_run(struct command_context *c);
 

@@ -107,6 +107,7 @@ int key_list_run(struct command_context *c)
         {.title = "TENANT", .member = "tenant"},
         {.title = "CREATED", .member = "created_at", .null_text = ""},
         {.title = "EXPIRES", .member = "expires_at", .null_text = "never"},
+        {.title = "LAST USED", .member = "last_used_at", .null_text = "never"},
         {.title = "NAME", .member = "name"},
     };
     struct auth_key *keys = NULL;
@@ -125,6 +126,7 @@ int key_list_run(struct command_context *c)
         output_time(&out, row, "created_at", keys[i].created_at);
         output_time(&out, row, "expires_at", keys[i].expires_at);
         output_time(&out, row, "revoked_at", keys[i].revoked_at);
+        output_time(&out, row, "last_used_at", keys[i].last_used_at);
         output_text(&out, row, "name", keys[i].name);
     }
     return command_finish(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The entry point of parley and its command line: options, the table of commands, help, and the
+/* The entry point of parley and its command line: options, the table of commands, and the
  * configuration of a command. */
 #include "cli_internal.h"
 
@@ -38,45 +38,6 @@ static const struct option options[] = {{"to", required_argument, NULL, OPTION_T
                                         {"help", no_argument, NULL, OPTION_HELP},
                                         {"version", no_argument, NULL, OPTION_VERSION},
                                         {NULL, 0, NULL, 0}};
-
-static void usage(FILE *out)
-{
-    fprintf(
-        out,
-        "parley %s: a session server for chatbots\n\n"
-        "usage: parley [--config FILE] COMMAND\n\n"
-        "  serve             run the service until SIGTERM or SIGINT, which drain (twice: end\n"
-        "                    at once); SIGHUP reads the file again, checks it, and replaces\n"
-        "                    the workers, or changes nothing and logs why\n"
-        "  migrate [--to N]  bring the schema to this program's version, or to version N\n"
-        "                    (0: remove all that parley has made)\n"
-        "  check [--json]    check the configuration and the connections; exit status 0: all is\n"
-        "                    well, 1: a connection or the schema is wrong, 2: the\n"
-        "                    configuration is\n"
-        "  config [--json | --markdown]\n"
-        "                    print the settings in force; --markdown: describe all settings\n"
-        "  key create --tenant T [--name N] [--expires 90d]\n"
-        "                    make a key and print it, only this once; it expires after so many\n"
-        "                    d, h, m or s\n"
-        "  key list [--json] all keys, without their secrets\n"
-        "  key revoke ID     revoke the key of that id; the key itself will do\n"
-        "  tenant set T [--requests N] [--sessions N]\n"
-        "                    limit its requests a second and its open sessions: a number, none,\n"
-        "                    or default (the settings below)\n"
-        "  tenant list [--json]\n"
-        "                    all tenants, their keys and limits\n"
-        "  host list [--json]\n"
-        "                    the hosts that are registered in the database\n"
-        "  host forget ID | --stale SECONDS\n"
-        "                    remove the registration of a host that is gone, or of all that were\n"
-        "                    not seen for so long; a running host is kept\n\n"
-        "When key or tenant ends, its change is in force on every worker.\n\n"
-        "  --config FILE     NAME=value lines; the environment wins [PARLEY_CONFIG]\n"
-        "  --help, --version\n\n"
-        "Settings, by environment or file:\n\n",
-        PARLEY_VERSION);
-    config_help(out);
-}
 
 /* dashes: of an option, "--". */
 static int unknown_name(const char *what, const char *dashes, const struct names *known,
@@ -171,24 +132,56 @@ static int run_config(struct command_context *c)
 
 #define TAKES(option) (1U << OPTION_##option)
 
-static const struct command {
-    const char *name;     /* one word, or two */
-    const char *argument; /* what it takes; NULL: nothing */
-    int (*run)(struct command_context *c);
-    unsigned options;
-} commands[] = {
-    {"serve", NULL, run_serve, 0},
-    {"migrate", NULL, run_migrate, TAKES(TO)},
-    {"check", NULL, check_run, TAKES(JSON)},
-    {"config", NULL, run_config, TAKES(MARKDOWN) | TAKES(JSON)},
-    {"key create", NULL, key_create_run, TAKES(TENANT) | TAKES(NAME) | TAKES(EXPIRES)},
-    {"key list", NULL, key_list_run, TAKES(JSON)},
-    {"key revoke", "ID", key_revoke_run, 0},
-    {"tenant set", "NAME", tenant_set_run, TAKES(REQUESTS) | TAKES(SESSIONS)},
-    {"tenant list", NULL, tenant_list_run, TAKES(JSON)},
-    {"host list", NULL, host_list_run, TAKES(JSON)},
-    {"host forget", "ID", host_forget_run, TAKES(STALE)},
+static const struct command commands[] = {
+    {"serve", "", NULL, run_serve, 0, false,
+     "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
+     "at once); SIGHUP reads the file again, checks it, and replaces\n"
+     "the workers, or changes nothing and logs why"},
+    {"reload", "", NULL, service_reload_run, 0, false,
+     "make the service that runs with this configuration reload (as\n"
+     "SIGHUP), and wait; exit status 0: done, 1: refused, and why, or no\n"
+     "service runs"},
+    {"stop", "", NULL, service_stop_run, 0, true,
+     "drain and end that service (as SIGTERM), and wait for its end"},
+    {"migrate", "[--to N]", NULL, run_migrate, TAKES(TO), false,
+     "bring the schema to this program's version, or to version N\n"
+     "(0: remove all that parley has made)"},
+    {"check", "[--json]", NULL, check_run, TAKES(JSON), true,
+     "check the configuration, the sockets' directories, PostgreSQL,\n"
+     "Redis and the keys, and name every fault; exit status 0: all is\n"
+     "well, 1: a connection or the schema is wrong, 2: the\n"
+     "configuration is"},
+    {"config", "[--json | --markdown]", NULL, run_config, TAKES(MARKDOWN) | TAKES(JSON), false,
+     "print the settings in force; --markdown: describe all settings"},
+    {"key create", "--tenant T [--name N] [--expires 90d]", NULL, key_create_run,
+     TAKES(TENANT) | TAKES(NAME) | TAKES(EXPIRES), false,
+     "make a key and print it, only this once; it expires after so many\n"
+     "d, h, m or s"},
+    {"key list", "[--json]", NULL, key_list_run, TAKES(JSON), false,
+     "all keys, without their secrets"},
+    {"key revoke", "ID", "ID", key_revoke_run, 0, false,
+     "revoke the key of that id; the key itself will do"},
+    {"tenant set", "NAME [--requests N] [--sessions N]", "NAME", tenant_set_run,
+     TAKES(REQUESTS) | TAKES(SESSIONS), false,
+     "limit its requests a second and its open sessions: a number, none,\n"
+     "or default (the settings PARLEY_TENANT_...)"},
+    {"tenant list", "[--json]", NULL, tenant_list_run, TAKES(JSON), false,
+     "all tenants, their keys and limits"},
+    {"host list", "[--json]", NULL, host_list_run, TAKES(JSON), false,
+     "the hosts that are registered in the database"},
+    {"host forget", "ID | --stale SECONDS", "ID", host_forget_run, TAKES(STALE), false,
+     "remove the registration of a host that is gone, or of all that were\n"
+     "not seen for so long; a running host is kept"},
 };
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "parley %s: a session server for chatbots\n\n", PARLEY_VERSION);
+    (void)help_print(out, commands, ARRAY_LEN(commands), "");
+    fprintf(out, "\nWhen key or tenant ends, its change is in force on every worker.\n\n"
+                 "Settings, by environment or file:\n\n");
+    config_help(out);
+}
 
 /* The command of one word or of two; NULL: none, after a line that says what is wrong. */
 static const struct command *find_command(const struct options *o)
@@ -235,19 +228,23 @@ static int run_configured(struct options *o, const struct command *command)
 {
     struct command_context *c = &o->command;
     struct config *cfg = &o->cfg;
-    char why[4096];
+    char why[4096], redis[256];
     const char *file = c->given[OPTION_CONFIG] ? c->given[OPTION_CONFIG] : getenv("PARLEY_CONFIG");
-    if (config_load(cfg, file, why, sizeof why) != ERR_NONE) {
-        for (char *rest = why, *fault; (fault = strsep(&rest, "\n"));)
-            fprintf(stderr, "parley: %s\n", fault);
-        return EXIT_MISCONFIGURED;
+    enum err e = config_read(cfg, file, why, sizeof why);
+    const size_t n = strlen(why);
+    if (cfg->redis_url && !cache_url_valid(cfg->redis_url, redis, sizeof redis)) {
+        snprintf(why + n, sizeof why - n, "%sREDIS_URL: %s", n > 0 ? "\n" : "", redis);
+        cfg->redis_url = NULL;
+        e = ERR_INVALID;
     }
     int status = EXIT_MISCONFIGURED;
     c->cfg = cfg;
-    if (!cache_url_valid(cfg->redis_url, why, sizeof why))
-        fprintf(stderr, "parley: REDIS_URL: %s\n", why);
-    else
+    c->faults = why;
+    if (e == ERR_NONE || command->runs_misconfigured)
         status = command->run(c);
+    else
+        for (char *fault; (fault = strsep(&c->faults, "\n"));)
+            fprintf(stderr, "parley: %s\n", fault);
     config_free(cfg);
     return status;
 }
@@ -255,9 +252,19 @@ static int run_configured(struct options *o, const struct command *command)
 static int run_command(struct options *o)
 {
     struct command_context *c = &o->command;
+    const bool helps = c->given[OPTION_HELP];
+    /* The first word of several commands alone: what they are. */
+    if (o->n_args == 1 &&
+        names_index(&NAMES(commands), sv_from(o->args[0])) == ARRAY_LEN(commands) &&
+        help_print(helps ? stdout : stderr, commands, ARRAY_LEN(commands), o->args[0]) > 0)
+        return helps ? EXIT_GOOD : EXIT_MISCONFIGURED;
     const struct command *command = find_command(o);
     if (!command)
         return EXIT_MISCONFIGURED;
+    if (helps) {
+        (void)help_print(stdout, commands, ARRAY_LEN(commands), command->name);
+        return EXIT_GOOD;
+    }
     int n = strchr(command->name, ' ') ? 2 : 1, status = check_options(c, command);
     if (status != EXIT_GOOD)
         return status;
@@ -281,8 +288,8 @@ static int run(int argc, char **argv)
     const int status = parse_options(argc, argv, &o);
     if (status != EXIT_GOOD)
         return status;
-    if (o.command.given[OPTION_HELP])
-        usage(stdout);
+    if (o.command.given[OPTION_HELP] && o.n_args == 0)
+        print_help(stdout);
     else if (o.command.given[OPTION_VERSION])
         printf("parley %s\n", PARLEY_VERSION);
     else

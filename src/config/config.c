@@ -20,6 +20,7 @@ struct loading {
     const struct setting *settings;
     struct names names;
     const char *value[SETTINGS_MAX];
+    bool bad[SETTINGS_MAX];
     char *why;
     size_t why_n;
     bool faulty;
@@ -142,71 +143,90 @@ static bool is_database_url(const char *url)
            strchr(url, '=');
 }
 
-/* Rules that one row of the table cannot express. */
+static bool is_bad(const struct loading *l, const char *name)
+{
+    return name && l->bad[names_index(&l->names, sv_from(name))];
+}
+
+/* Rules that one row of the table cannot express. None is tried on a setting that is wrong. */
 static void check_combinations(const struct config *c, struct loading *l)
 {
     const struct {
         bool wrong;
+        const char *name, *other; /* the settings; other may be NULL */
         const char *why;
     } rules[] = {
-        {!is_database_url(c->database_url),
-         "DATABASE_URL must begin with postgresql:// or be of the form host=… dbname=…"},
-        {c->database_admin_url[0] && !is_database_url(c->database_admin_url),
-         "DATABASE_ADMIN_URL must begin with postgresql:// or be of the form host=… dbname=…, or "
-         "be empty"},
-        {strncmp(c->redis_url, "rediss://", 9) == 0,
-         "REDIS_URL: rediss:// needs TLS, which parley's Redis library does not have; use redis:// "
-         "on a network you trust, or unix://"},
-        {c->redis_url[0] && strncmp(c->redis_url, "rediss://", 9) != 0 &&
-             strncmp(c->redis_url, "redis://", 8) != 0 && strncmp(c->redis_url, "unix://", 7) != 0,
-         "REDIS_URL must begin with redis:// or unix://, or be empty"},
-        {strcmp(c->listen, c->admin) == 0, "PARLEY_LISTEN and PARLEY_ADMIN must differ"},
-        {c->pool_min > c->pool_max, "PARLEY_POOL_MIN must not be above PARLEY_POOL_MAX"},
-        {c->acquire_ms > c->request_ms, "PARLEY_ACQUIRE_MS must not be above PARLEY_REQUEST_MS"},
-        {c->statement_ms > c->request_ms,
-         "PARLEY_STATEMENT_MS must not be above PARLEY_REQUEST_MS"},
+        {!is_database_url(c->database_url), "DATABASE_URL", NULL,
+         "must begin with postgresql:// or be of the form host=… dbname=…"},
+        {c->database_admin_url[0] && !is_database_url(c->database_admin_url), "DATABASE_ADMIN_URL",
+         NULL, "must begin with postgresql:// or be of the form host=… dbname=…, or be empty"},
+        {strncmp(c->redis_url, "rediss://", 9) == 0, "REDIS_URL", NULL,
+         "has rediss://, which needs TLS, which parley's Redis library does not have; use "
+         "redis:// on a network you trust, or unix://"},
+        {c->redis_url[0] && strncmp(c->redis_url, "redis://", 8) != 0 &&
+             strncmp(c->redis_url, "unix://", 7) != 0,
+         "REDIS_URL", NULL, "must begin with redis:// or unix://, or be empty"},
+        {strcmp(c->listen, c->admin) == 0, "PARLEY_LISTEN", "PARLEY_ADMIN", "must differ"},
+        {c->pool_min > c->pool_max, "PARLEY_POOL_MIN", "PARLEY_POOL_MAX", NULL},
+        {c->acquire_ms > c->request_ms, "PARLEY_ACQUIRE_MS", "PARLEY_REQUEST_MS", NULL},
+        {c->statement_ms > c->request_ms, "PARLEY_STATEMENT_MS", "PARLEY_REQUEST_MS", NULL},
     };
-    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-        if (rules[i].wrong)
-            add_fault(l, "%s", rules[i].why);
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        const char *name = rules[i].name, *other = rules[i].other;
+        if (!rules[i].wrong || is_bad(l, name) || is_bad(l, other))
+            continue;
+        if (!other)
+            l->bad[names_index(&l->names, sv_from(name))] = true;
+        if (!rules[i].why)
+            add_fault(l, "%s must not be above %s", name, other);
+        else
+            add_fault(l, "%s%s%s %s", name, other ? " and " : "", other ? other : "", rules[i].why);
+    }
 }
 
+/* A setting that is wrong has its default while others are checked, or is empty. */
 static void apply_values(struct config *c, struct loading *l)
 {
-    bool all_valid = true;
     for (size_t i = 0; i < l->names.n; i++) {
         char why[256];
         const struct setting *s = &l->settings[i];
         const char *value = l->value[i] ? l->value[i] : s->fallback;
-        if (value && config_set(c, s, value, why, sizeof why))
-            continue;
-        all_valid = false;
-        if (value)
+        l->bad[i] = !value || !config_set(c, s, value, why, sizeof why);
+        if (value && l->bad[i])
             add_fault(l, "%s", why);
-        else
+        else if (!value)
             add_fault(l, "%s is not set: %s", s->name, s->help);
+        if (l->bad[i])
+            (void)!config_set(c, s, s->fallback ? s->fallback : "", why, sizeof why);
     }
-    if (all_valid)
-        check_combinations(c, l);
+    check_combinations(c, l);
+    for (size_t i = 0; i < l->names.n; i++)
+        if (l->bad[i])
+            config_unset(c, &l->settings[i]);
 }
 
-enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
+enum err config_read(struct config *c, const char *file, char *why, size_t why_n)
 {
     *c = (struct config){.file = file, .texts = arena_create(SIZE_MAX)};
     struct loading l = {.texts = c->texts, .names = config_names(), .why = why, .why_n = why_n};
     l.settings = l.names.rows;
     why[0] = '\0';
-    if (c->texts) {
-        if (file)
-            read_file(&l, file);
-        read_environment(&l);
-        apply_values(c, &l);
-    } else {
+    if (!c->texts)
         add_fault(&l, "out of memory");
-    }
-    if (l.faulty)
-        config_free(c);
+    if (c->texts && file)
+        read_file(&l, file);
+    if (c->texts)
+        read_environment(&l);
+    apply_values(c, &l);
     return l.faulty ? ERR_INVALID : ERR_NONE;
+}
+
+enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
+{
+    const enum err e = config_read(c, file, why, why_n);
+    if (e != ERR_NONE)
+        config_free(c);
+    return e;
 }
 
 void config_free(struct config *c)

@@ -33,4 +33,7 @@ struct names config_names(void);
 MUSTCHECK bool config_set(struct config *c, const struct setting *s, const char *text, char *why,
                           size_t why_n);
 
+/* After a value that is wrong: a text is NULL. */
+void config_unset(struct config *c, const struct setting *s);
+
 #endif

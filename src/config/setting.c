@@ -40,6 +40,9 @@ static const struct setting settings[] = {
         "path of the FastCGI socket for nginx"),
     ROW(TEXT, "PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
         "path of the FastCGI socket for the operations routes"),
+    ROW(TEXT, "PARLEY_PIDFILE", pidfile, "", 0, SOCKET_PATH_MAX,
+        "file with the supervisor's pid, for reload and stop; empty: PARLEY_LISTEN with .pid "
+        "added"),
     ROW(NUMBER, "PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
     ROW(NUMBER, "PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
     ROW(NUMBER, "PARLEY_POOL_MIN", pool_min, "2", 0, 200,
@@ -80,6 +83,8 @@ static const struct setting settings[] = {
         "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
     ROW(NUMBER, "PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
         "a request that takes at least this long is logged; 0: every request"),
+    CHOICE("PARLEY_LOG", log_debug, "info", "info", "debug",
+           "debug: a request that was refused (4xx) is logged, too, with the reason"),
     ROW(NUMBER, "PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
         "longest wait for a connection of the pool"),
     ROW(NUMBER, "PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
@@ -206,6 +211,12 @@ bool config_set(struct config *c, const struct setting *s, const char *text, cha
         snprintf(why, why_n, "%s is \"%s\"; it may be %s%s", s->name, shown, allowed,
                  s->type == SETTING_SIZE ? ", in bytes or with KiB, MiB or GiB" : "");
     return false;
+}
+
+void config_unset(struct config *c, const struct setting *s)
+{
+    if (setting_is_text(s))
+        *(const char **)((char *)c + s->offset) = NULL;
 }
 
 /* ---- for people ---- */

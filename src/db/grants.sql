@@ -18,6 +18,10 @@ BEGIN
   WHERE to_regclass(name) IS NOT NULL LOOP
     EXECUTE format('GRANT %s ON %I TO %I', g.rights, g.name, serves);
   END LOOP;
+  IF EXISTS (SELECT FROM pg_attribute
+      WHERE attrelid = to_regclass('api_keys') AND attname = 'last_used_at' AND NOT attisdropped) THEN
+    EXECUTE format('GRANT UPDATE (last_used_at) ON api_keys TO %I', serves);
+  END IF;
   IF NOT has_schema_privilege(serves, current_schema(), 'USAGE') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), serves);
   END IF;

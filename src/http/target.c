@@ -10,6 +10,7 @@
 
 static enum err bad_target(struct request_ctx *ctx, const char *field, const char *why)
 {
+    ctx->err.field_is_sent = true;
     return ctx_fail(ctx, ERR_INVALID, "invalid_target", field, "%s", why);
 }
 
@@ -73,9 +74,11 @@ static enum err parse_param(struct request_ctx *ctx, struct http_request *req, s
     TRY(decode(ctx, value.p ? value : SV(""), true, field.p, &param.value));
     /* A list has one parameter named name[] per element. */
     const bool list = param.name.n > 2 && memcmp(param.name.p + param.name.n - 2, "[]", 2) == 0;
-    if (!list && http_param_get(req, field.p).p)
+    if (!list && http_param_get(req, field.p).p) {
+        ctx->err.field_is_sent = true;
         return ctx_fail(ctx, ERR_INVALID, "repeated_parameter", field.p,
                         "The parameter is given twice.");
+    }
     if (req->n_params == HTTP_PARAMS_MAX)
         return bad_target(ctx, "query", "There are too many parameters.");
     req->params[req->n_params++] = param;

@@ -170,6 +170,7 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
     TRY(json_unescape_dup(r->in->ctx, member->key, &name));
     struct sv detail = arena_printf(r->in->ctx->arena, "There is no such field.%s",
                                     names_hint(r->in->ctx->arena, &known, name));
+    r->in->ctx->err.field_is_sent = true;
     return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->in->ctx);
 }
 

@@ -67,6 +67,7 @@ static enum err fail_parse(struct scan *s, const char *slug, const char *what, s
         at = s->bad_utf8;
     }
     write_path(s, path, sizeof(path));
+    s->ctx->err.field_is_sent = true;
     return ctx_fail(s->ctx, ERR_INVALID, slug, path, "%s (at byte %zu).", what, at);
 }
 

@@ -97,8 +97,7 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
     return e;
 }
 
-/* Whether fd still has this name: its last holder removes the name when it unlocks. */
-static bool has_name(int fd, const char *name)
+bool listener_has_name(int fd, const char *name)
 {
     struct stat own, named;
     return fstat(fd, &own) == 0 && stat(name, &named) == 0 && own.st_dev == named.st_dev &&
@@ -112,7 +111,7 @@ int listener_lock(const char *path, char *why, size_t why_n)
     int fd;
     while ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0 &&
            flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        if (has_name(fd, name))
+        if (listener_has_name(fd, name))
             return fd;
         close(fd);
     }

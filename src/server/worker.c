@@ -177,6 +177,7 @@ static enum err open_all(struct worker *w)
         .request_ms = cfg->request_ms,
         .queue_ms = cfg->queue_ms,
         .slow_ms = cfg->slow_ms,
+        .log_debug = cfg->log_debug,
         .slot = &w->run->shared->slots[w->run->worker],
         .slots = w->run->shared->slots,
         .host = &w->run->shared->host,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """--json: one document on stdout with what the command prints for people, and the same exit status."""
 import json
+import re
 
 from stack import StackTest
 
@@ -31,7 +32,9 @@ class Json(StackTest):
         rows = self.rows(*self.with_member("keys", "key", "list"))
         mine = {row["name"]: row for row in rows if row["tenant"] == "acme"}
         first, second = mine['Büro "1"\\'], mine[""]
-        self.assertEqual(list(first), ["id", "state", "tenant", "created_at", "expires_at", "revoked_at", "name"])
+        self.assertEqual(list(first), ["id", "state", "tenant", "created_at", "expires_at", "revoked_at", "last_used_at",
+                                       "name"])
+        self.assertIsNone(first["last_used_at"])
         self.assertEqual((first["state"], first["expires_at"], first["revoked_at"]), ("live", None, None))
         self.assertEqual((second["id"], second["state"]), (over[7:23], "revoked"))
         for time in (first["created_at"], second["expires_at"], second["revoked_at"]):
@@ -63,6 +66,31 @@ class Json(StackTest):
         done = self.stack.parley.run("config", "--json", PARLEY_LISTEN="/tmp/\udcff/ä")
         self.assertEqual(json.loads(done.stdout)["PARLEY_LISTEN"], "/tmp/?/??")
 
+    def test_help(self):
+        """Of a command, of the first word of several, and of all: from one table. Fails if the options of a command
+        are not those that it takes, or if a word alone is an error of one line: tried."""
+        everything = self.stack.parley.do("--help")
+        heads = re.findall(r"(?m)^  ([a-z]+(?: [a-z]+)?)(?= |$)(?: [A-Z\[-].*)?", everything.split("--config FILE ")[0])
+        self.assertGreater(len(heads), 10)
+        for name in heads:
+            with self.subTest(command=name):
+                text = self.stack.parley.do(*name.split(), "--help")
+                self.assertTrue(text.startswith(f"usage: parley [--config FILE] {name}"), text)
+                usage, _, rest = text.partition("\n")
+                described = set(re.findall(r"(?m)^  (--[a-z]+)", rest)) - {"--config", "--help", "--version"}
+                self.assertEqual(described, set(re.findall("--[a-z]+", usage)) - {"--config"})
+                self.assertIn(text.split("\n")[2], everything.split("\n"))
+                for option in described:
+                    done = self.stack.parley.run(*name.split(), option, "x", DATABASE_URL="x")
+                    self.assertNotIn("does not take", done.stderr)
+        for word in {name.split()[0] for name in heads if " " in name}:
+            text = self.stack.parley.do(word, "--help")
+            self.assertEqual(re.findall(rf"(?m)^  ({word} [a-z]+)", text), [h for h in heads if h.split()[0] == word])
+            done = self.stack.parley.run(word)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", text))
+        done = self.stack.parley.run("kye", "--help")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+
     def check(self, status, **env):
         """`parley check`, both ways: the checks by name."""
         document, lines = self.document("check", status=status, **env)
@@ -79,11 +107,35 @@ class Json(StackTest):
         self.assertNotIn("API keys", checks)
         self.assertFalse(self.check(1, REDIS_URL="redis://127.0.0.1:1")["Redis"]["ok"])
 
+    def test_check_names_every_fault(self):
+        """Of the configuration, the sockets, PostgreSQL, its owner and Redis at once. Fails if one of them ends the
+        command, or hides another one: tried."""
+        url = self.stack.parley.env["DATABASE_URL"].replace("/pg", "/nowhere")
+        wrong = {"PARLEY_THREADS": "0", "PARLEY_NOPE": "1", "PARLEY_STATEMENT_MS": "20000",
+                 "PARLEY_LISTEN": "/nonexistent/a", "PARLEY_ADMIN": self.stack.parley.program,
+                 "DATABASE_ADMIN_URL": url, "REDIS_URL": "redis://127.0.0.1:1"}
+        document, lines = self.document("check", status=2, **wrong)
+        self.assertEqual([f"{c['name']}: {c['message']}" for c in document["checks"]], lines)
+        bad = [(c["name"], c["message"]) for c in document["checks"] if not c["ok"]]
+        for name, words in [("configuration", "PARLEY_THREADS is"), ("configuration", "PARLEY_NOPE: there"),
+                            ("configuration", "PARLEY_STATEMENT_MS must not be above PARLEY_REQUEST_MS"),
+                            ("PARLEY_LISTEN", "No such file"), ("PARLEY_ADMIN", "is no socket"),
+                            ("PostgreSQL owner", "nowhere"), ("Redis", "refused")]:
+            self.assertTrue([n for n, m in bad if n == name and words in m], (name, words, bad))
+        self.assertEqual(len(bad), 7, bad)
+        self.assertIn("API keys", [c["name"] for c in document["checks"]])
+        # What is wrong itself is not tried.
+        document, _ = self.document("check", status=2, DATABASE_URL="x", REDIS_URL="redis://h:x", PARLEY_LISTEN="")
+        names = [c["name"] for c in document["checks"]]
+        self.assertEqual(names.count("configuration"), 3, document)
+        self.assertFalse({"PostgreSQL", "Redis", "PARLEY_LISTEN", "API keys"} & set(names), document)
+        self.assertIn("PostgreSQL owner", names)
+
     def test_nothing_on_stdout_but_the_document(self):
         """Of a command that fails there is a line on stderr and no document."""
         nowhere = self.stack.parley.env["DATABASE_ADMIN_URL"].replace("/pg", "/nowhere")
         cases = [(("key", "list"), 1, {"DATABASE_ADMIN_URL": nowhere}), (("tenant", "list"), 1, {
-            "DATABASE_ADMIN_URL": nowhere}), (("check",), 2, {"PARLEY_THREADS": "0"}),
+            "DATABASE_ADMIN_URL": nowhere}),
                  (("config",), 2, {"PARLEY_THREADS": "0"}), (("config", "--markdown"), 2, {}),
                  (("key", "create", "--tenant", "a"), 2, {}), (("tenant", "set", "a"), 2, {}), (("serve",), 2, {})]
         for command, status, env in cases:

@@ -123,6 +123,8 @@ class Refusals(KeysTest):
         secret = self.key.rpartition("_")[2]
         self.client.get("/v1/sessions/a", headers=bearer(self.key))
         self.client.get("/v1/sessions/a", headers=bearer(self.key[:-1] + "!"))
+        used = lambda: re.search(f"(?m)^{self.key[7:23]} .* 20\\S+:00:00Z +first$", self.stack.parley.do("key", "list"))
+        wait_until(used, 10, "the use of the key is shown")
         for server in self.stack.all_servers():
             self.assertNotIn(secret[:40], server.log())
         self.assertNotIn(secret[:20], self.stack.psql("SELECT * FROM api_keys"))
@@ -207,7 +209,7 @@ class Commands(KeysTest):
         self.assertRegex(done.stderr, r"^parley: key [0-9a-f]{16} for tenant acme, until 20\d\d-\S+Z; "
                                       r"it is shown this once\n$")
         key = done.stdout.strip()
-        line = r"(?m)^%s  %s +acme +20\S+Z +20\S+Z  Büro 1$"
+        line = r"(?m)^%s  %s +acme +20\S+Z +20\S+Z +never +Büro 1$"
         self.assertRegex(self.stack.parley.run("key", "list").stdout, line % (key[7:23], "live"))
         self.revoke(key[7:23])
         self.revoke(key)
@@ -220,7 +222,7 @@ class Commands(KeysTest):
     def test_what_is_wrong_is_one_line_and_2(self):
         """And nothing was done."""
         before = self.stack.psql("SELECT count(*), (SELECT count(*) FROM tenants) FROM api_keys")
-        wrong = ["key", "key make", "key create", "key create x", "key create --tenant",
+        wrong = ["key make", "key create", "key create x", "key create --tenant",
                  "key create --tenant a/b", "key create --tenant " + "t" * 65, "key create --tenant ''",
                  "key create --tenant a --expires", "key create --tenant a --expires 0d",
                  "key create --tenant a --expires 90", "key create --tenant a --expires d",
@@ -229,7 +231,7 @@ class Commands(KeysTest):
                  "key create --tenant a --name " + "n" * 101, "key create --tenant a --name $'a\\tb'",
                  "key create --tenant a --name $'\\xff'", "key create --tenant a --requests 1",
                  "key list all", "key list --tenant a", "key revoke", "key revoke abc", "key revoke a b",
-                 "key revoke ''", "key revoke parley_" + "0" * 16, "tenant", "tenant set",
+                 "key revoke ''", "key revoke parley_" + "0" * 16, "tenant set",
                  "tenant set a", "tenant set a --requests 0", "tenant set a --requests -1",
                  "tenant set a --requests many", "tenant set a --requests 1000001",
                  "tenant set a --sessions 0", "tenant set 'a b' --sessions 1", "tenant set a b --sessions 1",

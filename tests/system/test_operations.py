@@ -362,3 +362,39 @@ class Log(StackTest):
         # The time in PostgreSQL is known for requests that asked it.
         self.assertTrue(all(x["sql_us"] > 0 for x in requests if x["round_trips"]))
         self.stack.parley.start()
+
+
+class LogOfRefusals(Log):
+    """The same with PARLEY_LOG=debug: no content of users either, and each 4xx has its reason."""
+    env = {**Log.env, "PARLEY_LOG": "debug"}
+
+    def refused(self, method, path, body, status):
+        """The line of a refused request, found by the id in the answer."""
+        answer = self.client.request(method, path, body)
+        self.assertEqual(answer.status, status, answer)
+        found = [x for x in self.lines() if x.get("request_id") == answer.headers["X-Request-Id"]]
+        self.assertEqual([x["status"] for x in found], [status], (answer, found))
+        return found[0]
+
+    def test_a_request_id_leads_to_the_reason(self):
+        """In all three interfaces, at level debug; without the setting no line. Fails if the line lacks code, field
+        or detail, or if it is written whatever the setting is: tried."""
+        self.stack.parley.restart(PARLEY_SLOW_MS="60000")
+        cases = [("POST", "/v1/sessions", {"ttl_seconds": 0}, 400, "out_of_range", "ttl_seconds"),
+                 ("POST", "/v1/sessions", {self.MARK: 1}, 400, "unknown_field", None),
+                 ("GET", f"/v1/sessions/s?{self.MARK}=1", None, 400, "unknown_parameter", None),
+                 ("GET", "/v1/sessions/s?messages=x", None, 400, "invalid_parameter", "messages"),
+                 ("POST", "/v1/conversations", {"items": 1}, 400, "wrong_type", "items"),
+                 ("GET", "/v1/conversations/conv_1", None, 404, "not_found", ""),
+                 ("POST", "/threads", {"if_exists": "x"}, 422, "invalid_field", "if_exists"),
+                 ("GET", "/threads/1", None, 404, "not_found", "")]
+        for method, path, body, status, code, field in cases:
+            with self.subTest(path=path, code=code):
+                line = self.refused(method, path, body, status)
+                self.assertEqual((line["level"], line["event"], line["code"]), ("debug", "request", code))
+                self.assertEqual(line["field"], field)
+                self.assertTrue(line["detail"])
+        self.stack.parley.restart(PARLEY_LOG="info")
+        answer = self.client.get("/v1/sessions/s?messages=x")
+        self.assertNotIn(answer.headers["X-Request-Id"], self.stack.parley.log())
+        self.stack.parley.restart(PARLEY_SLOW_MS="0", PARLEY_LOG="debug")

@@ -105,3 +105,68 @@ class WholeEnd(ReloadTest):
         self.assertEqual((found[-1].status, found[-1].headers["Content-Type"]),
                          (502, "application/problem+json"))
         self.assertTrue(found[-1].headers["Retry-After"])
+
+
+class Commands(ReloadTest):
+    """parley reload and parley stop, which find the supervisor by its pid file."""
+
+    def pidfile(self):
+        with open(self.stack.dir + "/parley.sock.pid", encoding="ascii") as f:
+            return f.read()
+
+    def expect(self, command, status, words):
+        """The command's exit status, and its one line on stderr."""
+        done = self.stack.parley.run(command)
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done)
+        self.assertRegex(done.stderr, rf"^(parley: [^\n]*{words}[^\n]*\n)$" if words else "^$")
+
+    def test_reload(self):
+        """It waits until the reload is done or refused, and says which. Fails if it does not wait, or takes the end
+        of an earlier reload for its own: tried."""
+        supervisor = self.stack.parley.pid
+        self.assertEqual(int(self.pidfile().split("\n")[0]), supervisor)
+        self.assertEqual(self.client.get("/status").json["supervisor_pid"], supervisor)
+        for limit, status in (("1KiB", 413), ("1MiB", 201)):
+            before = self.settled(2)
+            self.write_settings(PARLEY_MAX_BODY=limit)
+            self.expect("reload", 0, "reloaded")
+            self.assertGreater(len(set(self.stack.worker_pids()) - before), 1)
+            self.assertFalse(before & self.settled(2))
+            self.post("/v1/sessions", {"message": {"role": "user", "content": "x" * 4000}}, status=status)
+        # One is under way, whose settings are right.
+        self.hang_up()
+        wait_until(lambda: " running " in self.pidfile(), 10, "a reload")
+        self.write_settings(PARLEY_MEMORY="1MiB")
+        self.expect("reload", 1, "refused: PARLEY_MEMORY cannot change")
+        self.assertEqual(self.client.get("/status").json["reload_reason"].split()[0], "PARLEY_MEMORY")
+        self.write_settings(PARLEY_THREADS="0")
+        self.expect("reload", 2, "PARLEY_THREADS is")
+        self.write_settings()
+
+    def test_stop(self):
+        """It waits for the end, also with a configuration that is wrong. A file that a killed supervisor left, or with
+        the pid of another process, is no service: nothing gets the signal. Fails if the pid in the file counts: tried."""
+        name = self.stack.dir + "/parley.sock.pid"
+        self.write_settings(PARLEY_THREADS="0")
+        self.expect("stop", 0, "")
+        self.assertTrue(gone(self.stack.parley.pid))
+        self.assertEqual(self.stack.parley.process.wait(5), 0)
+        self.assertFalse(os.path.exists(name))
+        self.expect("stop", 1, "no service was found: pid file ")
+        self.write_settings()
+        self.stack.parley.start()
+        self.stack.parley.kill()
+        self.assertTrue(os.path.exists(name))
+        with open(name, "w", encoding="ascii") as f:
+            f.write(f"{self.stack.nginx.pid}\n")
+        for command in "stop", "reload":
+            self.expect(command, 1, "no process holds it")
+        self.assertTrue(self.stack.nginx.running)
+        wait_until(lambda: not os.path.exists(self.stack.dir + "/parley.sock.lock") or not self.stack.worker_pids(), 20)
+        self.stack.parley.restart()
+        self.assertEqual(int(self.pidfile().split("\n")[0]), self.stack.parley.pid)
+        done = self.stack.parley.run("serve", PARLEY_LISTEN=self.stack.dir + "/l", PARLEY_ADMIN=self.stack.dir + "/a",
+                                     PARLEY_PIDFILE=name)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("another service holds it", done.stderr)
+        self.expect("reload", 0, "reloaded")

@@ -32,6 +32,7 @@ enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAV
 struct api_host {
     _Atomic int64_t worker_set; /* number of the current one: 1, and one more with each reload */
     _Atomic int64_t reloads, reloads_refused, recycled;
+    _Atomic pid_t supervisor;
     _Atomic int64_t crash_looping; /* workers that keep dying */
     _Atomic size_t n_slots; /* metrics slots that are or have been in use: 0 to n_slots - 1 */
     struct {
@@ -54,6 +55,7 @@ struct api_service {
     int64_t request_ms; /* deadline of a request, from the moment the web server passed it on */
     int64_t queue_ms;   /* a request that waited longer is refused; 0: no bound but the deadline */
     int64_t slow_ms;    /* a request that took at least this long is logged */
+    bool log_debug;     /* so is one that was refused, with the reason */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
     const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
     const struct api_host *host;

@@ -8,7 +8,8 @@
  * changed: from the host's last poll of PostgreSQL (parley/db/hosts.h), or with a query of its own
  * if there is none. An answer confirms the keys in memory until 900 ms after its question was sent.
  * Unconfirmed keys decide nothing. So a committed change holds on every worker after AUTH_HOLDS_MS,
- * also on a busy machine and on a worker that was stopped meanwhile.
+ * also on a busy machine and on a worker that was stopped meanwhile. The thread also writes in
+ * which hour a key was last used.
  *
  * Thread rule: all threads of a worker share one struct auth, which is opened after the fork.
  */
@@ -78,6 +79,7 @@ struct auth_key {
     struct sv id, tenant, name;
     int64_t created_at;
     int64_t expires_at, revoked_at; /* 0: never, not */
+    int64_t last_used_at;           /* the beginning of the hour; 0: never */
 };
 /* Makes a key and stores its hash. lives_s 0: it does not expire. secret: the key, which cannot be
  * shown again; ends in NUL. */

@@ -19,10 +19,11 @@ struct config {
     const char *database_url;
     const char *database_admin_url; /* as the owner of the tables; empty: database_url */
     const char *redis_url;
-    const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
-    const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
-    int64_t workers;    /* PARLEY_WORKERS; 0: one per core */
-    int64_t threads;    /* PARLEY_THREADS */
+    const char *listen;  /* PARLEY_LISTEN: path of the FastCGI socket */
+    const char *admin;   /* PARLEY_ADMIN: path of the operations socket */
+    const char *pidfile; /* PARLEY_PIDFILE; empty: listen with .pid at its end */
+    int64_t workers;     /* PARLEY_WORKERS; 0: one per core */
+    int64_t threads;     /* PARLEY_THREADS */
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */
@@ -37,6 +38,7 @@ struct config {
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
     int64_t queue_ms;                 /* PARLEY_QUEUE_MS; 0: PARLEY_REQUEST_MS */
     int64_t slow_ms;                  /* PARLEY_SLOW_MS */
+    bool log_debug;                   /* PARLEY_LOG=debug */
     int64_t pool_idle, pool_lifetime; /* seconds */
     int64_t drain_s;                  /* PARLEY_DRAIN */
     int64_t recycle;                  /* requests; 0: never */
@@ -51,6 +53,9 @@ struct config {
  * end. An unknown PARLEY_… variable is a fault, since it may be misspelt; for one that was removed,
  * why says what replaces it. */
 MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, size_t why_n);
+/* The same, but after ERR_INVALID *c has the settings that are right, and is to be freed. One that
+ * is wrong has its default, or is NULL if it is a text. */
+MUSTCHECK enum err config_read(struct config *c, const char *file, char *why, size_t why_n);
 void config_free(struct config *c);
 
 void config_help(FILE *out);     /* for --help */

@@ -27,6 +27,27 @@ int supervisor_run(const struct config *cfg, worker_fn worker);
 /* cfg->workers, or if that is 0 one for each core; at most 256. */
 size_t server_workers(const struct config *cfg);
 
+/* ---- the supervisor that a pid file names, for commands ---- */
+
+enum { PIDFILE_PATH_MAX = 112 };
+struct pidfile_found {
+    int fd, process_fd; /* process_fd: a pidfd, which can be polled for the end of the process */
+};
+struct pidfile_reload {
+    int64_t number;    /* of the last reload; 0: there was none */
+    char outcome[512]; /* "running", "done", or "refused: …" */
+};
+/* PARLEY_PIDFILE, or its default. False: a setting that it depends on is wrong. */
+bool pidfile_path(const struct config *cfg, char out[PIDFILE_PATH_MAX]);
+/* Finds the process that holds the file. False, and one line in why: there is none, or it is not
+ * to be seen. To be released by pidfile_forget. */
+MUSTCHECK bool pidfile_find(const char *path, struct pidfile_found *out, char *why, size_t why_n);
+void pidfile_forget(struct pidfile_found *found);
+/* Never to another process, also if the pid is used again. False: see errno. */
+MUSTCHECK bool pidfile_signal(const struct pidfile_found *found, int signo);
+/* False: it is being written; try again. */
+MUSTCHECK bool pidfile_read(const struct pidfile_found *found, struct pidfile_reload *out);
+
 /* Raises the soft limit of open files to the hard one. False, and one line in why: it is too low
  * for a worker. */
 bool descriptors_enough(const struct config *cfg, char *why, size_t n);

@@ -285,6 +285,7 @@ static void add_service(struct json_tree *t, const struct api_service *api, cons
     json_tree_text(t, t->root, "status", h->status);
     json_tree_text(t, t->root, "version", api->version);
     json_tree_number(t, t->root, "pid", getpid());
+    json_tree_number(t, t->root, "supervisor_pid", atomic_load(&api->host->supervisor));
     json_tree_text(t, t->root, "started_at", started);
     json_tree_number(t, t->root, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
     json_tree_number(t, t->root, "crash_looping", h->crash_looping);

@@ -151,7 +151,8 @@ TEST(stored)
 {
     static const char *const changes[] = {
         "DELETE FROM api_keys", "UPDATE api_keys SET tenant = 'x'",
-        "INSERT INTO tenants (tenant) VALUES ('x')", "UPDATE auth_state SET version = 0"};
+        "UPDATE api_keys SET revoked_at = NULL", "INSERT INTO tenants (tenant) VALUES ('x')",
+        "UPDATE auth_state SET version = 0"};
     struct bench *b = begin("stored");
     const char *part = b->secret + AUTH_KEY_LEN - KEY_SECRET_LEN;
     CU_ASSERT_EQUAL(fixture_rows("api_keys k WHERE k::text LIKE '%%%s%%'", part), 0);
@@ -180,6 +181,65 @@ TEST(by_hand)
     fixture_exec("DELETE FROM api_keys WHERE tenant = 'by-hand'");
     wait_until_it_holds();
     CU_ASSERT_TRUE(is_refused(b, b->secret));
+    end(b);
+}
+
+/* ---- when a key was used ---- */
+
+/* Whether the SQL was done. */
+static void *sql_main(void *sql)
+{
+    return fixture_sql(sql, NULL, 0) ? sql : NULL;
+}
+
+static int64_t used_now(const char *tenant)
+{
+    return fixture_rows("api_keys WHERE tenant = '%s' AND last_used_at = date_trunc('hour', now())",
+                        tenant);
+}
+
+/* Of a key that was accepted the hour is written: once, without another load of the keys, and also
+ * if the keys are loaded in between. While the row is locked, the keys stay confirmed. Fails if a
+ * wrong secret counts, if each poll writes, or if a load loses what is to be written: tried. */
+TEST(last_use)
+{
+    char wrong[AUTH_KEY_LEN + 1], other[AUTH_KEY_LEN + 1];
+    struct bench *b = begin(NULL);
+    (void)create_key(b, "use-1", 0, b->secret);
+    (void)create_key(b, "use-2", 0, other);
+    wait_until_it_holds();
+    memcpy(wrong, other, sizeof(wrong));
+    wrong[AUTH_KEY_LEN - 2] = wrong[AUTH_KEY_LEN - 2] == 'A' ? 'B' : 'A';
+    fixture_exec("CREATE TABLE version_before AS SELECT version FROM auth_state");
+    CU_ASSERT_TRUE(is_refused(b, wrong));
+    OK(check(b, b->secret, 5000));
+    EVENTUALLY(used_now("use-1") == 1);
+    CU_ASSERT_EQUAL(fixture_rows("api_keys WHERE tenant = 'use-2' AND last_used_at IS NULL"), 1);
+    CU_ASSERT_EQUAL(fixture_rows("version_before NATURAL JOIN auth_state"), 1);
+    service_sleep_ms(500); /* the next poll finds that it is written */
+    fixture_exec("UPDATE api_keys SET last_used_at = NULL WHERE tenant = 'use-1'");
+    OK(check(b, b->secret, 5000));
+    service_sleep_ms(600);
+    CU_ASSERT_EQUAL(used_now("use-1"), 0);
+    /* Locked, while the keys are loaded again. */
+    pthread_t thread;
+    void *done;
+    static char lock[] = "BEGIN; SELECT FROM api_keys WHERE tenant = 'use-2' FOR UPDATE;"
+                         " SELECT pg_sleep(3); COMMIT";
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, sql_main, lock), 0);
+    while (fixture_rows("pg_locks WHERE mode = 'RowShareLock' AND granted"
+                        " AND relation = 'api_keys'::regclass") == 0)
+        service_sleep_ms(2);
+    OK(check(b, other, 5000));
+    (void)create_key(b, "use-3", 0, wrong);
+    for (int i = 0; i < 20; i++) {
+        service_sleep_ms(100);
+        OK(check(b, b->secret, 50));
+    }
+    CU_ASSERT_EQUAL(used_now("use-2"), 0);
+    pthread_join(thread, &done);
+    EVENTUALLY(used_now("use-2") == 1);
+    fixture_exec("DROP TABLE version_before");
     end(b);
 }
 
@@ -244,12 +304,6 @@ TEST(bounds)
 }
 
 /* ---- what confirms a key ---- */
-
-/* Whether the SQL was done. */
-static void *sql_main(void *sql)
-{
-    return fixture_sql(sql, NULL, 0) ? sql : NULL;
-}
 
 /* PostgreSQL does not answer for longer than an answer confirms the keys. First the key is valid;
  * then requests wait and are neither accepted nor refused; once the commit is known they are

@@ -38,9 +38,11 @@ TEST(defaults)
     CU_ASSERT_STRING_EQUAL(c.listen, "/run/parley/parley.sock");
     CU_ASSERT_STRING_EQUAL(c.admin, "/run/parley/admin.sock");
     CU_ASSERT_STRING_EQUAL(c.database_admin_url, "");
+    CU_ASSERT_STRING_EQUAL(c.pidfile, "");
     CU_ASSERT_TRUE(c.prepare);
     CU_ASSERT_FALSE(c.hosts_one);
     CU_ASSERT_TRUE(c.auth_keys);
+    CU_ASSERT_FALSE(c.log_debug);
     const struct {
         int64_t is, want;
     } n[] = {
@@ -218,6 +220,7 @@ TEST(file_of_settings)
     CU_ASSERT_EQUAL(c.pool_max, 11); /* the environment wins */
     CU_ASSERT_STRING_EQUAL(c.redis_url, "redis://h/0?a=b");
     CU_ASSERT_STRING_EQUAL(c.database_admin_url, "");
+    CU_ASSERT_STRING_EQUAL(c.pidfile, "");
     config_free(&c);
     static const char *const bad[] = {"PARLEY_THREADS\n", "PARLEY_THREADZ=1\n", "PATH=/bin\n",
                                       "PARLEY_THREADS=1\nPARLEY_THREADS=1\n", "=1\n"};
@@ -241,10 +244,12 @@ TEST(every_fault_has_a_line)
 {
     static const char text[] = "PARLEY_THREADZ=1\nPARLEY_DB_ROLE=parley_app\nnonsense\n"
                                "PARLEY_AUTH=on\nDATABASE_ADMIN_URL=mysql://u:secret@h/d\n";
-    static const char *const faults[] = {
-        " line 1: PARLEY_THREADZ: there is no such setting",
-        " line 2: PARLEY_DB_ROLE was removed: let DATABASE_URL ", " line 3: is not NAME=value",
-        "PARLEY_DB_ROLE was removed: ", "PARLEY_AUTH is \"on\"; it may be off or keys"};
+    static const char *const faults[] = {" line 1: PARLEY_THREADZ: there is no such setting",
+                                         " line 2: PARLEY_DB_ROLE was removed: let DATABASE_URL ",
+                                         " line 3: is not NAME=value",
+                                         "PARLEY_DB_ROLE was removed: ",
+                                         "PARLEY_AUTH is \"on\"; it may be off or keys",
+                                         "DATABASE_ADMIN_URL must begin with postgresql:// "};
     struct config c;
     char why[2048], path[32];
     write_file(path, text);
@@ -262,5 +267,9 @@ TEST(every_fault_has_a_line)
         CU_ASSERT_EQUAL(config_load(&c, path, why, room), ERR_INVALID);
         CU_ASSERT_TRUE(strlen(why) < room && why[room] == 'x');
     }
+    /* What is right can still be used. */
+    CU_ASSERT_EQUAL(config_read(&c, path, why, sizeof why), ERR_INVALID);
+    CU_ASSERT_TRUE(c.database_url && !c.database_admin_url && c.auth_keys && c.threads == 24);
+    config_free(&c);
     unlink(path);
 }

@@ -163,6 +163,8 @@ void harness_end(struct harness *t, bool sockets_gone)
     char lock[128];
     snprintf(lock, sizeof lock, "%s.lock", t->cfg.listen);
     CU_ASSERT_EQUAL(unlink(lock) != 0, sockets_gone);
+    snprintf(lock, sizeof lock, "%s.pid", t->cfg.listen);
+    CU_ASSERT_EQUAL(unlink(lock) != 0, sockets_gone);
     unlink(t->log);
     unlink(t->file);
     CU_ASSERT_EQUAL(rmdir(t->dir), 0);

@@ -1,0 +1,4 @@
+DROP TRIGGER changed ON api_keys;
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON api_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION parley_auth_changed();
+ALTER TABLE api_keys DROP COLUMN last_used_at;
