@@ -27,19 +27,17 @@ const char *const session_chat_members[] = {
 
 static void write_extra(struct json_writer *j, const struct session_message *m, size_t *at)
 {
-    bool chat = false;
+    const size_t at_first = j->b->n;
     for (const char *const *name = session_chat_members; *name; name++) {
-        const struct sv value =
-            sv_eq(m->type, SV("message")) ? json_member_get(m->extra, *name) : SV_NONE;
-        if (value.p)
+        const struct sv value = json_member_get(m->extra, *name);
+        if (value.p && sv_eq(m->type, SV("message")))
             json_put_raw(j, *name, value);
-        chat = chat || value.p;
     }
-    if (!chat) {
+    const size_t before = j->b->n;
+    if (before == at_first) {
         write_json(j, "extra", m->extra, at);
         return;
     }
-    const size_t before = j->b->n;
     json_put_object(j, "extra");
     const size_t empty = j->b->n;
     json_members_write(j, m->extra, session_chat_members);

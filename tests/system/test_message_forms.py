@@ -183,7 +183,7 @@ class Chat(ParleyTest, LangGraph):
                 ({"role": "user", "content": "x", "name": {}}, "wrong_type", "name"),
                 ({"role": "user", "content": "x", "tool_cals": []}, "unknown_field", "tool_cals"),
                 ({"role": "user", "content": "x", "name": "a", "extra": {"name": "b"}}, "invalid_field", "name"),
-                ({"type": "function_call", "name": "f"}, "invalid_field", "type")):
+                ({"type": "function_call", "name": "f"}, "invalid_field", "name")):
             for wrapped in (body, {"messages": [message("x"), body]}, {"message": body}):
                 where = "" if wrapped is body else "messages[1]." if "messages" in wrapped else "message."
                 self.problem(self.client.post(path + "/messages", wrapped), 400, code, where + field)

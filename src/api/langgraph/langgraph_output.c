@@ -21,8 +21,10 @@ static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct 
     const struct json_node node = {.type = JSON_IS_STRING, .raw = arguments};
     struct json_doc doc;
     struct sv text;
-    if (!arguments.p || arguments.p[0] != '"' || sv_eq(arguments, SV("\"\"")))
-        return arguments.p && arguments.p[0] == '{' ? arguments : SV("{}");
+    if (!arguments.p || sv_eq(arguments, SV("\"\"")))
+        return SV("{}");
+    if (arguments.p[0] != '"')
+        return arguments.p[0] == '{' ? arguments : SV_NONE;
     enum err e = json_doc_string(ctx, &node, &text);
     if (e == ERR_NONE)
         e = json_doc_parse(ctx, text, &doc);

@@ -14,10 +14,7 @@ struct sent_message {
     struct sv unused; /* of the chat members only the types are checked; read_chat takes them */
 };
 #define IN_MESSAGE(field) offsetof(struct sent_message, draft.field)
-#define CHAT(name, type)                                                       \
-    {                                                                          \
-        name, type, JSON_NULLABLE, offsetof(struct sent_message, unused), 0, 0 \
-    }
+#define UNUSED            offsetof(struct sent_message, unused), 0, 0
 static const struct json_field message_fields[] = {
     {"message_id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 1, API_USER_MAX},
     {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 1, API_NAME_MAX},
@@ -25,49 +22,46 @@ static const struct json_field message_fields[] = {
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0},
     {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB, IN_MESSAGE(metadata), 0, 0},
     {"extra", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY, IN_MESSAGE(extra), 0, 0},
-    CHAT("name", JSON_STRING),
-    CHAT("tool_calls", JSON_ARRAY),
-    CHAT("tool_call_id", JSON_STRING),
-    CHAT("function_call", JSON_OBJECT),
-    CHAT("refusal", JSON_STRING),
-    CHAT("audio", JSON_OBJECT),
-    CHAT("annotations", JSON_ARRAY)};
+    {"name", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"tool_calls", JSON_ARRAY, JSON_NULLABLE, UNUSED},
+    {"tool_call_id", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"function_call", JSON_OBJECT, JSON_NULLABLE, UNUSED},
+    {"refusal", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"audio", JSON_OBJECT, JSON_NULLABLE, UNUSED},
+    {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED}};
 
-/* Members of OpenAI's chat format go into extra, before those that were sent there. */
+/* The members of OpenAI's chat format go into extra. */
 static enum err read_chat(const struct json_input *in, struct session_message_draft *out)
 {
-    static const char *const own[] = {"message_id", "type",  "role", "content",
-                                      "metadata",   "extra", NULL};
-    struct sv chat;
-    TRY(json_members_without(in->ctx, in->node->raw, own, &chat));
-    if (chat.p && !sv_eq(out->type, SV("message")))
-        return api_bad_field(in, "type",
-                             "must be message beside members of OpenAI's chat format; "
-                             "those of other types go into extra.");
-    for (const char *const *name = session_chat_members; chat.p && *name; name++)
-        if (json_member_get(chat, *name).p && json_member_get(out->extra, *name).p)
-            return api_bad_field(in, *name, "is in extra, too.");
-    if (chat.p && out->extra.p)
-        chat = arena_printf(in->ctx->arena, "%.*s,%.*s", (int)chat.n - 1, chat.p,
-                            (int)out->extra.n - 1, out->extra.p + 1);
-    else if (!chat.p)
+    static const char *const none[] = {NULL};
+    struct buf b;
+    struct json_writer j = {.b = &b};
+    buf_init(&b, in->ctx->arena, 0);
+    for (const char *const *name = session_chat_members; *name; name++) {
+        const struct json_node *m = json_doc_member(in->doc, in->node, sv_from(*name));
+        if (!m)
+            continue;
+        if (!sv_eq(out->type, SV("message")) || json_member_get(out->extra, *name).p)
+            return api_bad_field(in, *name, "is only for type message, and not in extra as well.");
+        if (b.n == 0)
+            json_write_object_open(&j);
+        json_put_raw(&j, *name, m->raw);
+    }
+    if (b.n == 0)
         return ERR_NONE;
-    out->extra = chat;
-    return chat.p ? ERR_NONE : ctx_nomem(in->ctx);
+    json_members_write(&j, out->extra, none);
+    json_write_object_close(&j);
+    out->extra = buf_get(&b);
+    return b.failed ? ctx_nomem(in->ctx) : ERR_NONE;
 }
 
 /* An item of type "message" needs a role and a content of text or parts. Other types may have
  * neither, and their content may also be an object. */
 static enum err read_message(const struct json_input *in, struct session_message_draft *out)
 {
-    struct sent_message sent = {.unused = SV_NONE};
+    struct sent_message sent = {{.type = SV("message"), .metadata = SV("{}")}, SV_NONE};
     struct session_message_draft *m = &sent.draft;
     TRY(json_read_object(in, message_fields, ARRAY_LEN(message_fields), &sent));
-    const size_t own = (size_t)(m->message_id.p != NULL) + (m->type.p != NULL) +
-                       (m->role.p != NULL) + (m->content.p != NULL) + (m->metadata.p != NULL) +
-                       (m->extra.p != NULL);
-    m->type = m->type.p ? m->type : SV("message");
-    m->metadata = m->metadata.p ? m->metadata : SV("{}");
     const bool is_message = sv_eq(m->type, SV("message"));
     if (!is_message && sv_eq(m->content, SV("null")))
         m->content = SV_NONE;
@@ -77,10 +71,8 @@ static enum err read_message(const struct json_input *in, struct session_message
         TRY(api_check_role(in, m->role));
     if (is_message || (m->content.p && m->content.p[0] != '{'))
         TRY(api_check_content(in, &m->content));
-    if (in->node->children > own)
-        TRY(read_chat(in, m));
     *out = *m;
-    return ERR_NONE;
+    return read_chat(in, out);
 }
 
 enum err native_read_messages(const struct json_input *body, struct session_append *out,
