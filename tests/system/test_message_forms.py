@@ -234,6 +234,44 @@ class LangChain(ParleyTest, LangGraph):
             got, = self.state(thread_id)["values"]["messages"]
             self.assertEqual((got["tool_calls"], "invalid_tool_calls" in got), (calls, False))
 
+    def test_items_of_a_tool_call(self):
+        """LangChain reads them as messages. Fails if an update that sends them back makes messages of them."""
+        call = {"type": "function_call", "name": "f", "call_id": "c1", "arguments": '{"a": 1.50}', "status": "x"}
+        made = self.post("/v1/conversations", {"items": [
+            {"role": "user", "content": "x"}, call, {**call, "arguments": "{nope"},
+            {"type": "function_call_output", "call_id": "c1", "output": "42"},
+            {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "42"}]}]})
+        path = f"/v1/conversations/{made['id']}/items"
+        before = self.client.get(path).body
+        thread_id = self.get("/v1/sessions/" + made["id"])["session_id"]
+        messages = self.state(thread_id)["values"]["messages"]
+        got = [{k: v for k, v in m.items() if k != "id"} for m in messages]
+        self.assertEqual(got[1], {
+            "type": "ai", "content": "", "status": "x", "invalid_tool_calls": [],
+            "tool_calls": [{"name": "f", "args": {"a": 1.5}, "id": "c1", "type": "tool_call"}]})
+        self.assertEqual((got[2]["tool_calls"], got[2]["invalid_tool_calls"][0]["args"]), ([], "{nope"))
+        self.assertEqual(got[3], {"type": "tool", "content": "42", "tool_call_id": "c1"})
+        self.assertEqual(got[4]["content"], [{"type": "input_text", "text": "42"}])
+        self.ok(self.update(thread_id, *messages[:2], *messages[3:]))
+        self.assertEqual(self.client.get(path).body, before)
+        # One that is changed becomes the message that it was shown as.
+        self.ok(self.update(thread_id, {**messages[3], "content": "43"}))
+        self.assertEqual([(item["type"], item.get("output")) for item in self.get(path)["data"]][1], ("message", None))
+        # As the native interface has them.
+        path = self.make(messages=[
+            {"type": "function_call", "content": {"name": "f", "arguments": "{}"}, "extra": {"call_id": "c1"}},
+            {"type": "function_call_output", "content": {"n": 1}, "extra": {"call_id": "c1"}},
+            {"type": "function_call"}, {"type": "function_call_output"},
+            {"type": "function_call", "content": "a"}, {"type": "function_call_output", "content": "b"}])
+        before = self.client.get(path).json
+        one, two, *rest = messages = self.state(before["session_id"])["values"]["messages"]
+        self.ok(self.update(before["session_id"], *messages))
+        self.assertEqual(self.client.get(path).json["messages"], before["messages"])
+        self.assertEqual((one["tool_calls"][0]["name"], one["tool_calls"][0]["id"]), ("f", "c1"))
+        self.assertEqual((two["content"], two["tool_call_id"]), ('{"n": 1}', "c1"))
+        self.assertEqual([(m["type"], m["content"]) for m in rest],
+                         [("ai", ""), ("tool", ""), ("ai", "a"), ("tool", "b")])
+
     def test_texts_and_pairs(self):
         thread_id = self.new()
         for messages, want in (("hi", [("human", "hi")]), (["hi"], [("human", "hi")]),

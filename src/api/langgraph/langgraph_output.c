@@ -21,7 +21,7 @@ static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct 
     const struct json_node node = {.type = JSON_IS_STRING, .raw = arguments};
     struct json_doc doc;
     struct sv text;
-    if (!arguments.p || sv_eq(arguments, SV("\"\"")))
+    if (!arguments.p || sv_eq(arguments, SV("null")) || sv_eq(arguments, SV("\"\"")))
         return SV("{}");
     if (arguments.p[0] != '"')
         return arguments.p[0] == '{' ? arguments : SV_NONE;
@@ -79,6 +79,59 @@ static bool is_openai_form(struct sv calls)
     return json_element_next(&calls, &call) && function_of(call).p;
 }
 
+/* A member of an item: in extra, or in a content that is an object. Absent: null. */
+static struct sv part_of(const struct session_message *m, const char *name)
+{
+    const struct sv part = json_member_get(m->extra, name);
+    const bool object = !part.p && m->content.p && m->content.p[0] == '{';
+    const struct sv found = object ? json_member_get(m->content, name) : part;
+    return found.p ? found : SV("null");
+}
+
+/* Whether LangChain's messages may have it as their content. */
+static bool is_content(struct sv json)
+{
+    return json.p && (json.p[0] == '"' || json.p[0] == '[');
+}
+
+/* LangChain's clients read no item, and no thread that has one. So OpenAI's items of a tool call
+ * and of its output are shown as the messages that LangChain has for them. */
+static bool write_tool_item(struct request_ctx *ctx, struct json_writer *j,
+                            const struct session_message *m)
+{
+    static const char *const own[] = {"type",         "id",      "content",    "name",
+                                      "arguments",    "output",  "tool_calls", "invalid_tool_calls",
+                                      "tool_call_id", "call_id", NULL};
+    const struct sv call_id = part_of(m, "call_id"), output = part_of(m, "output");
+    const bool is_call = sv_eq(m->type, SV("function_call"));
+    struct sv content = m->content, calls = SV_NONE;
+    if (!is_call && !sv_eq(m->type, SV("function_call_output")))
+        return false;
+    if (is_call)
+        calls = arena_printf(
+            ctx->arena, "[{\"id\":%.*s,\"function\":{\"name\":%.*s,\"arguments\":%.*s}}]",
+            SV_ARG(call_id), SV_ARG(part_of(m, "name")), SV_ARG(part_of(m, "arguments")));
+    else if (!sv_eq(output, SV("null")))
+        content = output;
+    json_put_sv(j, "type", is_call ? SV("ai") : SV("tool"));
+    json_put_sv(j, "id", m->message_id);
+    json_write_key(j, "content");
+    if (is_content(content))
+        json_write_raw(j, content);
+    else
+        json_write_sv(j, is_call || !content.p ? SV("") : content);
+    j->b->failed = j->b->failed || (is_call && !calls.p);
+    if (calls.p) {
+        put_calls(ctx, j, calls, true);
+        put_calls(ctx, j, calls, false);
+    }
+    if (!is_call)
+        json_put_raw(j, "tool_call_id", call_id);
+    json_members_write(j, m->extra, own);
+    json_write_object_close(j);
+    return true;
+}
+
 /* An item of another type than "message" has most of its members in extra. */
 static void write_message(struct request_ctx *ctx, struct json_writer *j,
                           const struct session_message *m)
@@ -88,6 +141,8 @@ static void write_message(struct request_ctx *ctx, struct json_writer *j,
     const char *own[7] = {"type", "id"};
     size_t n = 2;
     json_write_object_open(j);
+    if (write_tool_item(ctx, j, m))
+        return;
     json_put_sv(j, "type", proper ? type_of(m->role) : m->type);
     json_put_sv(j, "id", m->message_id);
     if (!proper && m->role.p) {

@@ -60,7 +60,7 @@ TEST(messages)
          .content = SV_INIT("[]"),
          .extra = SV_INIT("{\"tool_calls\":[ ],\"id\":\"x\",\"type\":4,\"content\":5}")},
         {.role = SV_INIT("critic"), .content = SV_INIT("\"\"")},
-        {.type = SV_INIT("function_call"), .extra = SV_INIT("{\"role\":1,\"content\":2}")},
+        {.type = SV_INIT("reasoning"), .extra = SV_INIT("{\"role\":1,\"content\":2}")},
         {.type = SV_INIT("note"),
          .role = SV_INIT("r"),
          .content = SV_INIT("{}"),
@@ -79,7 +79,7 @@ TEST(messages)
     expect_json(buf_get(j->b),
                 "{'values':{'messages':[{'type':'human','id':'m-1','content':'hi'},{'type':'ai','"
                 "id':'m-1','content':[],'tool_calls':[ "
-                "]},{'type':'critic','id':'m-1','content':''},{'type':'function_call','id':'m-1','"
+                "]},{'type':'critic','id':'m-1','content':''},{'type':'reasoning','id':'m-1','"
                 "role':1,'content':2},{'type':'note','id':'m-1','role':'r','content':{},'c':3}]}}");
 }
 
@@ -114,7 +114,7 @@ TEST(round_trip)
         "{'type':'ai','id':'m-1','content':'','tool_calls':[{}],'role':'x'}",
         "{'type':'tool','id':'m-1','content':[],'tool_call_id':'c'}",
         "{'type':'reasoning','id':'m-1','content':[1.0],'summary':[]}",
-        "{'type':'function_call','id':'m-1','arguments':'{}'}",
+        "{'type':'web_search_call','id':'m-1','action':{}}",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct request_ctx *ctx = test_ctx();
