@@ -125,6 +125,7 @@ static void begin_call(const struct api_service *api, struct arena *arena, struc
     ctx_init(ctx, arena, deadline_in_ms(api->request_ms - req->queued_us / 1000), SV(""),
              request_id(req, c->made_id));
     ctx->before_wait = req->before_wait;
+    ctx->known_roles = api->known_roles;
     c->late = (api->queue_ms > 0 && req->queued_us > api->queue_ms * 1000) ||
               deadline_passed(ctx->deadline);
     /* The client may be gone, and later requests wait as long: serve those. */

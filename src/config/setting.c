@@ -61,6 +61,8 @@ static const struct setting settings[] = {
         "most bytes of messages in one answer"),
     ROW(NUMBER, "PARLEY_ITEMS", items_max, "100", 1, 1000,
         "most items in one request to /v1/conversations"),
+    CHOICE("PARLEY_ROLES", known_roles, "any", "any", "known",
+           "known: a message's role must be one that OpenAI's or LangChain's messages have"),
     CHOICE("PARLEY_HOSTS", hosts_one, "many", "many", "one",
            "one: memory may answer reads without PostgreSQL while no other host is registered"),
     ROW(SIZE, "PARLEY_MEMORY", memory, "64MiB", 0, 64 * GIB,

@@ -174,7 +174,16 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
     return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->in->ctx);
 }
 
-static enum err read_fields(const struct field_reader *r, bool ignore_unknown)
+/* Whether a member is likely one of the fields, misspelt. */
+static bool is_misspelt(const struct field_reader *r, const struct json_node *member)
+{
+    const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
+    const struct sv near = sv_from(names_nearest(&known, member->key));
+    return near.p && !json_doc_member(r->in->doc, r->in->node, near);
+}
+
+enum unknown { REFUSED, REFUSED_IF_NEAR, IGNORED };
+static enum err read_fields(const struct field_reader *r, enum unknown unknown)
 {
     const struct json_node *object = r->in->node;
     if (object->type != JSON_IS_OBJECT)
@@ -185,7 +194,7 @@ static enum err read_fields(const struct field_reader *r, bool ignore_unknown)
         const struct json_field *f = find_field(r, m);
         if (f)
             TRY(read_member(r, f, m));
-        else if (!ignore_unknown)
+        else if (unknown == REFUSED || (unknown == REFUSED_IF_NEAR && is_misspelt(r, m)))
             return unknown_field(r, m);
     }
     for (size_t i = 0; i < r->n_fields; i++) {
@@ -199,11 +208,17 @@ static enum err read_fields(const struct field_reader *r, bool ignore_unknown)
 enum err json_read_object(const struct json_input *in, const struct json_field *fields,
                           size_t n_fields, void *into)
 {
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, false);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, REFUSED);
 }
 
 enum err json_read_members(const struct json_input *in, const struct json_field *fields,
                            size_t n_fields, void *into)
 {
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, true);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, IGNORED);
+}
+
+enum err json_read_body(const struct json_input *in, const struct json_field *fields,
+                        size_t n_fields, void *into)
+{
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, REFUSED_IF_NEAR);
 }

@@ -53,6 +53,19 @@ bool json_member_next(struct sv *rest, struct json_member *out)
     return true;
 }
 
+bool json_element_next(struct sv *rest, struct sv *out)
+{
+    size_t at = 0;
+    while (at < rest->n && strchr(", \t\r\n", rest->p[at]))
+        at++;
+    if (at == rest->n || rest->p[at] == ']')
+        return false;
+    const size_t end = value_end(*rest, at);
+    *out = (struct sv){rest->p + at, end - at};
+    *rest = (struct sv){rest->p + end, rest->n - end};
+    return true;
+}
+
 struct sv json_member_get(struct sv object, const char *name)
 {
     struct json_member m;

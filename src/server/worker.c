@@ -185,6 +185,7 @@ static enum err open_all(struct worker *w)
         .started_at = w->run->shared->started_at,
         .each_setting = each_setting,
         .settings = cfg,
+        .known_roles = cfg->known_roles,
         .items_max = cfg->items_max,
         .exports_max = (int)(cfg->threads + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,

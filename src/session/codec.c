@@ -20,7 +20,7 @@
 
 #include "parley/session/session_json.h"
 
-static const uint64_t codec_magic = UINT64_C(0x04706c7300736c04);
+static const uint64_t codec_magic = UINT64_C(0x05706c7300736c05);
 static const uint32_t absent = UINT32_MAX;
 
 /* Bytes of the text; n == absent: an absent field. */

@@ -97,14 +97,6 @@ enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id)
     return uuid_of_prefixed(ctx, SV("msg_"), id);
 }
 
-bool session_message_id_valid(struct sv id)
-{
-    size_t digits = 0;
-    while (digits < id.n && id.p[digits] >= '0' && id.p[digits] <= '9')
-        digits++;
-    return session_id_valid(id) && digits < id.n;
-}
-
 bool session_user_matches(const struct session *session, struct sv user)
 {
     return !user.p || (session->user_id.p && sv_eq(session->user_id, user));

@@ -5,6 +5,8 @@
  */
 #include "parley/session/session_json.h"
 
+#include "parley/json/members.h"
+
 /* A string; *offset: where its text begins. */
 static void write_text(struct json_writer *j, const char *key, struct sv s, size_t *offset)
 {
@@ -18,6 +20,30 @@ static void write_json(struct json_writer *j, const char *key, struct sv s, size
     json_write_key(j, key);
     *offset = j->b->n;
     json_write_raw(j, s);
+}
+
+const char *const session_chat_members[] = {
+    "name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations", NULL};
+
+static void write_extra(struct json_writer *j, const struct session_message *m, size_t *at)
+{
+    const size_t at_first = j->b->n;
+    for (const char *const *name = session_chat_members; *name; name++) {
+        const struct sv value = json_member_get(m->extra, *name);
+        if (value.p && sv_eq(m->type, SV("message")))
+            json_put_raw(j, *name, value);
+    }
+    const size_t before = j->b->n;
+    if (before == at_first) {
+        write_json(j, "extra", m->extra, at);
+        return;
+    }
+    json_put_object(j, "extra");
+    const size_t empty = j->b->n;
+    json_members_write(j, m->extra, session_chat_members);
+    json_write_object_close(j);
+    if (j->b->n == empty + 1) /* nothing is left */
+        j->b->n = before;
 }
 
 void session_json_message(struct json_writer *j, const struct session_message *m, size_t *at)
@@ -36,7 +62,7 @@ void session_json_message(struct json_writer *j, const struct session_message *m
     write_json(j, "content", m->content, &at[3]);
     write_json(j, "metadata", m->metadata, &at[4]);
     if (m->extra.p)
-        write_json(j, "extra", m->extra, &at[5]);
+        write_extra(j, m, &at[5]);
     json_put_time(j, "created_at", m->created_at);
     json_write_object_close(j);
 }

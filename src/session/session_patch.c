@@ -198,12 +198,14 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
 }
 
 enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                struct sv which, const struct session_precondition *precondition,
+                                struct session_message_name which,
+                                const struct session_precondition *precondition,
                                 struct session_receipt *receipt)
 {
-    const struct session_message_draft named = {.message_id = which};
+    const struct session_message_draft named = {.message_id = which.id};
     const enum session_edit remove = SESSION_REMOVE;
-    const struct session_update update = {.messages = &named, .edits = &remove, .n_messages = 1};
+    const struct session_update update = {
+        .messages = &named, .edits = &remove, .n_messages = 1, .seq = which.seq};
     struct session_write w = {
         .id = id, .update = &update, .precondition = precondition, .receipt = receipt};
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);

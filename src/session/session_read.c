@@ -62,7 +62,8 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
 }
 
 enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                             struct sv user, struct sv which, struct session_message *out)
+                             struct sv user, struct session_message_name which,
+                             struct session_message *out)
 {
     TRY(sql_reachable(s, ctx));
     const enum err e = sql_message_read(s, ctx, id, user, which, out);

@@ -137,8 +137,8 @@ test("written_by_langgraph", async () => {
   assert.deepEqual(session.metadata, { topic: "sea", graph_id: "agent" });
   assert.equal(session.context.step, 3);
   assert.equal(session.messages[0].content, "Hello");
-  assert.deepEqual(session.messages[2].extra.tool_calls, toolCalls);
-  assert.equal(session.messages[3].extra.tool_call_id, "c1");
+  assert.deepEqual(session.messages[2].tool_calls, toolCalls);
+  assert.equal(session.messages[3].tool_call_id, "c1");
   const [hello, , call, tool, warm] = await asItems(id);
   assert.deepEqual(hello.content, part("Hello"));
   assert.deepEqual(call.tool_calls, toolCalls);

@@ -37,7 +37,7 @@ BODIES = (
 # Members of a session, good JSON that is a bad session; at fault is the first: (code, bodies)
 SESSIONS = (
     ("unknown_field", ({"id": "x"}, {"generation": 1}, {"tenant": "other"}, {"": 1})),
-    ("wrong_type", ({"session_id": 1}, {"user_id": ["u"]}, {"language": None}, {"expiry": True},
+    ("wrong_type", ({"session_id": 1}, {"user_id": ["u"]}, {"language": 1}, {"expiry": True},
      {"ttl_seconds": 1.5}, {"context": []}, {"metadata": 1}, {"message": "hello"}, {"messages": "x"})),
     ("out_of_range", ({"session_id": "x" * 129}, {"user_id": LONG}, {"language": "x" * 36}, {"ttl_seconds": 0},
      {"ttl_seconds": 3153600001}, {"messages": [message("x")] * 1001})),
@@ -48,16 +48,17 @@ SESSIONS = (
 
 # Members of a message: (code, field below the message, messages)
 MESSAGES = (
-    ("invalid_field", "role", ({}, {"role": "user\n", "content": "x"}, {"type": "call", "role": "\u00e9"})),
-    ("invalid_field", "content", ({"role": "user"}, {"role": "user", "content": None}, {"type": "call", "content": 1})),
-    ("wrong_type", "role", ({"role": None, "content": "x"},)),
+    ("missing_field", "role", ({}, {"role": None, "content": "x"})),
+    ("invalid_field", "role", ({"role": "user\n", "content": "x"}, {"type": "call", "role": "\u00e9"})),
+    ("missing_field", "content", ({"role": "user"},)),
+    ("invalid_field", "content", ({"role": "user", "content": None}, {"type": "call", "content": 1})),
     ("out_of_range", "role", ({"role": "x" * 65, "content": "x"},)),
     ("unknown_field", "seq", (message("x", seq=1),)),
     ("wrong_type", "metadata", (message("x", metadata=[]),)),
     ("invalid_field", "type", (message("x", type="a b"),)),
     ("wrong_type", "message_id", (message("x", message_id=5),)),
-    ("out_of_range", "message_id", (message("x", message_id="x" * 129),)),
-    ("invalid_field", "message_id", (message("x", message_id="5"), message("x", message_id="a/b"))),
+    ("out_of_range", "message_id", (message("x", message_id="x" * 257),)),
+    ("invalid_field", "message_id", (message("x", message_id=".."), message("x", message_id="a\n"))),
 )
 
 # Members of a patch; at fault is the first: (code, patches)
@@ -78,9 +79,9 @@ TARGETS = (
      "DELETE /v1/users/a%7Fb")),
     (400, "invalid", None, ("GET /v1/sessions/a%00b", "GET /v1/sessions/a%zz", "DELETE /v1/users/a%zz",
      "GET /v1/sessions/%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e")),
-    (400, "invalid_id", "message_id", ("GET {}/messages/", "GET {}/messages/01", "GET {}/messages/1%201",
-     "DELETE {}/messages/a%2Fb")),
-    (404, "not_found", None, ("GET {}/messages/-1",)),
+    (400, "invalid_id", "message_id", ("GET {}/messages/", "GET {}/messages/01", "GET {}/messages/0",
+     "DELETE {}/messages/" + "1" * 30)),
+    (404, "not_found", None, ("GET {}/messages/-1", "GET {}/messages/1%201", "DELETE {}/messages/a%2Fb")),
     (400, "invalid_parameter", "messages", ("GET {}?messages=1001", "GET {}?messages", "GET {}?messages=1.0")),
     (400, "repeated_parameter", "messages", ("GET {}?messages=1&%6dessages=2",)),
     (400, "unknown_parameter", "limit", ("GET {}?limit=1", "GET /v1/users/a/export?limit=1")),
@@ -154,7 +155,8 @@ def cases(table):
 # What names the likely word and those that are allowed: (request, body, end of the sentence)
 HINTS = (
     ("POST {}/messages", {"type": "message", "rol": "user", "content": "x"},
-     " Did you mean `role`? Allowed: message_id, type, role, content, metadata, extra."),
+     " Did you mean `role`? Allowed: message_id, type, role, content, metadata, extra,"
+     " name, tool_calls, tool_call_id, function_call, refusal, audio, annotations."),
     ("PATCH {}", {"Language": "en"},
      " Did you mean `language`? Allowed: user_id, language, ttl_seconds, context, metadata."),
     ("PUT {}", {"expiry": "slidng"}, " Did you mean `sliding`? Allowed: sliding, absolute."),

@@ -185,8 +185,8 @@ class Interfaces(LangGraph, ParleyTest):
                             topic="coffee"))
         session = self.get(path)
         last = session["messages"][-1]
-        self.assertEqual([last[n] for n in ("role", "content", "extra", "seq", "metadata")],
-                         ["tool", "42", {"tool_call_id": "c1"}, 3, {}])
+        self.assertEqual([last[n] for n in ("role", "content", "tool_call_id", "seq", "metadata")],
+                         ["tool", "42", "c1", 3, {}])
         self.assertEqual(session["context"], {"topic": "coffee", "messages": ["hidden"]})
         self.post(path + "/messages", message("after"), status=201)
         self.delete(path + "/messages/1", status=204)

@@ -70,8 +70,9 @@ class State(LangGraph, ParleyTest):
         before = self.get(path)
         thread_id = before["session_id"]
         values = self.state(thread_id)["values"]
-        self.assertEqual(values["messages"][2], {"type": "function_call", "id": "fc-1", "name": "f",
-                                                 "arguments": "{}", "call_id": "c1"})
+        self.assertEqual(values["messages"][2], {
+            "type": "ai", "id": "fc-1", "content": "", "invalid_tool_calls": [],
+            "tool_calls": [{"name": "f", "args": {}, "id": "c1", "type": "tool_call"}]})
         self.post(f"/threads/{thread_id}/state", {"values": {"messages": values["messages"]}})
         after = self.get(path)
         self.assertEqual(after["messages"], before["messages"])

@@ -124,7 +124,7 @@ class Keys(ParleyTest):
         key = self.new_id("k")
         self.problem(self.send("POST", path + "/messages", message("x"), key), 404, "not_found")
         self.problem(self.send("POST", path + "/messages", {"role": "user"}, key), 400,
-                     "invalid_field", "content")
+                     "missing_field", "content")
         self.ok(self.send("PUT", path, {}, key), 201)
         key = self.new_id("k")
         self.problem(self.send("PATCH", path, {"language": "x"}, key, **{"If-Match": '"1.v9"'}), 412,

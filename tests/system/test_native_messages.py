@@ -50,7 +50,7 @@ class Append(ParleyTest):
             sent = [message("x")] * 1000
             sent[at] = {"role": "user"}
             answer = self.client.post(path + "/messages", {"messages": sent})
-            self.problem(answer, 400, "invalid_field", f"messages[{at}].content")
+            self.problem(answer, 400, "missing_field", f"messages[{at}].content")
             sent = [message("x")] * 1000
             sent[at] = message("x", message_id="twice")
             sent[500] = message("x", message_id="twice")

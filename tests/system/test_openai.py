@@ -67,7 +67,7 @@ class Conversations(OpenAiTest):
                          ["message", "message", "function_call", "function_call_output"])
         before = self.stack.psql("SELECT count(*) FROM sessions")
         bad = self.client.post("/v1/conversations", {"items": TURN + [{"type": "message"}]})
-        self.error(bad, 400, "invalid_field", "items[4].role")
+        self.error(bad, 400, "missing_field", "items[4].role")
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), before)
 
     def test_unknown_members_are_kept(self):
@@ -283,7 +283,7 @@ class Errors(OpenAiTest):
         items = path + "/items"
         for target, body, code, param in (
                 (items, {}, "missing_field", "items"),
-                (items, {"items": TURN + [{"role": "user"}]}, "invalid_field", "items[4].content"),
+                (items, {"items": TURN + [{"role": "user"}]}, "missing_field", "items[4].content"),
                 (items, {"items": [{"type": "item_reference", "id": "a"}]}, "invalid_field", "items[0].type"),
                 (items, b'{"items":[{"type":"x","a":1,"a":2}]}', "duplicate_key", "items[0].a"),
                 (items, b"{", "invalid_json", None), (items, b"", "missing_body", "body"),

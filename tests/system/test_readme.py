@@ -103,7 +103,8 @@ class Pasted(StackTest):
 
     def test_tool_calls(self):
         """A turn with a tool, a call that is stored before it is made, a budget."""
-        self.twice("docs/guide/tool-calls.md", '"When does', '"message_ids"', '"type":"function_call".*"At 09:12."',
+        self.twice("docs/guide/tool-calls.md", '"role":"tool","content":"09:12"', '"When does', '"message_ids"',
+                   '"type":"function_call".*"At 09:12."',
                    '"message_id":"call_.*"name":"book"', '"data":')
 
     def test_retries(self):

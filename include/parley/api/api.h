@@ -60,6 +60,7 @@ struct api_service {
     const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
     const struct api_host *host;
     const char *version;
+    bool known_roles;  /* PARLEY_ROLES=known */
     int64_t items_max; /* items in one request of OpenAI's interface */
     int exports_max;   /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;

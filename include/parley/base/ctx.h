@@ -44,6 +44,7 @@ struct request_ctx {
     struct deadline deadline;
     struct sv tenant;        /* "" until the API key is checked */
     int64_t sessions_max;    /* most open sessions of the tenant; 0: any number */
+    bool known_roles;        /* PARLEY_ROLES=known */
     bool caches_only;        /* the API key could not be confirmed: as if PostgreSQL were away */
     bool in_transaction;     /* inside db_transaction */
     bool reserve;            /* may take a connection that is reserved for reads */

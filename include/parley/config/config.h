@@ -43,6 +43,7 @@ struct config {
     int64_t drain_s;                  /* PARLEY_DRAIN */
     int64_t recycle;                  /* requests; 0: never */
     int64_t page_bytes;               /* largest page of messages */
+    bool known_roles;                 /* PARLEY_ROLES=known */
     int64_t items_max;                /* PARLEY_ITEMS: of one request of OpenAI's clients */
     int64_t sweep_s;                  /* pause between two passes of the sweeper; 0: none */
     struct arena *texts;              /* owned: strings that were given */

@@ -53,7 +53,11 @@ struct json_input {
  * and JSON_ANY_TEXT take a null as any other value. */
 MUSTCHECK enum err json_read_object(const struct json_input *in, const struct json_field *fields,
                                     size_t n_fields, void *into);
-/* The same; other members are ignored. */
+/* The same; other members are ignored, but for one whose name is near that of a field which the
+ * object does not have: it is refused as misspelt. */
+MUSTCHECK enum err json_read_body(const struct json_input *in, const struct json_field *fields,
+                                  size_t n_fields, void *into);
+/* The same; all other members are ignored. */
 MUSTCHECK enum err json_read_members(const struct json_input *in, const struct json_field *fields,
                                      size_t n_fields, void *into);
 

@@ -19,6 +19,8 @@ struct json_member {
 
 /* The next member of the object whose text is left in *rest; false at its end. */
 bool json_member_next(struct sv *rest, struct json_member *out);
+/* The next element of an array, of which *rest begins after the bracket; false at its end. */
+bool json_element_next(struct sv *rest, struct sv *out);
 /* The text of the member of that name; SV_NONE if there is none, or object is absent. */
 struct sv json_member_get(struct sv object, const char *name);
 /* Writes all members except those named into the object that is open in j. object may be absent. */

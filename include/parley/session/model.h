@@ -18,7 +18,7 @@ enum {
     SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page */
     SESSION_WINDOW = 20,         /* newest messages that a cached session has; the default page */
     SESSION_KEY_MAX = 255,       /* bytes of an idempotency key */
-    SESSION_LAYOUT = 4           /* of a session as bytes in a cache (src/session/codec.c) */
+    SESSION_LAYOUT = 5           /* of a session as bytes in a cache (src/session/codec.c) */
 };
 
 struct session_message {
@@ -27,7 +27,8 @@ struct session_message {
     struct sv type, role; /* role may be absent */
     struct sv content;    /* JSON text; absent where a type has none */
     struct sv metadata;   /* JSON text */
-    struct sv extra;      /* JSON object with members of other interfaces; absent: none */
+    struct sv extra; /* JSON object with members of other interfaces and of OpenAI's chat format;
+                      * absent: none */
     int64_t created_at;
     struct sv native; /* its JSON form, from a cache; absent: not written yet. Code that changes
                        * another field must clear this one */
@@ -55,8 +56,6 @@ bool session_id_valid(struct sv id);
 /* conv_ and the 32 digits of a UUID are another spelling of that UUID. *id becomes the UUID, in the
  * arena. Other ids stay as they are. */
 MUSTCHECK enum err session_id_canonical(struct request_ctx *ctx, struct sv *id);
-/* As session_id_valid, but not digits alone: those name a message by its seq. */
-bool session_message_id_valid(struct sv id);
 /* As session_id_canonical, for msg_. */
 MUSTCHECK enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id);
 /* given or, if it is absent, the id of this generation and seq, which is written to made. */
@@ -64,6 +63,12 @@ struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
                              char made[UUID_LEN + 1]);
 
 /* ---- what a client asks for ---- */
+
+/* Names a message of a session: by its id or, if that is absent, by its seq. */
+struct session_message_name {
+    struct sv id;
+    int64_t seq;
+};
 
 struct session_message_draft {
     struct sv message_id; /* absent: made */
@@ -129,12 +134,13 @@ enum session_edit {
     SESSION_REMOVE_IF_THERE /* it is removed if it is there */
 };
 struct session_update {
-    /* 0 to SESSION_MESSAGES_MAX, at most one of an id. One that is to be removed has an id. */
+    /* 0 to SESSION_MESSAGES_MAX, at most one of an id. */
     const struct session_message_draft *messages;
     const enum session_edit *edits; /* of each of them */
     size_t n_messages;
     bool clear;        /* all messages that were there before are removed first */
     struct sv context; /* its members replace those of the same name; absent: no change */
+    int64_t seq;       /* of a message to be removed that has no id */
 };
 
 /* ---- what a write did ---- */

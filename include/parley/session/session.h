@@ -66,9 +66,8 @@ struct session_page {
 MUSTCHECK enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 struct sv user, const struct session_page_query *query,
                                 struct session_page *out);
-/* which: a seq in decimal, or a message_id. */
 MUSTCHECK enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                       struct sv user, struct sv which,
+                                       struct sv user, struct session_message_name which,
                                        struct session_message *out);
 
 /* ---- writes ---- */
@@ -92,7 +91,7 @@ MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, s
                                   const struct session_precondition *precondition,
                                   struct session_receipt *receipt);
 MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                          struct sv which,
+                                          struct session_message_name which,
                                           const struct session_precondition *precondition,
                                           struct session_receipt *receipt);
 /* Copies a session under a new id, with its owner, state and messages, which keep seq and id. The

@@ -8,6 +8,11 @@
 #include "parley/json/json_writer.h"
 #include "parley/session/model.h"
 
+/* The members of a message that OpenAI's chat format has besides role and content; NULL ends them.
+ * They are stored in extra, whichever interface wrote them, and stand beside it in the JSON form of
+ * a message of type "message". */
+extern const char *const session_chat_members[];
+
 /* Where the values of the text fields begin in what was written; of a string, after its quote.
  * Session: id, user, language, context, metadata; message: id, type, role, content, metadata,
  * extra. May be NULL. A form that was copied has no offsets. */

@@ -4,11 +4,14 @@
 
 #include <stdio.h>
 
-enum err api_bad_field(const struct json_input *in, const char *field, const char *why)
+#include "parley/base/utf8.h"
+
+enum err api_fail_field(const struct json_input *in, const char *slug, const char *field,
+                        const char *why)
 {
     char name[128];
     snprintf(name, sizeof(name), "%s%s%s", in->path, *in->path ? "." : "", field);
-    return ctx_fail(in->ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
+    return ctx_fail(in->ctx, ERR_INVALID, slug, name, "%s %s", name, why);
 }
 
 enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
@@ -47,26 +50,68 @@ enum err api_read_drafts(const struct json_input *body, const struct json_node *
 enum err api_check_name(const struct json_input *in, const char *field, struct sv name)
 {
     if (!name.p)
-        return api_bad_field(in, field, "is missing.");
+        return api_missing_field(in, field);
     if (name.n == 0 || name.n > API_NAME_MAX || !sv_all_of(name, "-_.:"))
         return api_bad_field(in, field, "must be 1 to 64 of A-Z a-z 0-9 - _ . :");
     return ERR_NONE;
 }
 
-enum err api_check_content(const struct json_input *in, struct sv content)
+enum err api_check_role(const struct json_input *in, struct sv role)
 {
-    if (!content.p)
-        return api_bad_field(in, "content", "is missing.");
-    if (content.p[0] != '"' && content.p[0] != '[')
+    static const char *const known[] = {
+        "user", "assistant", "system",  "developer", "tool",   "function",     "human",
+        "ai",   "chat",      "generic", "unknown",   "critic", "discriminator"};
+    TRY(api_check_name(in, "role", role));
+    if (!in->ctx->known_roles || names_index(&NAMES(known), role) < ARRAY_LEN(known))
+        return ERR_NONE;
+    const struct sv why = arena_printf(in->ctx->arena, "has no such value.%s",
+                                       names_hint(in->ctx->arena, &NAMES(known), role));
+    return why.p ? api_bad_field(in, "role", why.p) : ctx_nomem(in->ctx);
+}
+
+enum err api_check_content(const struct json_input *in, struct sv *content)
+{
+    static const char *const instead[] = {"tool_calls", "function_call", "refusal", "audio"};
+    const bool none = !content->p || sv_eq(*content, SV("null"));
+    for (size_t i = 0; none && i < ARRAY_LEN(instead); i++) {
+        const struct json_node *m = json_doc_member(in->doc, in->node, sv_from(instead[i]));
+        if (m && m->type != JSON_IS_NULL) {
+            *content = SV("null");
+            return ERR_NONE;
+        }
+    }
+    if (!content->p)
+        return api_missing_field(in, "content");
+    if (content->p[0] != '"' && content->p[0] != '[')
         return api_bad_field(in, "content", "must be a string or an array of parts.");
     return ERR_NONE;
 }
 
+/* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
+ * such a user or message could not be named in a path. */
+static bool has_dot_segment(struct sv id)
+{
+    while (id.p) {
+        struct sv segment = sv_cut(&id, '/');
+        if (sv_eq(segment, SV(".")) || sv_eq(segment, SV("..")))
+            return true;
+    }
+    return false;
+}
+
+bool api_user_valid(struct sv id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if ((unsigned char)id.p[i] < 0x20 || id.p[i] == 0x7f)
+            return false;
+    /* Unlike a body, a header was not checked for UTF-8 before. */
+    return id.n >= 1 && id.n <= API_USER_MAX && utf8_valid(id, NULL) && !has_dot_segment(id);
+}
+
 enum err api_message_id(const struct json_input *in, const char *field, struct sv *id)
 {
-    if (id->p && !session_message_id_valid(*id))
-        return api_bad_field(in, field,
-                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
+    if (id->p && !api_user_valid(*id))
+        return api_bad_field(in, field, "must be " API_USER_RULE ".");
     return id->p ? session_message_id_canonical(in->ctx, id) : ERR_NONE;
 }
 

@@ -24,7 +24,8 @@ enum api_takes {
     API_CONVERSATION = 1 << 1,
     API_THREAD = 1 << 2,
     API_PATH_USER = 1 << 3,
-    /* The path also names a message of the session. */
+    /* The path also names a message of the session. A number is its seq, but for ?by=id; an item is
+     * always named by its id. */
     API_MESSAGE = 1 << 4,
     API_ITEM = 1 << 5,
     API_NO_BODY = 1 << 6,       /* a body is refused */
@@ -54,8 +55,9 @@ struct api_call {
     struct http_response *res;
     struct api_service *api;
     struct sessions *sessions;
-    struct sv id, sub_id;           /* from the path; in canonical form if the route checks them */
-    int64_t params[API_PARAMS_MAX]; /* in the order of the route's list */
+    struct sv id, sub_id; /* from the path; in canonical form if the route checks them */
+    struct session_message_name message;      /* of a route that names one */
+    int64_t params[API_PARAMS_MAX];           /* in the order of the route's list */
     struct session_precondition precondition; /* of a read: the user alone */
     struct http_condition unless;             /* If-None-Match */
     struct json_doc doc;                      /* of the body */
@@ -93,17 +95,16 @@ extern const struct api_interface docs_interface, openai_interface, langgraph_in
 
 /* Checks an id and brings it into canonical form. name: what an interface calls it. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);
-enum { API_USER_MAX = 256 }; /* bytes */
-#define API_USER_RULE \
-    "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
-bool api_user_valid(struct sv user);
 
 /* ---- body.c: each failure names the field at fault ---- */
 
 MUSTCHECK enum err api_body(struct request_ctx *ctx, const struct http_request *req,
                             enum api_body_kind kind, struct json_doc *out);
 /* ERR_INVALID for a field of the object. why follows its name and ends the sentence. */
-enum err api_bad_field(const struct json_input *in, const char *field, const char *why);
+enum err api_fail_field(const struct json_input *in, const char *slug, const char *field,
+                        const char *why);
+#define api_bad_field(in, field, why) api_fail_field(in, "invalid_field", field, why)
+#define api_missing_field(in, field)  api_fail_field(in, "missing_field", field, "is missing.")
 /* Finds a word in a closed list. ERR_INVALID with slug names the field and lists the choices. */
 MUSTCHECK enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
                               const struct names *choices, struct sv word, size_t *index);
@@ -113,10 +114,19 @@ MUSTCHECK enum err api_read_drafts(const struct json_input *body, const struct j
                                    const char *path, api_draft_reader *read,
                                    const struct session_message_draft **out, size_t *n);
 enum { API_NAME_MAX = 64 };
-/* A message's type or role. */
+/* A message's type. */
 MUSTCHECK enum err api_check_name(const struct json_input *in, const char *field, struct sv name);
-/* JSON text: a string or parts; absent: it was not given. */
-MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv content);
+/* The same for its role. With PARLEY_ROLES=known one that OpenAI's and LangChain's messages do not
+ * have is refused. */
+MUSTCHECK enum err api_check_role(const struct json_input *in, struct sv role);
+/* JSON text: a string or parts; absent: it was not given. Beside what OpenAI's chat format has in
+ * its place, such as tool_calls, one that is null or absent becomes null. */
+MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv *content);
+enum { API_USER_MAX = 256 }; /* bytes */
+#define API_USER_RULE \
+    "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
+/* Of a user's id, or a message's. */
+bool api_user_valid(struct sv id);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */

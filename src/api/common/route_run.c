@@ -2,8 +2,6 @@
 /* From a route to its handler: reads what the route's table entry names, in one order for all. */
 #include "handler.h"
 
-#include "parley/base/utf8.h"
-
 /* ---- ids, user, conditions and idempotency key ---- */
 
 enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
@@ -13,28 +11,6 @@ enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
                     "A %s is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..", name,
                     SESSION_ID_MAX);
-}
-
-/* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
- * such a user could not be named in a path. */
-static bool has_dot_segment(struct sv user)
-{
-    while (user.p) {
-        struct sv segment = sv_cut(&user, '/');
-        if (sv_eq(segment, SV(".")) || sv_eq(segment, SV("..")))
-            return true;
-    }
-    return false;
-}
-
-bool api_user_valid(struct sv user)
-{
-    for (size_t i = 0; i < user.n; i++)
-        if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
-            return false;
-    /* Unlike a body, a header was not checked for UTF-8 before. */
-    return user.n >= 1 && user.n <= API_USER_MAX && utf8_valid(user, NULL) &&
-           !has_dot_segment(user);
 }
 
 static enum err read_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
@@ -100,13 +76,25 @@ static enum err read_precondition(struct request_ctx *ctx, const struct http_req
 
 const struct api_param api_no_params[] = {{.name = NULL}};
 
-static enum err read_message_id(struct request_ctx *ctx, struct sv *which)
+static enum err read_message_name(struct api_call *c)
 {
-    uint64_t seq;
-    if (session_message_id_valid(*which) || (sv_to_u64(*which, &seq) && seq > 0))
-        return session_message_id_canonical(ctx, which);
-    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "message_id",
-                    "A message is named by its seq or its message_id.");
+    const struct sv name = c->sub_id;
+    uint64_t seq = 0;
+    size_t digits = 0;
+    while (digits < name.n && name.p[digits] >= '0' && name.p[digits] <= '9')
+        digits++;
+    const bool number =
+        name.n > 0 && digits == name.n && !sv_eq(http_param_get(c->req, "by"), SV("id"));
+    if (number ? !sv_to_u64(name, &seq) || seq == 0 : !api_user_valid(name))
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_id", "message_id",
+                        "A message is named by its seq, or by its message_id: with ?by=id if that "
+                        "is a number.");
+    if (number) {
+        c->message.seq = (int64_t)(seq < INT64_MAX ? seq : INT64_MAX); /* which no message has */
+        return ERR_NONE;
+    }
+    c->message.id = name;
+    return session_message_id_canonical(c->ctx, &c->message.id);
 }
 
 static enum err read_path_user(struct api_call *c)
@@ -133,9 +121,9 @@ static enum err read_names(struct api_call *c, unsigned takes)
     if (takes & API_PATH_USER)
         TRY(read_path_user(c));
     if (takes & API_MESSAGE)
-        TRY(read_message_id(c->ctx, &c->sub_id));
+        TRY(read_message_name(c));
     if (takes & API_ITEM)
-        TRY(session_message_id_valid(c->sub_id)
+        TRY(api_user_valid(c->sub_id)
                 ? session_message_id_canonical(c->ctx, &c->sub_id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such item."));
     return ERR_NONE;

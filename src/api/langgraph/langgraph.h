@@ -74,8 +74,9 @@ enum langgraph_field {
     LANGGRAPH_MESSAGES = 1 << 11 /* in the values; only if the messages were read */
 };
 /* fields: of enum langgraph_field. */
-void langgraph_write_thread(struct json_writer *j, const struct session *s, unsigned fields);
-void langgraph_write_state(struct json_writer *j, const struct session *s);
+void langgraph_write_thread(struct request_ctx *ctx, struct json_writer *j, const struct session *s,
+                            unsigned fields);
+void langgraph_write_state(struct request_ctx *ctx, struct json_writer *j, const struct session *s);
 /* The id of a session's current state. */
 void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1]);
 /* The checkpoint that an update made. */

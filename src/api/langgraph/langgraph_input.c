@@ -22,7 +22,7 @@ static enum err read_ttl(const struct json_input *body, const struct json_node *
     if (!node || node->type == JSON_IS_NULL)
         return ERR_NONE;
     if (node->type == JSON_IS_OBJECT)
-        TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &ttl));
+        TRY(json_read_body(&in, fields, ARRAY_LEN(fields), &ttl));
     if (!sv_eq(ttl.strategy, SV("delete")))
         return api_bad_field(&in, "strategy", "must be delete, the only strategy of parley.");
     if (ttl.minutes->type != JSON_IS_NUMBER)
@@ -45,7 +45,9 @@ static enum err read_update(const struct json_input *update, struct langgraph_va
         {"values", JSON_ANY, 0, offsetof(struct superstep, values), 0, 0},
         {"command", JSON_ANY, 0, offsetof(struct superstep, command), 0, 0}};
     char path[128];
-    TRY(json_read_members(update, fields, ARRAY_LEN(fields), &b));
+    TRY(json_read_body(update, fields, ARRAY_LEN(fields), &b));
+    if (!b.values && json_doc_member(update->doc, update->node, SV("messages")))
+        return api_fail_field(update, "unknown_field", "messages", "belongs into `values`.");
     if (b.command && b.command->type != JSON_IS_NULL)
         return api_bad_field(update, "command", "is for graphs, and parley runs none.");
     snprintf(path, sizeof(path), "%s.values", update->path);
@@ -101,7 +103,7 @@ enum err langgraph_read_draft(const struct json_input *body, struct session_draf
                             .if_exists = SV("raise")};
     struct langgraph_values values = {.fresh = true};
     size_t do_nothing;
-    TRY(json_read_members(body, thread_fields, ARRAY_LEN(thread_fields), &b));
+    TRY(json_read_body(body, thread_fields, ARRAY_LEN(thread_fields), &b));
     TRY(read_ttl(body, b.ttl, &b.draft.ttl_seconds));
     if (b.draft.session_id.p)
         TRY(api_session_id(body->ctx, "thread_id", &b.draft.session_id));
@@ -123,7 +125,7 @@ enum err langgraph_read_patch(const struct json_input *body, struct session_patc
 {
     struct thread_body b = {.ttl = NULL};
     *out = (struct session_patch){.metadata_how = SESSION_PATCH_OVERLAY};
-    TRY(json_read_members(body, thread_fields, PATCH_FIELDS, &b));
+    TRY(json_read_body(body, thread_fields, PATCH_FIELDS, &b));
     TRY(read_ttl(body, b.ttl, &out->ttl_seconds));
     out->has_ttl = out->ttl_seconds > 0;
     out->metadata = b.draft.metadata;
@@ -166,7 +168,9 @@ enum err langgraph_read_update(const struct json_input *body, struct langgraph_v
         {"values", JSON_ANY, 0, offsetof(struct state, values), 0, 0},
         {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct state, checkpoint), 0, 0},
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct state, id), 0, 0}};
-    TRY(json_read_members(body, fields, ARRAY_LEN(fields), &b));
+    TRY(json_read_body(body, fields, ARRAY_LEN(fields), &b));
+    if (!b.values && json_doc_member(body->doc, body->node, SV("messages")))
+        return api_fail_field(body, "unknown_field", "messages", "belongs into `values`.");
     if (b.checkpoint)
         TRY(read_checkpoint_id(body, b.checkpoint, &b.id));
     *checkpoint = b.id;

@@ -13,13 +13,136 @@ static struct sv type_of(struct sv role)
     return sv_eq(role, SV("assistant")) ? SV("ai") : role;
 }
 
+/* ---- tool calls: of OpenAI's form in LangChain's ---- */
+
+/* The object whose text the arguments are; absent: they are no such text. */
+static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct sv arguments)
+{
+    const struct json_node node = {.type = JSON_IS_STRING, .raw = arguments};
+    struct json_doc doc;
+    struct sv text;
+    if (!arguments.p || sv_eq(arguments, SV("null")) || sv_eq(arguments, SV("\"\"")))
+        return SV("{}");
+    if (arguments.p[0] != '"')
+        return arguments.p[0] == '{' ? arguments : SV_NONE;
+    enum err e = json_doc_string(ctx, &node, &text);
+    if (e == ERR_NONE)
+        e = json_doc_parse(ctx, text, &doc);
+    if (e == ERR_NONE && doc.nodes[0].type == JSON_IS_OBJECT)
+        return doc.nodes[0].raw;
+    j->b->failed = j->b->failed || e == ERR_NOMEM;
+    ctx_clear_error(ctx);
+    return SV_NONE;
+}
+
+/* The function of a call in OpenAI's form; absent: it has another form. */
+static struct sv function_of(struct sv call)
+{
+    const struct sv function = call.p[0] == '{' ? json_member_get(call, "function") : SV_NONE;
+    return function.p && function.p[0] == '{' ? function : SV_NONE;
+}
+
+/* Those calls of a list whose arguments are an object, or only those whose are not. */
+static void put_calls(struct request_ctx *ctx, struct json_writer *j, struct sv calls, bool valid)
+{
+    struct sv call;
+    json_put_array(j, valid ? "tool_calls" : "invalid_tool_calls");
+    for (sv_skip(&calls, 1); json_element_next(&calls, &call);) {
+        const struct sv function = function_of(call);
+        const struct sv arguments = json_member_get(function, "arguments");
+        const struct sv args = function.p ? args_of(ctx, j, arguments) : call;
+        if ((args.p != NULL) != valid)
+            continue;
+        if (!function.p) {
+            json_write_raw(j, call);
+            continue;
+        }
+        json_write_object_open(j);
+        json_put_raw(j, "name", json_member_get(function, "name"));
+        json_put_raw(j, "args", valid ? args : arguments);
+        json_put_raw(j, "id", json_member_get(call, "id"));
+        if (!valid)
+            json_put_sv(j, "error", SV("The arguments are not the text of a JSON object."));
+        json_put_sv(j, "type", valid ? SV("tool_call") : SV("invalid_tool_call"));
+        json_write_object_close(j);
+    }
+    json_write_array_close(j);
+}
+
+/* Whether a list has calls in OpenAI's form: the first one says it. */
+static bool is_openai_form(struct sv calls)
+{
+    struct sv call;
+    if (!calls.p || calls.p[0] != '[')
+        return false;
+    sv_skip(&calls, 1);
+    return json_element_next(&calls, &call) && function_of(call).p;
+}
+
+/* A member of an item: in extra, or in a content that is an object. Absent: null. */
+static struct sv part_of(const struct session_message *m, const char *name)
+{
+    const struct sv part = json_member_get(m->extra, name);
+    const bool object = !part.p && m->content.p && m->content.p[0] == '{';
+    const struct sv found = object ? json_member_get(m->content, name) : part;
+    return found.p ? found : SV("null");
+}
+
+/* Whether LangChain's messages may have it as their content. */
+static bool is_content(struct sv json)
+{
+    return json.p && (json.p[0] == '"' || json.p[0] == '[');
+}
+
+/* LangChain's clients read no item, and no thread that has one. So OpenAI's items of a tool call
+ * and of its output are shown as the messages that LangChain has for them. */
+static bool write_tool_item(struct request_ctx *ctx, struct json_writer *j,
+                            const struct session_message *m)
+{
+    static const char *const own[] = {"type",         "id",      "content",    "name",
+                                      "arguments",    "output",  "tool_calls", "invalid_tool_calls",
+                                      "tool_call_id", "call_id", NULL};
+    const struct sv call_id = part_of(m, "call_id"), output = part_of(m, "output");
+    const bool is_call = sv_eq(m->type, SV("function_call"));
+    struct sv content = m->content, calls = SV_NONE;
+    if (!is_call && !sv_eq(m->type, SV("function_call_output")))
+        return false;
+    if (is_call)
+        calls = arena_printf(
+            ctx->arena, "[{\"id\":%.*s,\"function\":{\"name\":%.*s,\"arguments\":%.*s}}]",
+            SV_ARG(call_id), SV_ARG(part_of(m, "name")), SV_ARG(part_of(m, "arguments")));
+    else if (!sv_eq(output, SV("null")))
+        content = output;
+    json_put_sv(j, "type", is_call ? SV("ai") : SV("tool"));
+    json_put_sv(j, "id", m->message_id);
+    json_write_key(j, "content");
+    if (is_content(content))
+        json_write_raw(j, content);
+    else
+        json_write_sv(j, is_call || !content.p ? SV("") : content);
+    j->b->failed = j->b->failed || (is_call && !calls.p);
+    if (calls.p) {
+        put_calls(ctx, j, calls, true);
+        put_calls(ctx, j, calls, false);
+    }
+    if (!is_call)
+        json_put_raw(j, "tool_call_id", call_id);
+    json_members_write(j, m->extra, own);
+    json_write_object_close(j);
+    return true;
+}
+
 /* An item of another type than "message" has most of its members in extra. */
-static void write_message(struct json_writer *j, const struct session_message *m)
+static void write_message(struct request_ctx *ctx, struct json_writer *j,
+                          const struct session_message *m)
 {
     const bool proper = sv_eq(m->type, SV("message"));
-    const char *own[5] = {"type", "id"};
+    const struct sv calls = proper ? json_member_get(m->extra, "tool_calls") : SV_NONE;
+    const char *own[7] = {"type", "id"};
     size_t n = 2;
     json_write_object_open(j);
+    if (write_tool_item(ctx, j, m))
+        return;
     json_put_sv(j, "type", proper ? type_of(m->role) : m->type);
     json_put_sv(j, "id", m->message_id);
     if (!proper && m->role.p) {
@@ -28,13 +151,20 @@ static void write_message(struct json_writer *j, const struct session_message *m
     }
     if (m->content.p) {
         own[n++] = "content";
-        json_put_raw(j, "content", m->content);
+        json_put_raw(j, "content", sv_eq(m->content, SV("null")) ? SV("\"\"") : m->content);
+    }
+    if (is_openai_form(calls)) {
+        own[n++] = "tool_calls";
+        own[n++] = "invalid_tool_calls";
+        put_calls(ctx, j, calls, true);
+        put_calls(ctx, j, calls, false);
     }
     json_members_write(j, m->extra, own);
     json_write_object_close(j);
 }
 
-static void put_values(struct json_writer *j, const struct session *s, bool messages)
+static void put_values(struct request_ctx *ctx, struct json_writer *j, const struct session *s,
+                       bool messages)
 {
     static const char *const own[] = {"messages", NULL};
     json_put_object(j, "values");
@@ -42,13 +172,14 @@ static void put_values(struct json_writer *j, const struct session *s, bool mess
     if (messages) {
         json_put_array(j, "messages");
         for (size_t i = 0; i < s->n_messages; i++)
-            write_message(j, &s->messages[i]);
+            write_message(ctx, j, &s->messages[i]);
         json_write_array_close(j);
     }
     json_write_object_close(j);
 }
 
-void langgraph_write_thread(struct json_writer *j, const struct session *s, unsigned fields)
+void langgraph_write_thread(struct request_ctx *ctx, struct json_writer *j, const struct session *s,
+                            unsigned fields)
 {
     json_write_object_open(j);
     if (fields & LANGGRAPH_ID)
@@ -66,7 +197,7 @@ void langgraph_write_thread(struct json_writer *j, const struct session *s, unsi
     if (fields & LANGGRAPH_CONFIG)
         json_put_raw(j, "config", SV("{}"));
     if (fields & LANGGRAPH_VALUES)
-        put_values(j, s, fields & LANGGRAPH_MESSAGES);
+        put_values(ctx, j, s, fields & LANGGRAPH_MESSAGES);
     if (fields & LANGGRAPH_INTERRUPTS)
         json_put_raw(j, "interrupts", SV("{}"));
     if (fields & LANGGRAPH_ERROR)
@@ -104,11 +235,11 @@ void langgraph_write_updated(struct json_writer *j, const struct session_receipt
     json_write_object_close(j);
 }
 
-void langgraph_write_state(struct json_writer *j, const struct session *s)
+void langgraph_write_state(struct request_ctx *ctx, struct json_writer *j, const struct session *s)
 {
     static const struct sv none = SV_INIT("[]");
     json_write_object_open(j);
-    put_values(j, s, true);
+    put_values(ctx, j, s, true);
     json_put_raw(j, "next", none);
     put_checkpoint(j, "checkpoint", s->session_id, s->generation, s->mark, true);
     json_put_raw(j, "metadata", s->metadata);

@@ -143,7 +143,7 @@ enum err langgraph_threads_search(struct api_call *c)
     struct json_writer j = api_begin(c->res, 200);
     json_write_array_open(&j);
     for (size_t i = 0; i < list.n; i++)
-        langgraph_write_thread(&j, &list.sessions[i], fields);
+        langgraph_write_thread(c->ctx, &j, &list.sessions[i], fields);
     json_write_array_close(&j);
     return ERR_NONE;
 }

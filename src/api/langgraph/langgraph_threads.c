@@ -29,7 +29,8 @@ static bool read_messages(struct api_call *c)
 static enum err answer_thread(struct api_call *c, bool messages)
 {
     struct json_writer j = api_begin(c->res, 200);
-    langgraph_write_thread(&j, &c->session, LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
+    langgraph_write_thread(c->ctx, &j, &c->session,
+                           LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
     return api_set_etag_session(c);
 }
 
@@ -93,7 +94,7 @@ enum err langgraph_state_get(struct api_call *c)
             c->ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
             "This is not the current checkpoint of the thread, and parley keeps no other.");
     struct json_writer j = api_begin(c->res, 200);
-    langgraph_write_state(&j, &c->session);
+    langgraph_write_state(c->ctx, &j, &c->session);
     return api_set_etag_session(c);
 }
 
@@ -143,8 +144,8 @@ enum err langgraph_state_update(struct api_call *c)
     TRY(langgraph_read_update(&c->body, &values, &checkpoint));
     TRY(langgraph_values_context(c->ctx, &values, &context));
     TRY(add_if_match(c->ctx, checkpoint, &tag, &c->precondition));
-    const struct session_update update = {values.messages, values.edits, values.n, values.clear,
-                                          context};
+    const struct session_update update = {values.messages, values.edits, values.n,
+                                          values.clear,    context,      0};
     enum err e =
         session_update(c->sessions, c->ctx, c->id, &update, &c->precondition, &c->receipt, &at);
     if (e != ERR_NONE)

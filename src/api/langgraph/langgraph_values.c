@@ -77,8 +77,28 @@ static enum err read_constructed(const struct json_input *in, struct sent_messag
     return json_doc_string(in->ctx, name, &out->type);
 }
 
+/* A text alone is a human's, and [type, content] is a message, as LangChain has them. */
+static enum err read_short(const struct json_input *in, struct sent_message *out)
+{
+    const struct json_node *type = json_doc_first(in->doc, in->node);
+    *out = (struct sent_message){.body = in->node, .type = SV("human"), .content = in->node->raw};
+    if (in->node->type == JSON_IS_STRING)
+        return ERR_NONE;
+    const bool pair = in->node->children == 2 && type->type == JSON_IS_STRING;
+    if (pair)
+        TRY(json_doc_string(in->ctx, type, &out->type));
+    if (!pair || !role_of(out->type).p)
+        return ctx_fail(in->ctx, ERR_INVALID, "invalid_field", in->path,
+                        "A message is an object, a text, or a list of a type, such as human or ai, "
+                        "and a content.");
+    out->content = json_doc_next(in->doc, type)->raw;
+    return ERR_NONE;
+}
+
 static enum err read_parts(const struct json_input *in, struct sent_message *out)
 {
+    if (in->node->type == JSON_IS_STRING || in->node->type == JSON_IS_ARRAY)
+        return read_short(in, out);
     *out = (struct sent_message){.body = in->node};
     TRY(json_doc_member(in->doc, in->node, SV("lc")) &&
                 json_doc_member(in->doc, in->node, SV("kwargs"))
@@ -97,11 +117,19 @@ static enum err read_message(const struct json_input *in, const struct sent_mess
     const struct sv known = role_of(typed ? f->type : f->role);
     out->type = SV("message");
     out->role = known.p ? known : f->role;
-    TRY(api_check_name(in, out->role.p || f->type.p ? "role" : "type", out->role));
+    if (!out->role.p && !f->type.p)
+        return api_missing_field(in, "type");
+    TRY(api_check_role(in, out->role));
     /* A message that only calls tools: its content is null in OpenAI's form, "" in LangChain's. */
-    out->content = sv_eq(f->content, SV("null")) ? SV("\"\"") : f->content;
-    TRY(api_check_content(in, out->content));
-    return json_members_without(in->ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
+    out->content = f->content;
+    if (!sv_eq(out->content, SV("null")))
+        TRY(api_check_content(&(struct json_input){in->ctx, in->doc, f->body, in->path},
+                              &out->content));
+    if (sv_eq(out->content, SV("null")))
+        out->content = SV("\"\"");
+    return f->body->type == JSON_IS_OBJECT
+               ? json_members_without(in->ctx, f->body->raw, typed ? by_type : by_role, &out->extra)
+               : ERR_NONE;
 }
 
 static enum err read_item(const struct json_input *in, const struct sent_message *f,
@@ -131,7 +159,7 @@ static enum err remove_message(const struct json_input *in, struct sv id, size_t
                                struct langgraph_values *v)
 {
     if (!id.p)
-        return api_bad_field(in, "id", "is missing.");
+        return api_missing_field(in, "id");
     if (sv_eq(id, SV("__remove_all__"))) {
         v->clear = true;
         v->n = 0;

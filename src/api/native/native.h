@@ -10,7 +10,7 @@ api_handler native_session_create, native_session_put, native_session_get, nativ
     native_messages_append, native_messages_page, native_message_get, native_message_delete,
     native_user_sessions, native_user_export, native_user_delete;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
-    native_list_params[];
+    native_message_params[], native_list_params[];
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 

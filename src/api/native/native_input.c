@@ -2,45 +2,99 @@
 /* Reads bodies of the native interface into the structs of the session module. */
 #include "native.h"
 
+#include "parley/json/members.h"
+#include "parley/session/session_json.h"
+
 enum { LANGUAGE_MAX = 35 };
 
 /* ---- messages ---- */
 
-#define IN_MESSAGE(field) offsetof(struct session_message_draft, field)
+struct sent_message {
+    struct session_message_draft draft;
+    struct sv unused; /* of the chat members only the types are checked; read_chat takes them */
+};
+#define IN_MESSAGE(field) offsetof(struct sent_message, draft.field)
+#define UNUSED            offsetof(struct sent_message, unused), 0, 0
 static const struct json_field message_fields[] = {
-    {"message_id", JSON_STRING, 0, IN_MESSAGE(message_id), 1, SESSION_ID_MAX},
-    {"type", JSON_STRING, 0, IN_MESSAGE(type), 1, API_NAME_MAX},
-    {"role", JSON_STRING, 0, IN_MESSAGE(role), 1, API_NAME_MAX},
+    {"message_id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 1, API_USER_MAX},
+    {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 1, API_NAME_MAX},
+    {"role", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(role), 1, API_NAME_MAX},
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0},
-    {"metadata", JSON_OBJECT_TEXT, JSON_FOR_JSONB, IN_MESSAGE(metadata), 0, 0},
-    {"extra", JSON_OBJECT_TEXT, JSON_NOT_EMPTY, IN_MESSAGE(extra), 0, 0}};
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB, IN_MESSAGE(metadata), 0, 0},
+    {"extra", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY, IN_MESSAGE(extra), 0, 0},
+    {"name", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"tool_calls", JSON_ARRAY, JSON_NULLABLE, UNUSED},
+    {"tool_call_id", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"function_call", JSON_OBJECT, JSON_NULLABLE, UNUSED},
+    {"refusal", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"audio", JSON_OBJECT, JSON_NULLABLE, UNUSED},
+    {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED}};
+
+/* The members of OpenAI's chat format go into extra. */
+static enum err read_chat(const struct json_input *in, struct session_message_draft *out)
+{
+    static const char *const none[] = {NULL};
+    struct buf b;
+    struct json_writer j = {.b = &b};
+    buf_init(&b, in->ctx->arena, 0);
+    for (const char *const *name = session_chat_members; *name; name++) {
+        const struct json_node *m = json_doc_member(in->doc, in->node, sv_from(*name));
+        if (!m)
+            continue;
+        if (!sv_eq(out->type, SV("message")) || json_member_get(out->extra, *name).p)
+            return api_bad_field(in, *name, "is only for type message, and not in extra as well.");
+        if (b.n == 0)
+            json_write_object_open(&j);
+        json_put_raw(&j, *name, m->raw);
+    }
+    if (b.n == 0)
+        return ERR_NONE;
+    json_members_write(&j, out->extra, none);
+    json_write_object_close(&j);
+    out->extra = buf_get(&b);
+    return b.failed ? ctx_nomem(in->ctx) : ERR_NONE;
+}
 
 /* An item of type "message" needs a role and a content of text or parts. Other types may have
  * neither, and their content may also be an object. */
 static enum err read_message(const struct json_input *in, struct session_message_draft *out)
 {
-    *out = (struct session_message_draft){.type = SV("message"), .metadata = SV("{}")};
-    TRY(json_read_object(in, message_fields, ARRAY_LEN(message_fields), out));
-    const bool is_message = sv_eq(out->type, SV("message"));
-    TRY(api_message_id(in, "message_id", &out->message_id));
-    TRY(api_check_name(in, "type", out->type));
-    if (out->role.p || is_message)
-        TRY(api_check_name(in, "role", out->role));
-    if (is_message || (out->content.p && out->content.p[0] != '{'))
-        TRY(api_check_content(in, out->content));
-    return ERR_NONE;
+    struct sent_message sent = {{.type = SV("message"), .metadata = SV("{}")}, SV_NONE};
+    struct session_message_draft *m = &sent.draft;
+    TRY(json_read_object(in, message_fields, ARRAY_LEN(message_fields), &sent));
+    const bool is_message = sv_eq(m->type, SV("message"));
+    if (!is_message && sv_eq(m->content, SV("null")))
+        m->content = SV_NONE;
+    TRY(api_message_id(in, "message_id", &m->message_id));
+    TRY(api_check_name(in, "type", m->type));
+    if (m->role.p || is_message)
+        TRY(api_check_role(in, m->role));
+    if (is_message || (m->content.p && m->content.p[0] != '{'))
+        TRY(api_check_content(in, &m->content));
+    *out = *m;
+    return read_chat(in, out);
 }
 
 enum err native_read_messages(const struct json_input *body, struct session_append *out,
                               bool *single)
 {
+    struct lists {
+        const struct json_node *message, *messages;
+    } b = {NULL, NULL};
     static const struct json_field fields[] = {
-        {"messages", JSON_ARRAY, JSON_REQUIRED, 0, 1, SESSION_MESSAGES_MAX}};
-    const struct json_node *list = body->node;
-    *single = json_doc_member(body->doc, body->node, SV("messages")) == NULL;
-    if (!*single)
-        TRY(json_read_object(body, fields, ARRAY_LEN(fields), &list));
-    return api_read_drafts(body, list, *single ? "" : "messages", read_message, &out->messages,
+        {"message", JSON_OBJECT, JSON_NULLABLE, offsetof(struct lists, message), 0, 0},
+        {"messages", JSON_ARRAY, JSON_NULLABLE, offsetof(struct lists, messages), 1,
+         SESSION_MESSAGES_MAX}};
+    if (json_doc_member(body->doc, body->node, SV("messages")) ||
+        json_doc_member(body->doc, body->node, SV("message"))) {
+        TRY(json_read_object(body, fields, ARRAY_LEN(fields), &b));
+        if (!b.message == !b.messages)
+            return api_bad_field(body, "message", "or messages must be given, and not both.");
+    }
+    const struct json_node *one = b.message ? b.message : body->node;
+    const char *path = b.message ? "message" : b.messages ? "messages" : "";
+    *single = b.messages == NULL;
+    return api_read_drafts(body, *single ? one : b.messages, path, read_message, &out->messages,
                            &out->n_messages);
 }
 
@@ -54,15 +108,16 @@ struct members {
 
 #define IN_DRAFT(field) offsetof(struct members, draft.field)
 static const struct json_field session_fields[] = {
-    {"session_id", JSON_STRING, 0, IN_DRAFT(session_id), 1, SESSION_ID_MAX},
+    {"session_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(session_id), 1, SESSION_ID_MAX},
     {"user_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(user_id), 1, API_USER_MAX},
-    {"language", JSON_STRING, 0, IN_DRAFT(language), 1, LANGUAGE_MAX},
-    {"expiry", JSON_STRING, 0, offsetof(struct members, expiry), 0, 0},
-    {"ttl_seconds", JSON_I64, 0, IN_DRAFT(ttl_seconds), 1, API_TTL_MAX},
-    {"context", JSON_OBJECT_TEXT, 0, IN_DRAFT(context), 0, 0},
-    {"metadata", JSON_OBJECT_TEXT, JSON_FOR_JSONB, IN_DRAFT(metadata), 0, 0},
-    {"message", JSON_OBJECT, 0, offsetof(struct members, message), 0, 0},
-    {"messages", JSON_ARRAY, 0, offsetof(struct members, messages), 0, SESSION_MESSAGES_MAX}};
+    {"language", JSON_STRING, JSON_NULLABLE, IN_DRAFT(language), 1, LANGUAGE_MAX},
+    {"expiry", JSON_STRING, JSON_NULLABLE, offsetof(struct members, expiry), 0, 0},
+    {"ttl_seconds", JSON_I64, JSON_NULLABLE, IN_DRAFT(ttl_seconds), 1, API_TTL_MAX},
+    {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_DRAFT(context), 0, 0},
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB, IN_DRAFT(metadata), 0, 0},
+    {"message", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, message), 0, 0},
+    {"messages", JSON_ARRAY, JSON_NULLABLE, offsetof(struct members, messages), 0,
+     SESSION_MESSAGES_MAX}};
 
 static enum err check_owner_and_language(const struct json_input *body, struct sv user,
                                          struct sv language)

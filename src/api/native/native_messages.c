@@ -99,10 +99,15 @@ enum err native_messages_page(struct api_call *c)
     return ERR_NONE;
 }
 
+/* See API_MESSAGE. */
+const struct api_param native_message_params[] = {{.name = "by", .choices = {"seq", "id"}},
+                                                  {.name = NULL}};
+
 enum err native_message_get(struct api_call *c)
 {
     struct session_message message;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &message));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->message,
+                            &message));
     struct json_writer j = api_begin(c->res, 200);
     session_json_message(&j, &message, NULL);
     return ERR_NONE;
@@ -111,6 +116,6 @@ enum err native_message_get(struct api_call *c)
 enum err native_message_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
+    return session_message_delete(c->sessions, c->ctx, c->id, c->message, &c->precondition,
                                   &c->receipt);
 }

@@ -17,7 +17,10 @@ enum err openai_read_body(const struct json_input *in, struct openai_body *out)
          offsetof(struct openai_body, metadata), 0, 0}};
     struct sv others;
     *out = (struct openai_body){.metadata = SV("{}")};
-    TRY(json_read_members(in, fields, ARRAY_LEN(fields), out));
+    TRY(json_read_body(in, fields, ARRAY_LEN(fields), out));
+    if (!out->items && json_doc_member(in->doc, in->node, SV("messages")))
+        return api_fail_field(in, "unknown_field", "messages",
+                              "is no field. Did you mean `items`?");
     TRY(json_members_without(in->ctx, in->node->raw, own, &others));
     if (others.p)
         out->context = arena_printf(in->ctx->arena, "{\"openai\":%.*s}", SV_ARG(others));
@@ -47,8 +50,8 @@ static enum err read_item(const struct json_input *in, struct session_message_dr
     if (!sv_eq(out->type, SV("message")))
         return json_members_without(in->ctx, in->node->raw, own_of_others, &out->extra);
     TRY(json_read_members(in, message_fields, ARRAY_LEN(message_fields), out));
-    TRY(api_check_name(in, "role", out->role));
-    TRY(api_check_content(in, out->content));
+    TRY(api_check_role(in, out->role));
+    TRY(api_check_content(in, &out->content));
     return json_members_without(in->ctx, in->node->raw, own, &out->extra);
 }
 

@@ -64,7 +64,8 @@ static enum err page_after(struct api_call *c, struct sv after, struct session_p
             return e;
     }
     struct session_message item;
-    enum err e = session_message_get(c->sessions, c->ctx, c->id, user, after, &item);
+    enum err e = session_message_get(c->sessions, c->ctx, c->id, user,
+                                     (struct session_message_name){after, 0}, &item);
     if (e == ERR_NONE) {
         *bound = item.seq;
         return session_page(c->sessions, c->ctx, c->id, user, q, out);
@@ -84,7 +85,7 @@ enum err openai_items_list(struct api_call *c)
                                    .ascending = c->params[LIST_ORDER]};
     struct session_page page;
     struct sv after = http_param_get(c->req, "after");
-    if (after.p && !session_message_id_valid(after))
+    if (after.p && !api_user_valid(after))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
                         "after must be the id of an item.");
     if (after.p)
@@ -101,7 +102,8 @@ enum err openai_items_list(struct api_call *c)
 enum err openai_item_get(struct api_call *c)
 {
     struct session_message item;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &item));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user,
+                            (struct session_message_name){c->sub_id, 0}, &item));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_item(&j, &item);
     return ERR_NONE;
@@ -125,7 +127,8 @@ static enum err read_conversation(struct api_call *c)
 /* Answers with the conversation, as OpenAI does. */
 enum err openai_item_delete(struct api_call *c)
 {
-    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
+    TRY(session_message_delete(c->sessions, c->ctx, c->id,
+                               (struct session_message_name){c->sub_id, 0}, &c->precondition,
                                &c->receipt));
     TRY(read_conversation(c));
     return openai_answer_conversation(c);

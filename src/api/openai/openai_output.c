@@ -19,9 +19,13 @@ void openai_write_id(struct json_writer *j, struct sv prefix, struct sv id)
     json_write_sv(j, id);
 }
 
-/* A plain text becomes a list of one part, as OpenAI shows it. */
+/* A plain text becomes a list of one part, as OpenAI shows it, and null an empty one. */
 static void write_content(struct json_writer *j, const struct session_message *m)
 {
+    if (sv_eq(m->content, SV("null"))) {
+        json_write_raw(j, SV("[]"));
+        return;
+    }
     if (m->content.n == 0 || m->content.p[0] != '"') {
         json_write_raw(j, m->content);
         return;

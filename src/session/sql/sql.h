@@ -104,7 +104,8 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
                                     struct session_page *out);
 /* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                    struct sv user, struct sv which, struct session_message *out);
+                                    struct sv user, struct session_message_name which,
+                                    struct session_message *out);
 
 /* ---- sql_key.c: idempotency records ---- */
 
@@ -197,7 +198,7 @@ MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
 bool sql_message_is_plain(const struct session_message_draft *m);
 /* What a message's name means besides an id that a client gave: the generation and seq from which
  * an id was made, or generation 0 and a seq in decimal; else both are 0. */
-void sql_message_name(struct sv name, int64_t *generation, int64_t *seq);
+void sql_message_name(struct session_message_name name, int64_t *generation, int64_t *seq);
 /* The generations that client-given ids of the made form name. A session of one of them may not
  * take such an id: two of its messages could have one id. */
 MUSTCHECK enum err sql_reserved_generations(struct request_ctx *ctx,

@@ -238,12 +238,11 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
     return ERR_NONE;
 }
 
-void sql_message_name(struct sv name, int64_t *generation, int64_t *seq)
+void sql_message_name(struct session_message_name name, int64_t *generation, int64_t *seq)
 {
-    uint64_t of = 0, number = 0;
-    const bool is_number = sv_to_u64(name, &number) && number <= INT64_MAX;
+    uint64_t of = 0, number = (uint64_t)name.seq;
     /* No session has generation 0: an id with it is always a client's own. */
-    if (!is_number && !(name.p && uuid_v8_unpack(name, &of, &number) && of != 0))
+    if (name.id.p && !(uuid_v8_unpack(name.id, &of, &number) && of != 0))
         of = number = 0;
     *generation = (int64_t)of;
     *seq = (int64_t)number;

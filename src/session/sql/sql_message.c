@@ -197,12 +197,12 @@ const struct db_stmt sql_message_stmt = {
 /* clang-format on */
 
 enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
-                          struct sv which, struct session_message *out)
+                          struct session_message_name which, struct session_message *out)
 {
     int64_t generation, seq;
     sql_message_name(which, &generation, &seq);
     const struct db_param p[] = {db_text(ctx->tenant), db_text(id),        db_text(user),
-                                 db_text(which),       db_i64(generation), db_i64(seq)};
+                                 db_text(which.id),    db_i64(generation), db_i64(seq)};
     struct db_rows rows;
     TRY(db_query(s->db, ctx, DB_READ, &sql_message_stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)

@@ -25,6 +25,30 @@
 #define SQL_OTHER(column)                                                                          \
     "(m." column " IS DISTINCT FROM e." column " AND parley_jsonb(m." column ") IS DISTINCT FROM e." column "::jsonb)"
 
+/* The extra of a stored message in the form in which langgraph_output.c shows tool calls of OpenAI's
+ * form. A client that sends that back changes nothing. */
+#define SQL_AS_READ                                                                                \
+    "(SELECT parley_jsonb(m.extra) || jsonb_build_object('invalid_tool_calls', '[]'::jsonb, 'tool_calls'," \
+    " jsonb_agg(jsonb_build_object('type', 'tool_call', 'id', c->'id', 'name', c->'function'->'name', 'args'," \
+    " parley_jsonb(coalesce(nullif(c->'function'->>'arguments', ''), '{}'))) ORDER BY n))"         \
+    " FROM jsonb_array_elements(CASE jsonb_typeof(parley_jsonb(m.extra)->'tool_calls') WHEN 'array'" \
+    " THEN parley_jsonb(m.extra)->'tool_calls' ELSE '[]' END) WITH ORDINALITY AS t(c, n))"
+
+/* Whether e is an item of a tool call, or of its output, in the form in which write_tool_item shows it. */
+#define SQL_ITEM_AS_READ                                                                           \
+    "CASE WHEN e.type = 'message' AND m.type LIKE 'function\\_call%' THEN (SELECT CASE m.type"      \
+    " WHEN 'function_call' THEN e.role = 'assistant' AND e.content = coalesce(text, '\"\"')"       \
+    " AND extra - '{call_id,name,arguments}'::text[] || jsonb_build_object('invalid_tool_calls', '[]'::jsonb," \
+    " 'tool_calls', jsonb_build_array(jsonb_build_object('type', 'tool_call', 'id', x->'call_id', 'name', x->'name'," \
+    " 'args', parley_jsonb(coalesce(nullif(x->>'arguments', ''), '{}'))))) = e.extra::jsonb"       \
+    " WHEN 'function_call_output' THEN e.role = 'tool'"                                            \
+    " AND coalesce(nullif(x->'output', 'null'), parley_jsonb(text), to_jsonb(m.content), '\"\"') = e.content::jsonb"       \
+    " AND extra - '{call_id,output}'::text[] || jsonb_build_object('tool_call_id', x->'call_id') = e.extra::jsonb" \
+    " END FROM (SELECT coalesce(parley_jsonb(m.extra), '{}') AS extra,"                            \
+    " CASE WHEN m.content NOT LIKE '{%' THEN m.content END AS text,"                               \
+    " CASE WHEN m.content LIKE '{%' THEN parley_jsonb(m.content) ELSE '{}' END"                    \
+    " || coalesce(parley_jsonb(m.extra), '{}') AS x) v) END"
+
 /* Locks the session, so that the statement after it sees what the writer before it did: of two
  * updates at once with one new id, the second replaces the message of the first. */
 static const struct db_stmt session_lock = {
@@ -50,8 +74,10 @@ static const struct db_stmt session_edit = {
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
     " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
     " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
-    " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role OR " SQL_OTHER("content") " OR "
-    SQL_OTHER("extra") ")"
+    " AND (" SQL_ITEM_AS_READ ") IS NOT TRUE"
+    " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role"
+    " OR (" SQL_OTHER("content") " AND (m.content <> 'null' OR e.content <> '\"\"')) OR ("
+    SQL_OTHER("extra") " AND coalesce(" SQL_AS_READ " <> e.extra::jsonb, true)))"
     " RETURNING 1),"
     " c AS (SELECT (SELECT count(*) FROM removed) + (SELECT count(*) FROM cleared) AS removed,"
     " (SELECT count(*) FROM changed) AS changed,"
@@ -79,7 +105,8 @@ static enum err edit_arrays(struct request_ctx *ctx, const struct session_update
         return ctx_nomem(ctx);
     for (size_t i = 0; i < n; i++) {
         edits[i] = update->edits[i];
-        sql_message_name(update->messages[i].message_id, &generations[i], &seqs[i]);
+        sql_message_name((struct session_message_name){update->messages[i].message_id, update->seq},
+                         &generations[i], &seqs[i]);
     }
     TRY(db_i64_array(ctx, edits, n, &out[0]));
     TRY(db_i64_array(ctx, generations, n, &out[1]));

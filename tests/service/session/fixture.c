@@ -220,18 +220,27 @@ enum err fixture_delete(struct fixture *w, const char *tenant, const char *id,
                           &w->r);
 }
 
+/* A number is a seq. */
+static struct session_message_name named(const char *which)
+{
+    struct session_message_name name = {SV_NONE, 0};
+    if (!sv_to_i64(sv_from(which), &name.seq))
+        name.id = sv_from(which);
+    return name;
+}
+
 enum err fixture_delete_message(struct fixture *w, const char *tenant, const char *id,
                                 const char *which, const struct session_precondition *precondition)
 {
     return session_message_delete(w->sessions, begin(w, tenant, false, true), sv_from(id),
-                                  sv_from(which), precondition, &w->r);
+                                  named(which), precondition, &w->r);
 }
 
 enum err fixture_message(struct fixture *w, const char *tenant, const char *id, const char *user,
                          const char *which)
 {
     return session_message_get(w->sessions, fixture_request(w, tenant), sv_from(id), sv_from(user),
-                               sv_from(which), &w->m);
+                               named(which), &w->m);
 }
 
 enum err fixture_page(struct fixture *w, const char *tenant, const char *id, const char *user,

@@ -34,19 +34,20 @@ static struct session with(struct session_message *m, size_t n)
 TEST(a_thread)
 {
     const struct session s = with(NULL, 0);
-    struct json_writer *j = begin(test_ctx());
-    langgraph_write_thread(j, &s, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
+    struct request_ctx *ctx = test_ctx();
+    struct json_writer *j = begin(ctx);
+    langgraph_write_thread(ctx, j, &s, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
     expect_json(
         buf_get(j->b),
         "{'thread_id':'t:1','created_at':'1970-01-01T00:00:00.000000Z','updated_at':'1970-01-01T00:"
         "00:00.000000Z','state_updated_at':'1970-01-01T00:00:00.000000Z','metadata':{'a': "
         "1},'status':'idle','config':{},'values':{'topic':'x','n':1.0,'messages':[]},'interrupts':{"
         "},'error':null}");
-    j = begin(test_ctx());
-    langgraph_write_thread(j, &s, LANGGRAPH_ID | LANGGRAPH_VALUES);
+    j = begin(ctx);
+    langgraph_write_thread(ctx, j, &s, LANGGRAPH_ID | LANGGRAPH_VALUES);
     expect_json(buf_get(j->b), "{'thread_id':'t:1','values':{'topic':'x','n':1.0}}");
-    j = begin(test_ctx());
-    langgraph_write_thread(j, &s, 0);
+    j = begin(ctx);
+    langgraph_write_thread(ctx, j, &s, 0);
     expect_json(buf_get(j->b), "{}");
 }
 
@@ -59,7 +60,7 @@ TEST(messages)
          .content = SV_INIT("[]"),
          .extra = SV_INIT("{\"tool_calls\":[ ],\"id\":\"x\",\"type\":4,\"content\":5}")},
         {.role = SV_INIT("critic"), .content = SV_INIT("\"\"")},
-        {.type = SV_INIT("function_call"), .extra = SV_INIT("{\"role\":1,\"content\":2}")},
+        {.type = SV_INIT("reasoning"), .extra = SV_INIT("{\"role\":1,\"content\":2}")},
         {.type = SV_INIT("note"),
          .role = SV_INIT("r"),
          .content = SV_INIT("{}"),
@@ -72,12 +73,13 @@ TEST(messages)
     }
     struct session s = with(m, ARRAY_LEN(m));
     s.context = SV("{}");
-    struct json_writer *j = begin(test_ctx());
-    langgraph_write_thread(j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
+    struct request_ctx *ctx = test_ctx();
+    struct json_writer *j = begin(ctx);
+    langgraph_write_thread(ctx, j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
     expect_json(buf_get(j->b),
                 "{'values':{'messages':[{'type':'human','id':'m-1','content':'hi'},{'type':'ai','"
                 "id':'m-1','content':[],'tool_calls':[ "
-                "]},{'type':'critic','id':'m-1','content':''},{'type':'function_call','id':'m-1','"
+                "]},{'type':'critic','id':'m-1','content':''},{'type':'reasoning','id':'m-1','"
                 "role':1,'content':2},{'type':'note','id':'m-1','role':'r','content':{},'c':3}]}}");
 }
 
@@ -85,15 +87,16 @@ TEST(a_state)
 {
     struct session s = with(NULL, 0);
     s.mark = UINT64_C(2) << 6 | 63; /* of which the upper bits are the checkpoint's */
-    struct json_writer *j = begin(test_ctx());
-    langgraph_write_state(j, &s);
+    struct request_ctx *ctx = test_ctx();
+    struct json_writer *j = begin(ctx);
+    langgraph_write_state(ctx, j, &s);
     expect_json(buf_get(j->b),
                 "{'values':{'topic':'x','n':1.0,'messages':[]},'next':[],'checkpoint':{'thread_id':"
                 "'t:1','checkpoint_ns':'','checkpoint_id':'00000000-0000-8000-8400-000000000002','"
                 "checkpoint_map':null},'metadata':{'a': "
                 "1},'created_at':'1970-01-01T00:00:00.000000Z','parent_checkpoint':null,'tasks':[],"
                 "'interrupts':[]}");
-    j = begin(test_ctx());
+    j = begin(ctx);
     const struct session_receipt r = {.session_id = SV("t:1"), .generation = 1, .mark = 3 << 6};
     langgraph_write_updated(j, &r);
     expect_json(
@@ -111,7 +114,7 @@ TEST(round_trip)
         "{'type':'ai','id':'m-1','content':'','tool_calls':[{}],'role':'x'}",
         "{'type':'tool','id':'m-1','content':[],'tool_call_id':'c'}",
         "{'type':'reasoning','id':'m-1','content':[1.0],'summary':[]}",
-        "{'type':'function_call','id':'m-1','arguments':'{}'}",
+        "{'type':'web_search_call','id':'m-1','action':{}}",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct request_ctx *ctx = test_ctx();
@@ -130,7 +133,7 @@ TEST(round_trip)
         struct session s = with(&m, 1);
         s.context = SV("{}");
         struct json_writer *j = begin(ctx);
-        langgraph_write_thread(j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
+        langgraph_write_thread(ctx, j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
         snprintf(want, sizeof(want), "{'values':%s}", text);
         expect_json(buf_get(j->b), want);
     }

@@ -76,16 +76,16 @@ TEST(draft_of_a_path)
 TEST(draft_faults)
 {
     static const struct fault faults[] = {
-        {"session_id", "{'session_id':1}|{'session_id':null}|{'session_id':''}|"
+        {"session_id", "{'session_id':1}|{'session_id':''}|"
                        "{'session_id':'a/b'}|{'session_id':'..'}"},
         {"user_id", "{'user_id':1}|{'user_id':''}|{'user_id':'a\\u0001'}"},
-        {"language", "{'language':null}|{'language':''}|{'language':'en us'}|"
+        {"language", "{'language':''}|{'language':'en us'}|"
                      "{'language':'abcdefghijklmnopqrstuvwxyzabcdefghij'}"},
         {"ttl_seconds", "{'ttl_seconds':0}|{'ttl_seconds':-1}|{'ttl_seconds':1.5}|"
                         "{'ttl_seconds':1e3}|{'ttl_seconds':'60'}|{'ttl_seconds':true}|"
                         "{'ttl_seconds':18446744073709551615}|{'ttl_seconds':3153600001}"},
         {"expiry", "{'expiry':'never'}|{'expiry':1}"},
-        {"context", "{'context':[]}|{'context':null}|{'context':'{}'}"},
+        {"context", "{'context':[]}|{'context':'{}'}"},
         {"metadata", "{'metadata':1}"},
         {"message", "{'message':[]}|"
                     "{'message':{'role':'user','content':'x'},'messages':[]}"},
@@ -197,16 +197,18 @@ TEST(message_faults)
                     "{'role':'user','content':1}|{'role':'user','content':{}}|"
                     "{'type':'call','content':true}"},
         {"type", "{'type':''}|{'type':'a/b'}"},
-        {"message_id", "{'message_id':'5','role':'user','content':'x'}|"
-                       "{'message_id':'a b','role':'user','content':'x'}|"
-                       "{'message_id':'','role':'user','content':'x'}|"
-                       "{'message_id':null,'role':'user','content':'x'}"},
+        {"message_id", "{'message_id':'..','role':'user','content':'x'}|"
+                       "{'message_id':'a\\u0001','role':'user','content':'x'}|"
+                       "{'message_id':'','role':'user','content':'x'}"},
         {"metadata", "{'role':'user','content':'x','metadata':[]}"},
         {"seq", "{'role':'user','content':'x','seq':1}"},
-        {"messages", "{'messages':[]}|{'messages':null}|{'messages':{}}"},
+        {"messages", "{'messages':[]}|{'messages':{}}"},
         {"messages[2].created_at", "{'messages':[{'type':'x'},{'role':'user','content':'x'},{'type'"
                                    ":'x','created_at':'now'}]}"},
-        {"messages[1].message_id", "{'messages':[{'type':'x'},{'message_id':'1','type':'x'}]}"}};
+        {"messages[1].message_id", "{'messages':[{'type':'x'},{'message_id':'a/..','type':'x'}]}"},
+        {"message", "{'messages':null}|{'message':null}|{'message':{},'messages':[1]}"},
+        {"message.role", "{'message':{}}"},
+        {"tool_calls", "{'role':'user','content':'x','tool_calls':{}}"}};
     expect_faults(faults, ARRAY_LEN(faults), read_messages);
 }
 
@@ -216,10 +218,11 @@ TEST(details_help)
                   "There is no such field. Did you mean `messages`? Allowed: session_id, user_id, "
                   "language, expiry, ttl_seconds, context, metadata, message, messages.",
                   read_draft);
-    expect_detail(
-        "{'sender':'user'}",
-        "There is no such field. Allowed: message_id, type, role, content, metadata, extra.",
-        read_messages);
+    expect_detail("{'sender':'user'}",
+                  "There is no such field. Allowed: message_id, type, role, content, metadata, "
+                  "extra, name, tool_calls, tool_call_id, function_call, refusal, audio, "
+                  "annotations.",
+                  read_messages);
     expect_detail("{'expiry':'slide'}",
                   "expiry has no such value. Did you mean `sliding`? Allowed: sliding, absolute.",
                   read_draft);

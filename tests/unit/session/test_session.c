@@ -33,19 +33,7 @@ TEST(alphabet)
         char id[2] = {'x', (char)c};
         bool is_allowed = c != 0 && strchr(allowed, c) != NULL;
         CU_ASSERT_EQUAL(session_id_valid((struct sv){id, 2}), is_allowed);
-        CU_ASSERT_EQUAL(session_message_id_valid((struct sv){id, 2}), is_allowed);
     }
-}
-
-/* Digits alone name a message by its seq. */
-TEST(message_ids)
-{
-    static const char *const good[] = {"1a", "-1", "msg_1"}, *const bad[] = {"1", "00123456789", "",
-                                                                             ".."};
-    for (size_t i = 0; i < ARRAY_LEN(good); i++)
-        CU_ASSERT_TRUE(session_message_id_valid(sv_from(good[i])));
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        CU_ASSERT_FALSE(session_message_id_valid(sv_from(bad[i])));
 }
 
 /* The statements ask for expires_at > now(): at that instant the session is over. Fails if the
