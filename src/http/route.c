@@ -115,15 +115,14 @@ static const char *no_route(const struct http_request *req)
     static const struct {
         struct sv beginning;
         const char *detail;
-    } likely[] = {
-        {SV_INIT("/conversations"), HTTP_OPENAI_BASE},
-        {SV_INIT("/v1/threads"), "There is no such path: the URL of LangGraph's SDK is without /v1."},
-        {SV_INIT("/v1/v1/"), "There is no such path: /v1 is there twice."},
-        {SV_INIT("/sessions"), "There is no such path: the native API is below /v1."}};
+    } likely[] = {{SV_INIT("/conversations"), HTTP_OPENAI_BASE},
+                  {SV_INIT("/v1/threads"),
+                   "There is no such path: the URL of LangGraph's SDK is without /v1."},
+                  {SV_INIT("/v1/v1/"), "There is no such path: /v1 is there twice."},
+                  {SV_INIT("/sessions"), "There is no such path: the native API is below /v1."}};
     for (size_t i = 0; i < req->n_segments && req->n_segments > 1; i++)
         if (req->segments[i].n == 0)
-            return "There is no such path: it has an empty segment, as a slash at its end or two in "
-                   "a row make one.";
+            return "There is no such path: it has an empty segment, by a slash too many.";
     for (size_t i = 0; i < ARRAY_LEN(likely); i++)
         if (sv_starts_with(req->target, likely[i].beginning))
             return likely[i].detail;

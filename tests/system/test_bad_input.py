@@ -43,6 +43,7 @@ SESSIONS = (
      {"ttl_seconds": 3153600001}, {"messages": [message("x")] * 1001})),
     ("invalid_id", ({"session_id": ".."}, {"session_id": "a/b"}, {"session_id": "a\n"}, {"session_id": "~1"})),
     ("invalid_field", ({"user_id": "\u4e2d" * 100}, {"user_id": "a\nb"}, {"user_id": "../../livez"},
+     {"user_id": " ann"}, {"user_id": "ann "}, {"user_id": " "},
      {"language": "d e"}, {"expiry": "never"}, {"message": message("x"), "messages": []})),
 )
 
@@ -64,7 +65,7 @@ MESSAGES = (
 PATCHES = (
     ("unknown_field", ({"session_id": "x"}, {"expiry": "absolute"}, {"messages": []})),
     ("wrong_type", ({"context": []}, {"metadata": 1}, {"language": 1})),
-    ("invalid_field", ({"language": "a b"}, {"user_id": "a\u0001"})),
+    ("invalid_field", ({"language": "a b"}, {"user_id": "a\u0001"}, {"user_id": " ann"}, {"user_id": "ann "})),
     ("out_of_range", ({"user_id": ""}, {"ttl_seconds": 0})),
 )
 

@@ -337,7 +337,12 @@ class Errors(OpenAiTest):
         self.add(path, {"id": "own", "role": "user", "content": "x"})
         # The client would repeat a 409 three times. Fails if it is 409.
         self.error(self.client.post(path + "/items", {"items": [
-            {"id": "own", "role": "user", "content": "x"}]}), 400, "message_id_taken", "message_id")
+            {"id": "own", "role": "user", "content": "x"}]}), 400, "message_id_taken", "items[0].id")
+        fake = {"id": "__fake_id__", "role": "user", "content": "x"}
+        error = self.error(self.client.post(path + "/items", {"items": TURN + [fake, fake]}), 400,
+                           "message_id_taken", f"items[{len(TURN) + 1}].id")
+        self.assertIn("conversation", error["message"])
+        self.assertTrue(error["message"].endswith(": __fake_id__"), error)
         self.error(self.client.put(path, {}), 405, "method_not_allowed")
         self.assertIn("POST", self.client.put(path, {}).headers["Allow"])
         self.error(self.client.get("/v1/conversations"), 405, "method_not_allowed")

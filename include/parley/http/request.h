@@ -44,8 +44,9 @@ struct http_request {
     size_t n_params;
     const struct http_header *headers;
     size_t n_headers;
-    struct sv body;        /* absent if there was none */
-    size_t body_too_large; /* most bytes that it may have: it was read and discarded; 0: it was not */
+    struct sv body; /* absent if there was none */
+    size_t
+        body_too_large; /* most bytes that it may have: it was read and discarded; 0: it was not */
     struct sv remote_addr;
     int64_t queued_us;           /* since nginx passed it on; 0: not known */
     struct ctx_hook before_wait; /* for the context in which it is answered */
@@ -59,7 +60,8 @@ struct http_request {
 #define HTTP_OPENAI_BASE "There is no such path: the base URL of OpenAI's clients ends in /v1."
 
 /* Splits target into segments and params, and decodes each once. ERR_INVALID for a bad escape, a
- * control character, text that is not UTF-8, or too many parameters. ERR_NOT_FOUND for too many segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.
+ * control character, text that is not UTF-8, or too many parameters. ERR_NOT_FOUND for too many
+ * segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.
  * "/a//b" has an empty segment, "/a/" ends in one. */
 MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
 enum http_method http_method_parse(struct sv text);

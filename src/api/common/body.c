@@ -76,22 +76,18 @@ static bool is_json(struct sv media, enum api_body_kind kind)
            (kind == API_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
 }
 
-/* The type has no charset that differs from UTF-8. Other parameters have no meaning for JSON. */
+/* No charset but UTF-8 is named. Other parameters have no meaning for JSON. */
 static bool is_utf8(struct sv params)
 {
-    static const struct sv same[] = {SV_INIT("utf-8"), SV_INIT("\"utf-8\""), SV_INIT("utf8"),
-                                     SV_INIT("us-ascii")};
+    bool ok = true;
     while (params.p) {
         struct sv value = sv_trim(sv_cut(&params, ';'));
-        size_t i = 0;
-        if (!sv_eq_nocase(sv_cut(&value, '='), SV("charset")))
-            continue;
-        while (i < ARRAY_LEN(same) && !sv_eq_nocase(value, same[i]))
-            i++;
-        if (i == ARRAY_LEN(same))
-            return false;
+        if (sv_eq_nocase(sv_cut(&value, '='), SV("charset")))
+            ok =
+                ok && (sv_eq_nocase(value, SV("utf-8")) || sv_eq_nocase(value, SV("utf8")) ||
+                       sv_eq_nocase(value, SV("\"utf-8\"")) || sv_eq_nocase(value, SV("us-ascii")));
     }
-    return true;
+    return ok;
 }
 
 enum err api_body(struct request_ctx *ctx, const struct http_request *req, enum api_body_kind kind,

@@ -2,6 +2,7 @@
 /* OpenAI's Conversations: the route table and the form of an error. */
 #include "openai.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "parley/http/problem.h"
@@ -64,8 +65,13 @@ static bool may_repeat(const struct request_ctx *ctx, const struct http_request 
     }
 }
 
-static struct sv param_name(const struct request_ctx *ctx)
+static struct sv param_name(struct request_ctx *ctx)
 {
+    size_t at = 0;
+    if (ctx->err.slug && strcmp(ctx->err.slug, "message_id_taken") == 0) {
+        (void)sscanf(ctx->err.field, "messages[%zu]", &at);
+        return arena_printf(ctx->arena, "items[%zu].id", at);
+    }
     /* The session module calls it session_id. */
     if (strcmp(ctx->err.field, "session_id") == 0)
         return SV("conversation_id");
@@ -77,7 +83,10 @@ static const char *detail_of(struct request_ctx *ctx, const struct http_request 
                              const char *detail)
 {
     const enum err e = ctx->err.err;
-    if (e == ERR_NOT_FOUND && sv_starts_with(req->target, SV("/v1/conversations/conversations")))
+    struct sv rest = req->target, id = SV_NONE;
+    for (int i = 0; i < 4; i++)
+        id = sv_cut(&rest, '/');
+    if (e == ERR_NOT_FOUND && sv_eq(id, SV("conversations")))
         return HTTP_OPENAI_BASE;
     if (e == ERR_NOT_FOUND)
         detail = api_renamed(ctx, detail, "message", "item");
