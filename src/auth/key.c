@@ -95,6 +95,7 @@ enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim, 
                 ? "The word Bearer is missing before the key in Authorization."
                 : "An API key is needed, as a Bearer token in Authorization or in X-Api-Key.");
     if (bearer.n > 0 && other.n > 0 && !sv_eq(bearer, other))
-        return key_refused(ctx);
+        return ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_api_key", NULL,
+                        "Authorization and X-Api-Key differ: send one of them.");
     return ERR_NONE;
 }

@@ -23,7 +23,7 @@ static const struct {
     {"55P03", ERR_BUSY, 0},                       /* lock_timeout */
     {"57014", ERR_TIMEOUT, 0},                    /* statement_timeout */
     {"57", ERR_UNAVAILABLE, 0},                   /* shutdown, crash, starting up */
-    {"58", ERR_UNAVAILABLE, 0},                   /* the server's system failed */
+    {"58", ERR_UNAVAILABLE, SQLSTATE_STALE},      /* a file of the server: other backends may do */
     {"08", ERR_UNAVAILABLE, 0},                   /* connection */
     {"PL428", ERR_BUSY, 0},                       /* parley_admit: count first */
     {"PL429", ERR_LIMITED, 0},                    /* raised by parley_admit (migration 005) */

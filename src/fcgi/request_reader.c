@@ -106,7 +106,7 @@ static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct aren
     enum err e = fcgi_params_read(arena, r->envp, req, &n);
     if (e == ERR_INVALID)
         return e;
-    req->body_too_large = n > s->settings.max_body;
+    req->body_too_large = n > s->settings.max_body ? s->settings.max_body : 0;
     if (n > 0 && !req->body_too_large && e == ERR_NONE) {
         p = arena_alloc(arena, (size_t)n);
         if (!p)

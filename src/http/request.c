@@ -70,6 +70,16 @@ struct sv http_param_get(const struct http_request *req, const char *name)
     return SV_NONE;
 }
 
+enum err http_param_once(struct request_ctx *ctx, const struct http_request *req, const char *name)
+{
+    size_t seen = 0;
+    for (size_t i = 0; i < req->n_params; i++)
+        seen += sv_eq(req->params[i].name, sv_from(name));
+    return seen < 2 ? ERR_NONE
+                    : ctx_fail(ctx, ERR_INVALID, "repeated_parameter", name,
+                               "The parameter is given twice.");
+}
+
 enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req, const char *name,
                         int64_t min, int64_t max, int64_t fallback, int64_t *out)
 {

@@ -16,7 +16,7 @@ static bool pattern_matches(const char *pattern, const struct http_request *req,
         if (!rest.p)
             return false;
         struct sv part = sv_cut(&rest, '/');
-        if (sv_eq(part, SV("*")))
+        if (sv_eq(part, SV("*")) && req->segments[i].n > 0)
             call->captures[captured++] = req->segments[i];
         else if (!sv_eq(part, req->segments[i]))
             return false;
@@ -78,10 +78,8 @@ static bool is_zero_weight(struct sv param)
 
 /* Whether a media range in Accept matches JSON, or the lines of JSON of an export. Weights other
  * than 0 do not matter, since there is one form only. */
-static bool accepts_json(struct sv accept)
+static bool allows_json(struct sv accept)
 {
-    if (!accept.p || accept.n == 0)
-        return true;
     while (accept.p) {
         struct sv params = sv_trim(sv_cut(&accept, ','));
         struct sv range = sv_trim(sv_cut(&params, ';'));
@@ -97,12 +95,46 @@ static bool accepts_json(struct sv accept)
     return false;
 }
 
+/* Lines of that name are one list (RFC 9110, section 5.3). An empty one says nothing. */
+static bool accepts_json(const struct http_request *req)
+{
+    bool given = false;
+    for (size_t i = 0; i < req->n_headers; i++) {
+        if (!sv_eq(req->headers[i].name, SV("accept")) || req->headers[i].value.n == 0)
+            continue;
+        given = true;
+        if (allows_json(req->headers[i].value))
+            return true;
+    }
+    return !given;
+}
+
+/* Why there is no such path, where the path shows a likely reason. */
+static const char *no_route(const struct http_request *req)
+{
+    static const struct {
+        struct sv beginning;
+        const char *detail;
+    } likely[] = {{SV_INIT("/conversations"), HTTP_OPENAI_BASE},
+                  {SV_INIT("/v1/threads"),
+                   "There is no such path: the URL of LangGraph's SDK is without /v1."},
+                  {SV_INIT("/v1/v1/"), "There is no such path: /v1 is there twice."},
+                  {SV_INIT("/sessions"), "There is no such path: the native API is below /v1."}};
+    for (size_t i = 0; i < req->n_segments && req->n_segments > 1; i++)
+        if (req->segments[i].n == 0)
+            return "There is no such path: it has an empty segment, by a slash too many.";
+    for (size_t i = 0; i < ARRAY_LEN(likely); i++)
+        if (sv_starts_with(req->target, likely[i].beginning))
+            return likely[i].detail;
+    return HTTP_NO_ROUTE;
+}
+
 static enum err check_request(struct request_ctx *ctx, const struct http_table *table,
                               struct http_request *req)
 {
     TRY(http_headers_check(ctx, req));
     TRY(http_target_parse(ctx, req));
-    if (!table->any_type && !accepts_json(http_header_get(req, "accept")))
+    if (!table->any_type && !accepts_json(req))
         return ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
     return ERR_NONE;
 }
@@ -115,7 +147,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
     TRY(check_request(ctx, table, req));
     *route = find_route(table, req, call, &allowed);
     if (allowed == 0)
-        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
+        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "%s", no_route(req));
     if (*route == table->n && req->method == HTTP_OPTIONS) {
         res->status = 204;
         add_allow_header(ctx, allowed, res);
@@ -130,7 +162,8 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
         return ERR_NONE;
     }
     if (req->body_too_large)
-        return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
+        return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL,
+                        "The body may have %zu bytes (PARLEY_MAX_BODY).", req->body_too_large);
     TRY(call->route->handler(ctx, call, res));
     if (res->body.failed)
         return ctx_nomem(ctx);

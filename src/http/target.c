@@ -3,8 +3,6 @@
  * encoded slash stays inside its segment and nothing is decoded twice. */
 #include "parley/http/request.h"
 
-#include <string.h>
-
 #include "parley/base/encode.h"
 #include "parley/base/utf8.h"
 
@@ -72,13 +70,6 @@ static enum err parse_param(struct request_ctx *ctx, struct http_request *req, s
     if (!field.p)
         return ctx_nomem(ctx);
     TRY(decode(ctx, value.p ? value : SV(""), true, field.p, &param.value));
-    /* A list has one parameter named name[] per element. */
-    const bool list = param.name.n > 2 && memcmp(param.name.p + param.name.n - 2, "[]", 2) == 0;
-    if (!list && http_param_get(req, field.p).p) {
-        ctx->err.field_is_sent = true;
-        return ctx_fail(ctx, ERR_INVALID, "repeated_parameter", field.p,
-                        "The parameter is given twice.");
-    }
     if (req->n_params == HTTP_PARAMS_MAX)
         return bad_target(ctx, "query", "There are too many parameters.");
     req->params[req->n_params++] = param;

@@ -2,6 +2,7 @@
 /* Opens and closes the service, with its sweeper; ids, and small rules that its files share. */
 #include "session_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "parley/obs/log.h"
@@ -110,6 +111,17 @@ enum err session_not_found(struct request_ctx *ctx)
 enum err session_message_not_found(struct request_ctx *ctx)
 {
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such message.");
+}
+
+enum err session_message_id_taken(struct request_ctx *ctx,
+                                  const struct session_message_draft *messages, size_t n, size_t at)
+{
+    char field[48] = "message_id";
+    if (n > 1 && at < n)
+        snprintf(field, sizeof(field), "messages[%zu].message_id", at);
+    return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", field,
+                    "Another message of the session, or of the request, has this id%s%.*s",
+                    at < n ? ": " : ".", SV_ARG(at < n ? messages[at].message_id : SV("")));
 }
 
 enum err session_being_deleted(struct request_ctx *ctx)

@@ -38,8 +38,7 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
         struct sv given = append->messages[i].message_id;
         if (given.p && uuid_v8_unpack(given, &generation, &seq) &&
             generation == (uint64_t)session.generation)
-            return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
-                            "A message of this session has this message_id already.");
+            return session_message_id_taken(ctx, append->messages, append->n_messages, i);
     }
     ctx_clear_error(ctx);
     /* The session existed, so the append did not create it, and was deleted before the append. */

@@ -43,6 +43,7 @@ SESSIONS = (
      {"ttl_seconds": 3153600001}, {"messages": [message("x")] * 1001})),
     ("invalid_id", ({"session_id": ".."}, {"session_id": "a/b"}, {"session_id": "a\n"}, {"session_id": "~1"})),
     ("invalid_field", ({"user_id": "\u4e2d" * 100}, {"user_id": "a\nb"}, {"user_id": "../../livez"},
+     {"user_id": " ann"}, {"user_id": "ann "}, {"user_id": " "},
      {"language": "d e"}, {"expiry": "never"}, {"message": message("x"), "messages": []})),
 )
 
@@ -65,13 +66,13 @@ MESSAGES = (
 PATCHES = (
     ("unknown_field", ({"session_id": "x"}, {"expiry": "absolute"}, {"messages": []})),
     ("wrong_type", ({"context": []}, {"metadata": 1}, {"language": 1})),
-    ("invalid_field", ({"language": "a b"}, {"user_id": "a\u0001"})),
+    ("invalid_field", ({"language": "a b"}, {"user_id": "a\u0001"}, {"user_id": " ann"}, {"user_id": "ann "})),
     ("out_of_range", ({"user_id": ""}, {"ttl_seconds": 0})),
 )
 
 # Targets: (status, code, field, requests); {} stands for the session that is there.
 TARGETS = (
-    (400, "invalid_id", "session_id", ("GET /v1/sessions/", "GET /v1/sessions/a%2Fb", "GET /v1/sessions/%7e1",
+    (400, "invalid_id", "session_id", ("GET /v1/sessions/a%2Fb", "GET /v1/sessions/%7e1",
      "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + "x" * 129, "PUT /v1/sessions/a%20b",
      "PATCH /v1/sessions/a%20b", "DELETE /v1/sessions/a%20b", "POST /v1/sessions/a%20b/messages",
      "GET /v1/sessions/a%20b/messages")),
@@ -79,7 +80,7 @@ TARGETS = (
      "DELETE /v1/users/a%7Fb")),
     (400, "invalid", None, ("GET /v1/sessions/a%00b", "GET /v1/sessions/a%zz", "DELETE /v1/users/a%zz",
      "GET /v1/sessions/%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e")),
-    (400, "invalid_id", "message_id", ("GET {}/messages/", "GET {}/messages/01", "GET {}/messages/0",
+    (400, "invalid_id", "message_id", ("GET {}/messages/01", "GET {}/messages/0",
      "DELETE {}/messages/" + "1" * 30)),
     (404, "not_found", None, ("GET {}/messages/-1", "GET {}/messages/1%201", "DELETE {}/messages/a%2Fb")),
     (400, "invalid_parameter", "messages", ("GET {}?messages=1001", "GET {}?messages", "GET {}?messages=1.0")),
@@ -99,10 +100,11 @@ TARGETS = (
      "POST /v1/sessions?x=1", "PUT {}?x=1", "PATCH {}?x=1", "DELETE {}?x=1", "DELETE /v1/users/a?x=1")),
     (400, "invalid_parameter", "create", ("POST {}/messages?create=1", "POST {}/messages?create")),
     (400, "invalid_parameter", "return", ("POST {}/messages?return=1001",)),
-    (400, "invalid_id", "user_id", ("GET /v1/users//sessions", f"GET /v1/users/{'%C3%A9' * 129}/export",
+    (400, "invalid_id", "user_id", (f"GET /v1/users/{'%C3%A9' * 129}/export",
      f"DELETE /v1/users/{'x' * 257}")),
     (404, "no_such_route", None, ("GET /v1/users", "DELETE /v1/users/a/b", "GET /", "GET /v1/", "GET /v2/sessions",
-     "GET /v1/sessions/a/messages/1/2", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i")),
+     "GET /v1/sessions/a/messages/1/2", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i",
+     "GET /v1/sessions/", "GET {}/messages/", "GET /v1/users//sessions")),
     (400, "invalid_parameter", "cursor", ("GET /v1/users/a/sessions?cursor=",
      "GET /v1/users/a/sessions?cursor=" + "A" * 32, "GET /v1/users/a/sessions?cursor=" + "A" * 7000)),
 )
@@ -134,7 +136,8 @@ HEADERS = (
     ("DELETE {}", 404, "not_found", None, ([("X-Parley-User", "nobody")],)),
     ("PUT {}", 415, "unsupported_media_type", "Content-Type", (
      [("Content-Type", "application/merge-patch+json")],)),
-    ("GET {}", 406, "not_acceptable", "Accept", ([("Accept", "text/html")],)),
+    ("GET {}", 406, "not_acceptable", "Accept", ([("Accept", "text/html")],
+     [("Accept", "text/html"), ("Accept", "text/plain")])),
     ("GET {}", 431, "headers_too_large", None, ([("X-Long", "x" * 9000)],)),
 )
 
@@ -143,7 +146,8 @@ METHODS = (
     (405, "method_not_allowed", ("PUT /v1/sessions", "PATCH /v1/sessions", "DELETE /v1/sessions",
      "POST {}", "PUT {}/messages", "PATCH {}/messages", "DELETE {}/messages",
      "POST {}/messages/1", "BREW {}", "TRACE {}", "X" * 100 + " {}/messages", "DELETE /v1/users/a/sessions")),
-    (404, "no_such_route", ("POST /v1/session", "POST {}/", "POST /v1//sessions")),
+    (404, "no_such_route", ("POST /v1/session", "POST {}/", "POST /v1//sessions",
+     "POST /v1/sessions/", "PUT {}/")),
 )
 
 
@@ -169,6 +173,29 @@ HINTS = (
     ("POST /threads", {"if_exists": "do-nothing"}, " Did you mean `do_nothing`? Allowed: raise, do_nothing."),
     ("POST /threads/search", {"sort_by": "create_at"},
      " Did you mean `created_at`? Allowed: created_at, status, updated_at, state_updated_at, thread_id."),
+)
+
+
+# Paths of other base URLs, and with a slash too many: (request, code, a part of the sentence). Each is sent {}.
+SLASH, OPENAI = "an empty segment", "OpenAI's clients ends in /v1"
+ROUTES = (
+    *((request, "no_such_route", SLASH) for request in (
+        "POST /v1/sessions/", "POST /threads/", "POST /v1/conversations/", "POST /threads/search/", "POST //v1/sessions",
+        "GET /v1/conversations/x/items/", "GET /threads/x/state/", "GET {}/", "GET {}/messages/", "GET /v1/users//export")),
+    ("POST /conversations", "no_such_route", OPENAI), ("GET /conversations/x/items", "no_such_route", OPENAI),
+    ("POST /v1/conversations/conversations", "not_found", OPENAI),
+    ("GET /v1/conversations/conversations/x", "no_such_route", OPENAI),
+    ("POST /v1/threads/search", "no_such_route", "LangGraph's SDK is without /v1"),
+    ("POST /v1/v1/sessions", "no_such_route", "/v1 is there twice"), ("POST /sessions", "no_such_route", "below /v1"),
+    # The words of each interface.
+    ("GET /v1/sessions/nobody", "not_found", "There is no such session."),
+    ("GET {}/messages/9", "not_found", "There is no such message."),
+    ("GET /v1/conversations/nobody", "not_found", "There is no such conversation."),
+    ("POST /v1/conversations/nobody", "not_found", "There is no such conversation."),
+    ("DELETE /v1/conversations/nobody/items/x", "not_found", "There is no such conversation."),
+    ("GET /threads/nobody", "not_found", "There is no such thread."),
+    ("POST /threads/nobody/copy", "not_found", "There is no such thread."),
+    ("PATCH /threads/nobody", "not_found", "There is no such thread."),
 )
 
 
@@ -232,6 +259,15 @@ class BadInput(ParleyTest):
                 answer = self.send(*request.split(" "), body and json.dumps(body).encode())
                 detail = answer.json.get("detail") or answer.json["error"]["message"]
                 self.assertTrue(answer.status in (400, 422) and detail.endswith(hint), answer)
+
+    def test_routes(self):
+        for request, code, part in ROUTES:
+            with self.subTest(request=request):
+                method, target = request.split(" ")
+                answer = self.send(method, target, b"{}" if method in ("POST", "PATCH") else None)
+                error = answer.json.get("error") or answer.json
+                self.assertEqual((answer.status, error["code"]), (404, code), answer)
+                self.assertIn(part, error.get("message") or error["detail"])
 
     def test_bodies(self):
         makes = (("POST", "/v1/sessions"), ("PUT", "/v1/sessions/none"))

@@ -92,6 +92,11 @@ class Refusals(KeysTest):
                 self.problem(answer, 401, "invalid_api_key")
                 seen.setdefault(repr(shown(answer)), []).append(name)
         self.assertEqual(len(seen), 1, seen)
+        # Two that differ: the answer says so, and nothing of either.
+        for headers in ({**bearer("eyJ"), "X-Api-Key": self.key}, {**bearer(self.key), "X-Api-Key": "x"}):
+            answer = self.client.get("/v1/sessions/a", headers=headers)
+            self.assertEqual(self.problem(answer, 401, "invalid_api_key")["detail"],
+                             "Authorization and X-Api-Key differ: send one of them.")
 
     def test_both_headers(self):
         good, wrong = self.key, self.other

@@ -108,6 +108,13 @@ class State(LangGraph, ParleyTest):
                      "values.messages[0].id")
         self.assertEqual(self.state(thread_id), before)
 
+    def test_lists_in_the_query(self):
+        """The SDK sends include and select once for each value. Ignored, they are no error."""
+        thread_id = self.new(human("a"))
+        for target in ("?include=ttl&include=config", "/state?select=values&select=next&subgraphs=true"):
+            self.assertEqual(self.get(f"/threads/{thread_id}{target}"),
+                             self.get(f"/threads/{thread_id}{target.partition('?')[0]}"))
+
     def test_a_checkpoint_is_a_condition(self):
         thread_id = self.new(human("a"))
         path = f"/threads/{thread_id}/state"

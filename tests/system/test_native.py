@@ -527,9 +527,12 @@ class Everywhere(ParleyTest):
                 self.problem(self.client.post("/v1/sessions", b"{}", headers={"Content-Type": kind}),
                              415, "unsupported_media_type", "Content-Type")
         for kind in ("application/json", "Application/JSON", "application/json; charset=UTF-8",
-                     'application/json;charset="utf-8"', "application/json;"):
+                     'application/json;charset="utf-8"', "application/json;", "application/json; charset=utf8",
+                     "application/json; charset=us-ascii", 'application/json; profile="x"'):
             with self.subTest(kind=kind):
                 self.post("/v1/sessions", b"{}", headers={"Content-Type": kind}, status=201)
+        answer = self.client.post("/v1/sessions", b"{}", headers={"Content-Type": "application/json; charset=utf-16"})
+        self.assertIn("The charset must be utf-8", answer.json["detail"])
 
     def test_sizes(self):
         limit = 1048576

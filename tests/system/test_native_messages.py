@@ -55,7 +55,7 @@ class Append(ParleyTest):
             sent[at] = message("x", message_id="twice")
             sent[500] = message("x", message_id="twice")
             self.problem(self.client.post(path + "/messages", {"messages": sent}), 409,
-                         "message_id_taken", "message_id")
+                         "message_id_taken", f"messages[{max(at, 500)}].message_id")
         session = self.get(path)
         self.assertEqual((session["version"], session["message_count"], session["messages"]), (1, 0, []))
         self.assertEqual(self.post(path + "/messages", message("x"), status=201)["seq"], 1)
@@ -167,14 +167,22 @@ class Append(ParleyTest):
         path = self.make()
         receipt = self.post(path + "/messages", message("x", message_id="mine:1"), status=201)
         self.assertEqual(receipt["message_id"], "mine:1")
-        for again in (message("y", message_id="mine:1"),
-                      {"messages": [message("a"), message("b", message_id="mine:1")]}):
-            self.problem(self.client.post(path + "/messages", again), 409, "message_id_taken", "message_id")
+        a, b, mine = (message("y", message_id=i) for i in ("a", "b", "mine:1"))
+        for body, at, taken in ((mine, "", "mine:1"), ({"messages": [a, b, mine]}, "messages[2].", "mine:1"),
+                                ({"messages": [a, b, a]}, "messages[2].", "a"),
+                                ({"messages": [message("no id"), b, b, a]}, "messages[2].", "b")):
+            answer = self.client.post(path + "/messages", body)
+            body = self.problem(answer, 409, "message_id_taken", at + "message_id")
+            self.assertTrue(body["detail"].endswith(": " + taken), body)
+        self.problem(self.client.post("/v1/sessions", {"messages": [a, b, b]}), 409, "message_id_taken",
+                     "messages[2].message_id")
         other = self.make()
         self.post(other + "/messages", message("x", message_id="mine:1"), status=201)
         made = self.post(path + "/messages", message("z"), status=201)["message_id"]
         self.problem(self.client.post(path + "/messages", message("y", message_id=made)), 409,
                      "message_id_taken", "message_id")
+        self.problem(self.client.post(path + "/messages", {"messages": [a, message("y", message_id=made)]}), 409,
+                     "message_id_taken", "messages[1].message_id")
         # An id of another session may be used.
         receipt = self.post(other + "/messages", message("z", message_id=made), status=201)
         self.assertEqual(self.get(f"{other}/messages/{made}")["seq"], receipt["seq"])

@@ -9,6 +9,7 @@ counted in the limits, a request id that is not checked.
 """
 import pathlib
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -143,6 +144,19 @@ class Passes(RecorderTest):
                                                    "If-Match": '"other"'})
         self.assertEqual((answer.status, answer.body), (200, b"body"))
 
+    def test_a_client_that_half_closes_gets_its_answer(self):
+        """RFC 9112, 9.6. Fails without fastcgi_ignore_client_abort: then nothing comes back."""
+        def late(request):
+            time.sleep(0.3)
+            return b"Status: 201\r\nContent-Type: application/json\r\n\r\n{}"
+        self.parley.answer = late
+        for method in (b"GET", b"POST"):
+            with self.subTest(method=method):
+                with socket.create_connection(("127.0.0.1", self.stack.nginx.port), timeout=5) as s:
+                    s.sendall(method + b" /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+                    s.shutdown(socket.SHUT_WR)
+                    self.assertEqual(s.makefile("rb").readline()[:12], b"HTTP/1.1 201")
+
     def test_connections_are_kept(self):
         before = self.parley.connections
         for _ in range(20):
@@ -189,6 +203,9 @@ class Refuses(RecorderTest):
                      b"POST / HTTP/1.1\r\n" + host + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"):
             with self.subTest(data=data):
                 self.assert_refused(data, 400, "invalid")
+        # Some of these are well-formed, so the text must not say that they are not.
+        self.assertRegex(raw_answer(self.stack.nginx.port, data).json["detail"],
+                         "^nginx refused the request: .*a header twice.*above its root")
 
     def test_other_versions_and_encodings(self):
         self.assert_refused(b"GET / HTTP/3.1\r\nHost: x\r\n\r\n", 505, "http_version")
@@ -201,7 +218,9 @@ class Refuses(RecorderTest):
         self.assertIn("PATCH", answer.headers["Allow"])
 
     def test_large_body(self):
-        self.assert_problem(self.client.post("/v1/x", b"x" * 1048577), 413, "too_large")
+        answer = self.client.post("/v1/x", b"x" * 1048577)
+        self.assert_problem(answer, 413, "too_large")
+        self.assertIn("1 MiB", answer.json["detail"])
         self.client.close()
         self.client.connection.request("POST", "/v1/x", iter([b"x" * 1048577]), encode_chunked=True)
         self.assertEqual(self.client.connection.getresponse().status, 413)
@@ -258,7 +277,7 @@ class Refuses(RecorderTest):
             self.assertEqual((answer.status, answer.headers["X-Should-Retry"]), (502, None))
         answer = self.client.post(path, b"x" * 1048577)
         self.assertEqual((answer.status, answer.json["error"]), (413, {
-            "message": "The body is larger than the server takes.", "type": "invalid_request_error",
+            "message": "The body may have 1 MiB (client_max_body_size of nginx).", "type": "invalid_request_error",
             "param": None, "code": "too_large"}))
         self.assertIsNone(answer.headers["X-Should-Retry"])
 

@@ -198,7 +198,34 @@ class Items(OpenAiTest):
         page = self.get(f"{other}/items?order=asc&after={ids[5]}")
         self.assertEqual([i["content"][0]["text"] for i in page["data"]], ["last"])
         self.error(self.client.get(f"{other}/items?after={ids[0]}"), 400, "invalid_parameter", "after")
+        self.delete(f"{path}/items/own_1")
+        answer = self.client.get(f"{path}/items?after=own_1")
+        self.assertRegex(self.error(answer, 400, "invalid_parameter", "after")["message"],
+                         "If it was deleted, start again without after")
         self.error(self.client.get(f"{path}x/items?after=own_1"), 404, "not_found")
+
+    def test_pages_whose_items_are_deleted_on_the_way(self):
+        """Also where the ids are the client's own, of which nothing is left. Fails if last_id is such an id."""
+        for order in ("asc", "desc"):
+            path = self.conversation()
+            ids = [i["id"] for i in self.add(path, *({"id": f"own-{n}", "role": "user", "content": "x"}
+                                                     for n in range(45)))]
+            seen, page = [], {"has_more": True, "last_id": None}
+            while page["has_more"]:
+                page = self.get(f"{path}/items?order={order}" + (f"&after={page['last_id']}" if seen else ""))
+                for item in page["data"]:
+                    seen.append(item["id"])
+                    self.delete(f"{path}/items/{item['id']}")
+            self.assertEqual(seen, ids if order == "asc" else ids[::-1])
+            self.assertEqual(self.get(path + "/items")["data"], [])
+
+    def test_up_to_1000_items_a_page(self):
+        """Older Agents SDKs ask for as many as they want, beyond OpenAI's 100."""
+        path = self.conversation()
+        for _ in range(2):
+            self.add(path, *({"role": "user", "content": "x"} for _ in range(75)))
+        page = self.get(path + "/items?limit=1000&include=a&include=b")
+        self.assertEqual((len(page["data"]), page["has_more"]), (150, False))
 
     def test_a_key_is_one_append(self):
         """Fails if the statement does not get the key."""
@@ -296,11 +323,12 @@ class Errors(OpenAiTest):
                 headers = {"Content-Type": "application/json"}
                 error = self.client.post(target, body, headers=headers)
                 self.assertEqual(self.error(error, 400, code, param)["type"], "invalid_request_error")
-        for query, param in (("limit=101", "limit"), ("order=up", "order"), ("after=nobody", "after"),
+        for query, param in (("limit=1001", "limit"), ("limit=0", "limit"), ("order=asc&order=asc", "order"), ("order=up", "order"), ("after=nobody", "after"),
                              ("before=x", "before")):
             with self.subTest(query=query):
                 answer = self.client.get(f"{items}?{query}")
-                code = "unknown_parameter" if param == "before" else "invalid_parameter"
+                code = {"before": "unknown_parameter", "order": "repeated_parameter"}.get(
+                    query.partition("=")[0] if query != "order=up" else "", "invalid_parameter")
                 self.error(answer, 400, code, param)
         self.assertEqual(self.client.get("/v1/sessions/" + path.rsplit("/", 1)[1]).body, before)
 
@@ -309,7 +337,12 @@ class Errors(OpenAiTest):
         self.add(path, {"id": "own", "role": "user", "content": "x"})
         # The client would repeat a 409 three times. Fails if it is 409.
         self.error(self.client.post(path + "/items", {"items": [
-            {"id": "own", "role": "user", "content": "x"}]}), 400, "message_id_taken", "message_id")
+            {"id": "own", "role": "user", "content": "x"}]}), 400, "message_id_taken", "items[0].id")
+        fake = {"id": "__fake_id__", "role": "user", "content": "x"}
+        error = self.error(self.client.post(path + "/items", {"items": TURN + [fake, fake]}), 400,
+                           "message_id_taken", f"items[{len(TURN) + 1}].id")
+        self.assertIn("conversation", error["message"])
+        self.assertTrue(error["message"].endswith(": __fake_id__"), error)
         self.error(self.client.put(path, {}), 405, "method_not_allowed")
         self.assertIn("POST", self.client.put(path, {}).headers["Allow"])
         self.error(self.client.get("/v1/conversations"), 405, "method_not_allowed")

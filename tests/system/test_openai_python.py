@@ -144,6 +144,6 @@ class OpenAIPython(ParleyTest):
         self.bad(404, None, "DELETE", odd)
         self.bad(404, None, "GET", f"/conversations/{NOBODY}/items")
         items = f"/conversations/{self.create()}/items"
-        error = self.bad(400, "limit", "GET", items + "?limit=1000")
+        error = self.bad(400, "limit", "GET", items + "?limit=1001")
         self.assertEqual(error["type"], "invalid_request_error")
         self.bad(400, "items[0].content", "POST", items, '{"items":[{"role":"user"}]}')

@@ -44,8 +44,9 @@ struct http_request {
     size_t n_params;
     const struct http_header *headers;
     size_t n_headers;
-    struct sv body;      /* absent if there was none */
-    bool body_too_large; /* it was read and discarded: body is absent */
+    struct sv body; /* absent if there was none */
+    size_t
+        body_too_large; /* most bytes that it may have: it was read and discarded; 0: it was not */
     struct sv remote_addr;
     int64_t queued_us;           /* since nginx passed it on; 0: not known */
     struct ctx_hook before_wait; /* for the context in which it is answered */
@@ -56,9 +57,11 @@ struct http_request {
 /* The detail of a 404 no_such_route. */
 #define HTTP_NO_ROUTE "There is no such path; /docs shows all calls."
 
+#define HTTP_OPENAI_BASE "There is no such path: the base URL of OpenAI's clients ends in /v1."
+
 /* Splits target into segments and params, and decodes each once. ERR_INVALID for a bad escape, a
- * control character, text that is not UTF-8, too many parameters, or a parameter given twice unless
- * its name ends in []. ERR_NOT_FOUND for too many segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.
+ * control character, text that is not UTF-8, or too many parameters. ERR_NOT_FOUND for too many
+ * segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.
  * "/a//b" has an empty segment, "/a/" ends in one. */
 MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
 enum http_method http_method_parse(struct sv text);
@@ -70,6 +73,9 @@ struct sv http_header_get(const struct http_request *req, const char *name);
 MUSTCHECK enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req);
 
 struct sv http_param_get(const struct http_request *req, const char *name); /* SV_NONE: absent */
+/* ERR_INVALID naming the parameter if it is given twice. */
+MUSTCHECK enum err http_param_once(struct request_ctx *ctx, const struct http_request *req,
+                                   const char *name);
 /* An integer parameter of min to max; fallback if absent. ERR_INVALID names it. */
 MUSTCHECK enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req,
                                   const char *name, int64_t min, int64_t max, int64_t fallback,

@@ -115,17 +115,22 @@ enum err api_message_id(const struct json_input *in, const char *field, struct s
     return id->p ? session_message_id_canonical(in->ctx, id) : ERR_NONE;
 }
 
-/* application/json, with or without charset=utf-8. */
-static bool is_json(struct sv type, enum api_body_kind kind)
+static bool is_json(struct sv media, enum api_body_kind kind)
 {
-    struct sv params = type;
-    struct sv media = sv_trim(sv_cut(&params, ';'));
-    bool ok = sv_eq_nocase(media, SV("application/json")) ||
-              (kind == API_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
+    return sv_eq_nocase(media, SV("application/json")) ||
+           (kind == API_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
+}
+
+/* No charset but UTF-8 is named. Other parameters have no meaning for JSON. */
+static bool is_utf8(struct sv params)
+{
+    bool ok = true;
     while (params.p) {
-        struct sv param = sv_trim(sv_cut(&params, ';'));
-        ok = ok && (param.n == 0 || sv_eq_nocase(param, SV("charset=utf-8")) ||
-                    sv_eq_nocase(param, SV("charset=\"utf-8\"")));
+        struct sv value = sv_trim(sv_cut(&params, ';'));
+        if (sv_eq_nocase(sv_cut(&value, '='), SV("charset")))
+            ok =
+                ok && (sv_eq_nocase(value, SV("utf-8")) || sv_eq_nocase(value, SV("utf8")) ||
+                       sv_eq_nocase(value, SV("\"utf-8\"")) || sv_eq_nocase(value, SV("us-ascii")));
     }
     return ok;
 }
@@ -133,16 +138,19 @@ static bool is_json(struct sv type, enum api_body_kind kind)
 enum err api_body(struct request_ctx *ctx, const struct http_request *req, enum api_body_kind kind,
                   struct json_doc *out)
 {
-    struct sv body = req->body;
+    struct sv body = req->body, params = http_header_get(req, "content-type");
+    const struct sv media = sv_trim(sv_cut(&params, ';'));
     if (body.n == 0 && kind == API_BODY_OPTIONAL)
         body = SV("{}");
     else if (body.n == 0)
         return ctx_fail(ctx, ERR_INVALID, "missing_body", "body", "A JSON object is needed.");
-    else if (!is_json(http_header_get(req, "content-type"), kind))
+    else if (!is_json(media, kind))
         return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Type",
                         kind == API_BODY_PATCH
                             ? "It must be application/merge-patch+json or application/json."
                             : "It must be application/json.");
+    else if (!is_utf8(params))
+        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Type", "The charset must be utf-8.");
     TRY(json_doc_parse(ctx, body, out));
     if (out->nodes[0].type != JSON_IS_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", "body", "It must be a JSON object.");

@@ -41,10 +41,11 @@ enum api_body_kind {
     API_BODY_PATCH = 1 << 13     /* application/merge-patch+json is accepted as well */
 };
 
-enum { API_PARAMS_MAX = 5 };
+enum { API_PARAMS_MAX = 5, API_LIST = -1 };
 struct api_param {
     const char *name;           /* NULL ends a list */
-    int64_t min, max, fallback; /* of an integer; max 0: the handler reads it */
+    int64_t min, max, fallback; /* of an integer; max 0: the handler reads it; API_LIST: so, and it
+                                 * may be given several times */
     const char *choices[2];     /* or one of two words: its index; 0 if it is not given */
 };
 extern const struct api_param api_no_params[];
@@ -142,6 +143,9 @@ MUSTCHECK enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag
 MUSTCHECK enum err api_set_etag_session(struct api_call *c);
 MUSTCHECK enum err api_set_etag_state(struct api_call *c);
 MUSTCHECK enum err api_set_etag_receipt(struct api_call *c);
+/* A sentence of the session module with another name for one of its words, in the arena. */
+const char *api_renamed(struct request_ctx *ctx, const char *detail, const char *word,
+                        const char *name);
 void api_mark_degraded(struct http_response *res);
 void api_write_degraded(struct json_writer *j, bool degraded); /* nothing if it is not */
 

@@ -2,6 +2,8 @@
 /* What answers of all interfaces share: the beginning, entity tags, marks of degraded ones. */
 #include "handler.h"
 
+#include <string.h>
+
 struct json_writer api_begin(struct http_response *res, int status)
 {
     res->status = status;
@@ -44,6 +46,16 @@ enum err api_set_etag_receipt(struct api_call *c)
     const struct session_receipt *r = &c->receipt;
     return api_set_etag(c, false,
                         http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
+}
+
+const char *api_renamed(struct request_ctx *ctx, const char *detail, const char *word,
+                        const char *name)
+{
+    const char *at = strstr(detail, word);
+    const struct sv text = at ? arena_printf(ctx->arena, "%.*s%s%s", (int)(at - detail), detail,
+                                             name, at + strlen(word))
+                              : SV_NONE;
+    return text.p ? text.p : detail;
 }
 
 void api_mark_degraded(struct http_response *res)

@@ -147,6 +147,8 @@ static enum err read_params(struct api_call *c, const struct api_param *params)
     TRY(http_params_only(c->ctx, c->req, &known));
     for (size_t i = 0; i < known.n; i++) {
         const struct api_param *p = &params[i];
+        if (p->max != API_LIST)
+            TRY(http_param_once(c->ctx, c->req, p->name));
         if (p->choices[0])
             TRY(read_choice(c, p, &c->params[i]));
         else if (p->max > 0)

@@ -124,6 +124,9 @@ static enum err check_owner_and_language(const struct json_input *body, struct s
 {
     if (user.p && !api_user_valid(user))
         return api_bad_field(body, "user_id", "must be " API_USER_RULE ".");
+    if (sv_trim(user).n != user.n)
+        return api_bad_field(body, "user_id",
+                             "must not begin or end in a blank, which X-Parley-User would lose.");
     if (!sv_all_of(language, "-_"))
         return api_bad_field(body, "language", "must be a language tag such as en or pt-BR.");
     return ERR_NONE;

@@ -31,8 +31,10 @@ MUSTCHECK enum err openai_read_items(const struct json_input *in, const struct j
 /* openai_output.c */
 
 void openai_write_item(struct json_writer *j, const struct session_message *m);
+/* If there are more, last_id names the place of the last item in the session of that generation: an
+ * id that a client chose would be no cursor after the item is deleted. */
 void openai_write_list(struct json_writer *j, const struct session_message *m, size_t n,
-                       bool has_more);
+                       bool has_more, int64_t generation);
 /* The whole answer: the conversation of c->session, with the ETag of its state. */
 MUSTCHECK enum err openai_answer_conversation(struct api_call *c);
 /* As a JSON string: prefix ("conv_" or "msg_") and the digits of a UUID, or the id that a client

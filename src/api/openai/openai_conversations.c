@@ -28,8 +28,11 @@ enum err openai_conversation_update(struct api_call *c)
 {
     struct openai_body body;
     TRY(openai_read_body(&c->body, &body));
-    if (!json_doc_member(&c->doc, c->body.node, SV("metadata")))
+    if (!json_doc_member(&c->doc, c->body.node, SV("metadata"))) {
+        /* A wrong base URL makes a conversation of a path: then that is the fault. */
+        TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, 0, &c->session));
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
+    }
     if (body.items)
         return api_bad_field(&c->body, "items", "must be sent to /items of the conversation.");
     const struct session_patch patch = {

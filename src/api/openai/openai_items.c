@@ -6,7 +6,7 @@
 
 #include "parley/base/uuid.h"
 
-enum { PAGE_DEFAULT = 20, PAGE_MAX = 100 };
+enum { PAGE_DEFAULT = 20, PAGE_MAX = 1000 };
 
 /* Made of drafts and receipt alone, so that a replay gives the same answer. */
 static enum err write_created(struct api_call *c, const struct session_append *append)
@@ -22,7 +22,7 @@ static enum err write_created(struct api_call *c, const struct session_append *a
                                      receipt->first_seq + (int64_t)i, receipt->at,
                                      ids + i * (UUID_LEN + 1));
     struct json_writer j = api_begin(c->res, 200);
-    openai_write_list(&j, made, n, false);
+    openai_write_list(&j, made, n, false, 0);
     return ERR_NONE;
 }
 
@@ -45,8 +45,8 @@ const struct api_param openai_list_params[] = {
     [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, {NULL}},
     [LIST_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = "after"},
-    {.name = "include"},
-    {.name = "include[]"},
+    {.name = "include", .max = API_LIST},
+    {.name = "include[]", .max = API_LIST},
     {.name = NULL}};
 
 /* The page after an item. An id that parley made holds the item's seq, also after the item is
@@ -76,7 +76,8 @@ static enum err page_after(struct api_call *c, struct sv after, struct session_p
     ctx_clear_error(c->ctx);
     TRY(session_get(c->sessions, c->ctx, c->id, user, 0, &c->session));
     return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
-                    "after must be the id of an item of this conversation.");
+                    "after is not the id of an item of this conversation. If it was deleted, start "
+                    "again without after.");
 }
 
 enum err openai_items_list(struct api_call *c)
@@ -93,7 +94,7 @@ enum err openai_items_list(struct api_call *c)
     TRY(after.p ? page_after(c, after, &q, &page)
                 : session_page(c->sessions, c->ctx, c->id, c->precondition.user, &q, &page));
     struct json_writer j = api_begin(c->res, 200);
-    openai_write_list(&j, page.messages, page.n, page.has_more);
+    openai_write_list(&j, page.messages, page.n, page.has_more, page.generation);
     if (page.degraded)
         api_mark_degraded(c->res);
     return ERR_NONE;

@@ -76,8 +76,14 @@ void openai_write_item(struct json_writer *j, const struct session_message *m)
 }
 
 void openai_write_list(struct json_writer *j, const struct session_message *m, size_t n,
-                       bool has_more)
+                       bool has_more, int64_t generation)
 {
+    char place[UUID_LEN + 1];
+    struct sv last = n > 0 ? m[n - 1].message_id : SV_NONE;
+    if (has_more && n > 0) {
+        uuid_v8_pack((uint64_t)generation, (uint64_t)m[n - 1].seq, place);
+        last = sv_from(place);
+    }
     json_write_object_open(j);
     json_put_sv(j, "object", SV("list"));
     json_put_array(j, "data");
@@ -87,7 +93,7 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
     json_write_key(j, "first_id");
     openai_write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
     json_write_key(j, "last_id");
-    openai_write_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
+    openai_write_id(j, SV("msg_"), last);
     json_put_bool(j, "has_more", has_more);
     json_write_object_close(j);
 }

@@ -2,13 +2,14 @@
 /* OpenAI's Conversations: the route table and the form of an error. */
 #include "openai.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "parley/http/problem.h"
 
 /* Accepted and ignored: parley returns everything anyway. */
 static const struct api_param include_params[] = {
-    {.name = "include"}, {.name = "include[]"}, {.name = NULL}};
+    {.name = "include", .max = API_LIST}, {.name = "include[]", .max = API_LIST}, {.name = NULL}};
 
 enum { READ = API_CONVERSATION | API_USER_HEADER, WRITE = API_CONVERSATION | API_PRECONDITIONS };
 
@@ -64,12 +65,34 @@ static bool may_repeat(const struct request_ctx *ctx, const struct http_request 
     }
 }
 
-static struct sv param_name(const struct request_ctx *ctx)
+static struct sv param_name(struct request_ctx *ctx)
 {
+    size_t at = 0;
+    if (ctx->err.slug && strcmp(ctx->err.slug, "message_id_taken") == 0) {
+        (void)sscanf(ctx->err.field, "messages[%zu]", &at);
+        return arena_printf(ctx->arena, "items[%zu].id", at);
+    }
     /* The session module calls it session_id. */
     if (strcmp(ctx->err.field, "session_id") == 0)
         return SV("conversation_id");
     return ctx->err.field[0] ? sv_from(ctx->err.field) : SV_NONE;
+}
+
+/* In this interface's words. A base URL that ends in the resource makes a conversation of it. */
+static const char *detail_of(struct request_ctx *ctx, const struct http_request *req,
+                             const char *detail)
+{
+    const enum err e = ctx->err.err;
+    struct sv rest = req->target, id = SV_NONE;
+    for (int i = 0; i < 4; i++)
+        id = sv_cut(&rest, '/');
+    if (e == ERR_NOT_FOUND && sv_eq(id, SV("conversations")))
+        return HTTP_OPENAI_BASE;
+    if (e == ERR_NOT_FOUND)
+        detail = api_renamed(ctx, detail, "message", "item");
+    if (e == ERR_NOT_FOUND || e == ERR_CONFLICT || e == ERR_BUSY)
+        detail = api_renamed(ctx, detail, "session", "conversation");
+    return detail;
 }
 
 static void openai_problem(struct request_ctx *ctx, const struct http_request *req,
@@ -79,6 +102,7 @@ static void openai_problem(struct request_ctx *ctx, const struct http_request *r
     /* An id stays taken, and clients would repeat a 409. */
     if (ctx->err.err == ERR_CONFLICT)
         fault.status = 400;
+    fault.detail = detail_of(ctx, req, fault.detail);
     http_fault_begin(ctx, &fault, res);
     if (ctx->err.err == ERR_BUSY)
         http_response_header(res, "retry-after-ms", SV("50"));
@@ -97,5 +121,5 @@ static void openai_problem(struct request_ctx *ctx, const struct http_request *r
 
 const struct api_interface openai_interface = {
     {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), openai_problem, false},
-    {"/v1/conversations"},
+    {"/v1/conversations", "/conversations"},
     false};

@@ -28,6 +28,11 @@ MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
 /* That failure: nothing was done. */
 enum err sql_away(struct request_ctx *ctx);
 
+/* ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. In session.c. */
+enum err session_message_id_taken(struct request_ctx *ctx,
+                                  const struct session_message_draft *messages, size_t n,
+                                  size_t at);
+
 /* ---- a write ---- */
 
 struct session_write;

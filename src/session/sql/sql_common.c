@@ -53,20 +53,19 @@ static bool is_reserved(int64_t generation, const struct session_message_draft *
     return false;
 }
 
+static const struct session_message_draft *messages_of(const struct session_write *w, size_t *n)
+{
+    *n = w->draft ? w->draft->n_messages : w->append ? w->append->n_messages : 0;
+    return w->draft ? w->draft->messages : w->append ? w->append->messages : NULL;
+}
+
 /* The generation of the session that a write creates: milliseconds of PostgreSQL's clock, and
  * random bits. */
 static struct db_param new_generation(const struct sessions *s, const struct session_write *w)
 {
     enum { RANDOM_BITS = 21 };
-    const struct session_message_draft *messages = NULL;
-    size_t n = 0;
-    if (w->draft) {
-        messages = w->draft->messages;
-        n = w->draft->n_messages;
-    } else if (w->append) {
-        messages = w->append->messages;
-        n = w->append->n_messages;
-    }
+    size_t n;
+    const struct session_message_draft *messages = messages_of(w, &n);
     int64_t generation;
     do {
         const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
@@ -75,8 +74,37 @@ static struct db_param new_generation(const struct sessions *s, const struct ses
     return db_i64(generation);
 }
 
+/* With row-level security PostgreSQL does not say which value violates a constraint. */
+static enum err message_id_taken(struct sessions *s, struct request_ctx *ctx,
+                                 const struct session_write *w)
+{
+    static const struct db_stmt first = {
+        "message_id_taken",
+        "SELECT min(n) - 1 FROM (SELECT id, n, row_number() OVER (PARTITION BY id ORDER BY n) AS k"
+        " FROM unnest($3::text[]) WITH ORDINALITY AS u(id, n) WHERE id IS NOT NULL) AS given"
+        " WHERE k > 1 OR EXISTS (SELECT FROM sessions s JOIN messages m ON m.tenant = s.tenant"
+        " AND m.generation = s.generation AND m.message_id = given.id"
+        " WHERE s.tenant = $1 AND s.session_id = $2)"};
+    size_t n;
+    const struct session_message_draft *m = messages_of(w, &n);
+    struct db_param p[3] = {db_text(ctx->tenant), db_text(w->id)};
+    struct db_rows rows = {.count = 0};
+    struct sv *ids = arena_array(ctx->arena, n, sizeof(*ids));
+    for (size_t i = 0; ids && i < n; i++)
+        ids[i] = m[i].message_id;
+    if (n > 1 && ids && db_text_array(ctx, ids, n, &p[2]) == ERR_NONE)
+        (void)!db_query(s->db, ctx, DB_READ, &first, p, 3, &rows, NULL);
+    ctx_clear_error(ctx);
+    size_t at = n == 1 ? 0 : n;
+    if (rows.count > 0 && !db_is_null(&rows, 0, 0))
+        at = (size_t)db_get_i64(&rows, 0, 0);
+    return session_message_id_taken(ctx, m, n, at);
+}
+
 /* Describes a failure to the client by the constraint that was violated. */
-static enum err write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
+static enum err write_failed(struct sessions *s, struct request_ctx *ctx,
+                             const struct session_write *w, enum err e,
+                             const struct db_failure *failure)
 {
     if (e == ERR_LIMITED) {
         ctx_clear_error(ctx);
@@ -89,8 +117,7 @@ static enum err write_failed(struct request_ctx *ctx, enum err e, const struct d
         return e;
     ctx_clear_error(ctx);
     if (strcmp(failure->constraint, "messages_message_id") == 0)
-        return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
-                        "A message of this session has this message_id already.");
+        return message_id_taken(s, ctx, w);
     if (strcmp(failure->constraint, "idempotency_keys_pkey") == 0)
         return ctx_fail(ctx, ERR_CONFLICT, "key_taken", "Idempotency-Key",
                         "The key was used before.");
@@ -125,12 +152,12 @@ enum err sql_write(struct sessions *s, struct request_ctx *ctx, const struct ses
             continue;
         }
         if (counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
-            return write_failed(ctx, e, &failure);
+            return write_failed(s, ctx, w, e, &failure);
         ctx_clear_error(ctx);
         /* The check asks for a count. That is safe to repeat, and so DB_READ. */
         const enum err counted =
             db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), NULL, &failure);
-        TRY(write_failed(ctx, counted, &failure));
+        TRY(write_failed(s, ctx, w, counted, &failure));
     }
 }
 

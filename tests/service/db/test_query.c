@@ -185,6 +185,31 @@ TEST(stale_statements_are_repeated)
     fx_close(fx);
 }
 
+/* A backend whose files were replaced or cannot be read fails, and others need not: its connection
+ * is closed, and the work, of which nothing was done, is done once more. Fails if class 58 leaves
+ * the connection in the pool: tried. */
+TEST(a_backend_with_a_broken_file_is_left)
+{
+    static const struct db_stmt broken = {"broken", "SELECT broken_here()"};
+    struct db_rows rows;
+    struct db_conn *c;
+    fx_admin(
+        "CREATE OR REPLACE FUNCTION broken_here() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN "
+        "IF current_setting('fx.broken', true) = '1' THEN RAISE 'no such file' USING ERRCODE = "
+        "'58P01'; END IF; RETURN 1; END $$");
+    struct fx *fx = fx_open(NULL);
+    OK(db_query(fx->db, &fx->ctx, DB_WRITE, &broken, NULL, 0, &rows, NULL));
+    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    PQclear(fx_exec(c, "SET fx.broken = '1'"));
+    db_pool_release(fx->db, c);
+    OK(db_query(fx->db, &fx->ctx, DB_WRITE, &broken, NULL, 0, &rows, NULL));
+    CU_ASSERT_EQUAL(db_get_i64(&rows, 0, 0), 1);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 1);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 1);
+    fx_close(fx);
+    fx_admin("DROP FUNCTION broken_here()");
+}
+
 /* Fails if each statement of a batch has its own Sync: tried. */
 TEST(batch_is_all_or_nothing)
 {

@@ -101,6 +101,7 @@ TEST(headers)
                  {NULL, "  k", "k", NULL},
                  {"Bearer k", "k", "k", NULL},
                  {"Bearer k", "other", NULL, "invalid_api_key"},
+                 {"Bearer eyJ.of.a.proxy", "k", NULL, "invalid_api_key"},
                  {"Basic dTpw", "k", "k", NULL},
                  {"Bearer", "k", "k", NULL},
                  {"Bearer k", "", "k", NULL},

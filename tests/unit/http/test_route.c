@@ -126,7 +126,6 @@ TEST(finds_routes)
                  {"GET", "/things/a", R_ONE, "a", NULL},
                  {"DELETE", "/things/special", R_DROP, "special", NULL},
                  {"GET", "/things/a%2Fb", R_ONE, "a/b", NULL},
-                 {"GET", "/things/", R_ONE, "", NULL},
                  {"GET", "/things/a/parts/7", R_PARTS, "a", "7"}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct http_rig *r;
@@ -201,6 +200,20 @@ TEST(options)
     CU_ASSERT_EQUAL(seen.calls, 0);
 }
 
+/* Fails if an empty segment is an id: tried. */
+TEST(an_empty_segment_is_no_id)
+{
+    static const char *const targets[] = {"/things/", "//things", "/things//parts/7",
+                                          "/things/a/parts/", "/things/a/"};
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        struct http_rig *r = http_rig("GET", targets[i]);
+        struct seen seen;
+        CU_ASSERT_EQUAL(dispatch(r, &seen), table.n);
+        expect_problem(r, 404, "no_such_route");
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), "it has an empty segment"));
+    }
+}
+
 TEST(head_is_get)
 {
     struct http_rig *r = http_rig("HEAD", "/things/a");
@@ -243,12 +256,33 @@ TEST(accept)
     }
 }
 
+/* Lines of one list (RFC 9110, section 5.3). Fails if only the first one counts: tried. */
+TEST(accept_in_several_lines)
+{
+    static const struct {
+        struct sv first, second;
+        int status;
+    } rows[] = {{SV_INIT("text/html"), SV_INIT("application/json"), 200},
+                {SV_INIT("application/json"), SV_INIT("text/html"), 200},
+                {SV_INIT(""), SV_INIT("text/html"), 406},
+                {SV_INIT("text/html"), SV_INIT("text/plain"), 406}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_rig *r = http_rig("GET", "/things");
+        struct seen seen;
+        http_rig_send(r, "accept", rows[i].first);
+        http_rig_send(r, "accept", rows[i].second);
+        (void)dispatch(r, &seen);
+        CU_ASSERT_EQUAL(r->res.status, rows[i].status);
+    }
+}
+
 TEST(body_too_large)
 {
     struct http_rig *r = http_rig("POST", "/things");
     struct seen seen;
-    r->req.body_too_large = true;
+    r->req.body_too_large = 1048576;
     CU_ASSERT_EQUAL(dispatch(r, &seen), R_MAKE);
     CU_ASSERT_EQUAL(seen.calls, 0);
     expect_problem(r, 413, "too_large");
+    CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), "may have 1048576 bytes (PARLEY_MAX_BODY)"));
 }
