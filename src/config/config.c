@@ -142,6 +142,35 @@ static bool is_database_url(const char *url)
            strchr(url, '=');
 }
 
+/* scheme://host or scheme://host:port, as browsers send it: without a path or a slash at its end.
+ */
+static bool is_origin(struct sv text)
+{
+    const struct sv scheme = sv_cut(&text, ':');
+    if (scheme.n == 0 || !sv_all_of(scheme, "+-.") || text.n < 3 || !sv_starts_with(text, SV("//")))
+        return false;
+    return sv_all_of((struct sv){text.p + 2, text.n - 2}, "-._:[]");
+}
+
+static void check_origins(struct loading *l, const char *text)
+{
+    struct sv origins = sv_from(text);
+    if (sv_eq(origins, SV("*")))
+        return;
+    while (origins.p) {
+        struct sv word = sv_cut(&origins, ' ');
+        while (word.p) {
+            const struct sv origin = sv_cut(&word, ',');
+            if (origin.n > 0 && !is_origin(origin))
+                add_fault(l,
+                          "PARLEY_CORS_ORIGINS has \"%.*s\", which is no origin such as "
+                          "https://app.example.com or http://localhost:3000 (no path, no / at the "
+                          "end); or set it to * alone",
+                          SV_ARG(origin));
+        }
+    }
+}
+
 /* Rules that one row of the table cannot express. */
 static void check_combinations(const struct config *c, struct loading *l)
 {
@@ -169,6 +198,7 @@ static void check_combinations(const struct config *c, struct loading *l)
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         if (rules[i].wrong)
             add_fault(l, "%s", rules[i].why);
+    check_origins(l, c->cors_origins);
 }
 
 static void apply_values(struct config *c, struct loading *l)

@@ -100,10 +100,10 @@ enum err http_params_only(struct request_ctx *ctx, const struct http_request *re
     return ERR_NONE;
 }
 
-enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
+enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *req, struct sv user,
+                          struct sv *out)
 {
-    const struct sv parts[] = {req->method_text, req->target, http_header_get(req, "x-parley-user"),
-                               req->body};
+    const struct sv parts[] = {req->method_text, req->target, user, req->body};
     unsigned char *digest = arena_alloc(ctx->arena, SHA256_LEN);
     if (!digest)
         return ctx_nomem(ctx);

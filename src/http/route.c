@@ -2,6 +2,10 @@
 /* Dispatch: the checks of a request in order, its route, its handler, its problem document. */
 #include "parley/http/route.h"
 
+#include <string.h>
+
+#define CONTENT_ENCODING "Content-Encoding"
+
 const struct http_route *http_table_at(const struct http_table *table, size_t i)
 {
     return (const void *)((const char *)table->routes + i * table->stride);
@@ -16,7 +20,9 @@ static bool pattern_matches(const char *pattern, const struct http_request *req,
         if (!rest.p)
             return false;
         struct sv part = sv_cut(&rest, '/');
-        if (sv_eq(part, SV("*")))
+        /* What a slash ends is not the name of anything. */
+        const bool after_slash = i > 0 && i + 1 == req->n_segments && req->segments[i].n == 0;
+        if (sv_eq(part, SV("*")) && !after_slash)
             call->captures[captured++] = req->segments[i];
         else if (!sv_eq(part, req->segments[i]))
             return false;
@@ -97,6 +103,39 @@ static bool accepts_json(struct sv accept)
     return false;
 }
 
+/* Whether the body is as it was before any content coding (RFC 9110, section 8.4). */
+static bool is_identity(const struct http_request *req)
+{
+    for (size_t i = 0; i < req->n_headers; i++) {
+        struct sv codings = req->headers[i].value;
+        while (codings.p && sv_eq(req->headers[i].name, SV("content-encoding"))) {
+            const struct sv coding = sv_trim(sv_cut(&codings, ','));
+            if (coding.n > 0 && !sv_eq_nocase(coding, SV("identity")))
+                return false;
+        }
+    }
+    return true;
+}
+
+static enum err check_body(struct request_ctx *ctx, const struct http_request *req)
+{
+    if ((req->body.n > 0 || req->body_too_large) && !is_identity(req))
+        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, CONTENT_ENCODING,
+                        "A body must be sent as it is, without a content coding.");
+    if (req->body_too_large)
+        return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
+    return ERR_NONE;
+}
+
+static enum err no_route(struct request_ctx *ctx, const struct http_request *req)
+{
+    if (req->n_segments > 1 && req->segments[req->n_segments - 1].n == 0)
+        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL,
+                        "There is no such path. It ends in a slash: leave that out, or add the id "
+                        "that is missing.");
+    return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
+}
+
 static enum err check_request(struct request_ctx *ctx, const struct http_table *table,
                               struct http_request *req)
 {
@@ -115,7 +154,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
     TRY(check_request(ctx, table, req));
     *route = find_route(table, req, call, &allowed);
     if (allowed == 0)
-        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
+        return no_route(ctx, req);
     if (*route == table->n && req->method == HTTP_OPTIONS) {
         res->status = 204;
         add_allow_header(ctx, allowed, res);
@@ -129,8 +168,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
         add_allow_header(ctx, allowed, res);
         return ERR_NONE;
     }
-    if (req->body_too_large)
-        return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
+    TRY(check_body(ctx, req));
     TRY(call->route->handler(ctx, call, res));
     if (res->body.failed)
         return ctx_nomem(ctx);
@@ -152,6 +190,8 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, vo
         /* The handler's memory is freed first, so that the problem document fits. */
         arena_rewind(ctx->arena, mark);
         table->problem(ctx, req, res);
+        if (strcmp(ctx->err.field, CONTENT_ENCODING) == 0)
+            http_response_header(res, "Accept-Encoding", SV("identity"));
     }
     http_response_header(res, "X-Request-Id", ctx->request_id);
     http_response_header(res, "Cache-Control", sv_from(res->cache_control));

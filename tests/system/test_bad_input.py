@@ -70,7 +70,7 @@ PATCHES = (
 
 # Targets: (status, code, field, requests); {} stands for the session that is there.
 TARGETS = (
-    (400, "invalid_id", "session_id", ("GET /v1/sessions/", "GET /v1/sessions/a%2Fb", "GET /v1/sessions/%7e1",
+    (400, "invalid_id", "session_id", ("GET /v1/sessions//messages", "GET /v1/sessions/a%2Fb", "GET /v1/sessions/%7e1",
      "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + "x" * 129, "PUT /v1/sessions/a%20b",
      "PATCH /v1/sessions/a%20b", "DELETE /v1/sessions/a%20b", "POST /v1/sessions/a%20b/messages",
      "GET /v1/sessions/a%20b/messages")),
@@ -78,7 +78,7 @@ TARGETS = (
      "DELETE /v1/users/a%7Fb")),
     (400, "invalid", None, ("GET /v1/sessions/a%00b", "GET /v1/sessions/a%zz", "DELETE /v1/users/a%zz",
      "GET /v1/sessions/%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e")),
-    (400, "invalid_id", "message_id", ("GET {}/messages/", "GET {}/messages/01", "GET {}/messages/1%201",
+    (400, "invalid_id", "message_id", ("GET {}/messages/01", "GET {}/messages/1%201",
      "DELETE {}/messages/a%2Fb")),
     (404, "not_found", None, ("GET {}/messages/-1",)),
     (400, "invalid_parameter", "messages", ("GET {}?messages=1001", "GET {}?messages", "GET {}?messages=1.0")),
@@ -96,11 +96,11 @@ TARGETS = (
     (400, "unknown_parameter", "cursor", ("GET {}/messages?cursor=x",)),
     (400, "unknown_parameter", "x", ("GET {}/messages/1?x=y", "POST {}/messages?x=1",
      "POST /v1/sessions?x=1", "PUT {}?x=1", "PATCH {}?x=1", "DELETE {}?x=1", "DELETE /v1/users/a?x=1")),
-    (400, "invalid_parameter", "create", ("POST {}/messages?create=1", "POST {}/messages?create")),
+    (400, "invalid_parameter", "create", ("POST {}/messages?create=2", "POST {}/messages?create")),
     (400, "invalid_parameter", "return", ("POST {}/messages?return=1001",)),
     (400, "invalid_id", "user_id", ("GET /v1/users//sessions", f"GET /v1/users/{'%C3%A9' * 129}/export",
      f"DELETE /v1/users/{'x' * 257}")),
-    (404, "no_such_route", None, ("GET /v1/users", "DELETE /v1/users/a/b", "GET /", "GET /v1/", "GET /v2/sessions",
+    (404, "no_such_route", None, ("GET /v1/users", "DELETE /v1/users/a/b", "GET /v1/sessions/", "GET {}/messages/", "GET /v1/", "GET /v2/sessions",
      "GET /v1/sessions/a/messages/1/2", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i")),
     (400, "invalid_parameter", "cursor", ("GET /v1/users/a/sessions?cursor=",
      "GET /v1/users/a/sessions?cursor=" + "A" * 32, "GET /v1/users/a/sessions?cursor=" + "A" * 7000)),
@@ -130,6 +130,9 @@ HEADERS = (
     ("PUT {}", 400, "repeated_header", "Content-Type", (
      [("Content-Type", "application/json"), ("Content-Type", "application/json")],)),
     ("PATCH {}", 412, "version_conflict", "If-Match", ([("If-Match", 'W/"1.v1"')],)),
+    ("PUT {}", 400, "invalid_header", "If-Match", ([("If-Match", "*")],)),
+    ("PUT {}", 400, "repeated_header", "X-Parley-User", ([("X-Parley-User", "ann, bob")],)),
+    ("PUT {}", 415, "unsupported_media_type", "Content-Encoding", ([("Content-Encoding", "gzip")],)),
     ("DELETE {}", 404, "not_found", None, ([("X-Parley-User", "nobody")],)),
     ("PUT {}", 415, "unsupported_media_type", "Content-Type", (
      [("Content-Type", "application/merge-patch+json")],)),

@@ -30,7 +30,7 @@ enum api_takes {
     API_NO_BODY = 1 << 6,       /* a body is refused */
     API_USER_HEADER = 1 << 7,   /* X-Parley-User */
     API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
-    API_CREATES = 1 << 9,       /* a session: entity tags in If-Match are refused */
+    API_CREATES = 1 << 9,       /* a session: If-Match is refused */
     API_IF_NONE_MATCH = 1 << 10 /* If-None-Match */
 };
 /* The body, which is a JSON object. A route takes one of these, or none. */
@@ -44,7 +44,8 @@ enum { API_PARAMS_MAX = 5 };
 struct api_param {
     const char *name;           /* NULL ends a list */
     int64_t min, max, fallback; /* of an integer; max 0: the handler reads it */
-    const char *choices[2];     /* or one of two words: its index; 0 if it is not given */
+    const char *choices[2];     /* or one of two words: its index; 0 if it is not given. 0 and 1
+                                 * are other words for false and true */
 };
 extern const struct api_param api_no_params[];
 
@@ -120,6 +121,14 @@ MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv cont
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */
+
+/* ---- cors.c ---- */
+
+/* Adds what a browser needs to show the answer to a page of another origin, where
+ * PARLEY_CORS_ORIGINS allows that; makes a preflight request to a path that there is not succeed.
+ */
+void api_cors(const struct api_service *api, const struct http_request *req,
+              struct http_response *res);
 
 /* ---- reply.c ---- */
 

@@ -77,7 +77,7 @@ static void langgraph_problem(struct request_ctx *ctx, const struct http_request
     fault.status = status_of(ctx, req, fault.status);
     if (fault.status == 422)
         fault.retry_after_s = 0; /* of the status that it is elsewhere */
-    if (strcmp(fault.code, "no_such_route") == 0)
+    if (strcmp(fault.detail, HTTP_NO_ROUTE) == 0)
         fault.detail = no_graphs;
     http_fault_begin(ctx, &fault, res);
     struct json_writer j = api_begin(res, fault.status);

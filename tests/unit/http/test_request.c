@@ -124,11 +124,9 @@ static void digest(const struct asked *a, char out[SHA256_LEN])
 {
     struct sv print = SV_NONE;
     struct http_rig *r = http_rig(a->method, a->target);
-    if (a->user)
-        http_rig_send(r, "x-parley-user", sv_from(a->user));
     http_rig_send(r, "idempotency-key", SV("k"));
     r->req.body = sv_from(a->body);
-    CU_ASSERT_EQUAL(http_fingerprint(r->ctx, &r->req, &print), ERR_NONE);
+    CU_ASSERT_EQUAL(http_fingerprint(r->ctx, &r->req, sv_from(a->user), &print), ERR_NONE);
     CU_ASSERT_EQUAL(print.n, SHA256_LEN);
     memset(out, 0, SHA256_LEN);
     if (print.n == SHA256_LEN)
