@@ -210,16 +210,14 @@ static void add_rate_limit(struct request_ctx *ctx, struct http_response *res)
 {
     if (ctx->rate_limit == 0)
         return;
-    const bool refused = ctx->err.slug && strcmp(ctx->err.slug, "tenant_requests") == 0;
     const struct sv policy =
         arena_printf(ctx->arena, "\"tenant\";q=%" PRId64 ";w=1", ctx->rate_limit);
-    const struct sv now =
-        refused ? arena_printf(ctx->arena, "\"tenant\";r=0;t=%d", ctx->err.retry_after_s)
-                : arena_printf(ctx->arena, "\"tenant\";r=%" PRId64, ctx->rate_left);
-    if (!policy.p || !now.p)
+    const struct sv left = arena_printf(ctx->arena, "\"tenant\";r=%" PRId64 "%s", ctx->rate_left,
+                                        ctx->rate_left > 0 ? "" : ";t=1");
+    if (!policy.p || !left.p)
         return;
     http_response_header(res, "RateLimit-Policy", policy);
-    http_response_header(res, "RateLimit", now);
+    http_response_header(res, "RateLimit", left);
 }
 
 void api_dispatch(void *service, struct arena *arena, struct http_request *req,

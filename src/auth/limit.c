@@ -94,8 +94,7 @@ bool limit_take(struct auth_shared *shared, uint64_t tenant_hash, int64_t rate, 
             return false;
         }
     } while (!atomic_compare_exchange_weak(due, &was, next));
-    /* share_ns is rounded: more than rate requests may fit. */
-    *left = (SECOND_NS - (next - now_ns)) / share_ns;
-    *left = *left < rate ? *left : rate;
+    const int64_t fit = (SECOND_NS - (next - now_ns)) / share_ns;
+    *left = fit < rate ? fit : rate; /* share_ns is rounded */
     return true;
 }

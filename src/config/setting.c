@@ -16,7 +16,6 @@ enum {
     /* sockaddr_un has room for this, the suffix of a socket while it is made, and a NUL. */
     SOCKET_PATH_MAX = 103,
     URL_MAX = 4096,
-    ORIGINS_MAX = 4096,
     MINUTE_MS = 60 * 1000
 };
 #define GIB (1024 * (int64_t)MIB)
@@ -73,7 +72,7 @@ static const struct setting settings[] = {
         "most requests per second of a tenant on this host; 0: any number"),
     ROW(NUMBER, "PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
         "most open sessions of a tenant; 0: any number"),
-    ROW(TEXT, "PARLEY_CORS_ORIGINS", cors_origins, "", 0, ORIGINS_MAX,
+    ROW(TEXT, "PARLEY_CORS_ORIGINS", cors_origins, "", 0, URL_MAX,
         "origins of pages whose scripts may call parley, separated by spaces or commas; *: all"),
     CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
            "prepared statements; off for poolers that do not support them"),

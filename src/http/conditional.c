@@ -9,9 +9,8 @@ static enum err malformed(struct request_ctx *ctx, const char *header)
                     "It must be * or a list of quoted entity tags.");
 }
 
-/* Takes one entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). A tag of
- * parley stands for what is stored, in whatever coding it is sent. Only a compressing proxy weakens
- * it, so W/ is ignored for If-Match, too. */
+/* Takes one entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). W/ is
+ * ignored: a tag stands for what is stored, and only a proxy that compresses weakens it. */
 static bool take_tag(struct sv *rest, struct sv *tag)
 {
     if (sv_starts_with(*rest, SV("W/")))

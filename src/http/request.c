@@ -55,7 +55,7 @@ enum err http_headers_check(struct request_ctx *ctx, const struct http_request *
 {
     static const char *const once[] = {"Content-Type",  "Idempotency-Key", "If-Match",
                                        "If-None-Match", "X-Parley-User",   "Authorization",
-                                       "X-Api-Key",     "X-Request-Id"};
+                                       "X-Api-Key",     "X-Request-Id",    "Content-Encoding"};
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
         TRY(check_header(ctx, req, once[i]));
     return ERR_NONE;

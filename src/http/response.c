@@ -33,7 +33,6 @@ const char *http_status_reason(int status)
                                           [201] = "Created",
                                           [204] = "No Content",
                                           [304] = "Not Modified",
-                                          [308] = "Permanent Redirect",
                                           [400] = "Bad Request",
                                           [401] = "Unauthorized",
                                           [403] = "Forbidden",

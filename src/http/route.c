@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define CONTENT_ENCODING "Content-Encoding"
-
 const struct http_route *http_table_at(const struct http_table *table, size_t i)
 {
     return (const void *)((const char *)table->routes + i * table->stride);
@@ -103,37 +101,16 @@ static bool accepts_json(struct sv accept)
     return false;
 }
 
-/* Whether the body is as it was before any content coding (RFC 9110, section 8.4). */
-static bool is_identity(const struct http_request *req)
-{
-    for (size_t i = 0; i < req->n_headers; i++) {
-        struct sv codings = req->headers[i].value;
-        while (codings.p && sv_eq(req->headers[i].name, SV("content-encoding"))) {
-            const struct sv coding = sv_trim(sv_cut(&codings, ','));
-            if (coding.n > 0 && !sv_eq_nocase(coding, SV("identity")))
-                return false;
-        }
-    }
-    return true;
-}
-
 static enum err check_body(struct request_ctx *ctx, const struct http_request *req)
 {
-    if ((req->body.n > 0 || req->body_too_large) && !is_identity(req))
-        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, CONTENT_ENCODING,
+    const struct sv coding = http_header_get(req, "content-encoding");
+    if ((req->body.n > 0 || req->body_too_large) && coding.n > 0 &&
+        !sv_eq_nocase(coding, SV("identity")))
+        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Encoding",
                         "A body must be sent as it is, without a content coding.");
     if (req->body_too_large)
         return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
     return ERR_NONE;
-}
-
-static enum err no_route(struct request_ctx *ctx, const struct http_request *req)
-{
-    if (req->n_segments > 1 && req->segments[req->n_segments - 1].n == 0)
-        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL,
-                        "There is no such path. It ends in a slash: leave that out, or add the id "
-                        "that is missing.");
-    return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
 }
 
 static enum err check_request(struct request_ctx *ctx, const struct http_table *table,
@@ -154,7 +131,11 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
     TRY(check_request(ctx, table, req));
     *route = find_route(table, req, call, &allowed);
     if (allowed == 0)
-        return no_route(ctx, req);
+        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "%s",
+                        req->n_segments > 1 && req->segments[req->n_segments - 1].n == 0
+                            ? "There is no such path. It ends in a slash: leave that out, or add "
+                              "the id that is missing."
+                            : HTTP_NO_ROUTE);
     if (*route == table->n && req->method == HTTP_OPTIONS) {
         res->status = 204;
         add_allow_header(ctx, allowed, res);
@@ -190,7 +171,7 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, vo
         /* The handler's memory is freed first, so that the problem document fits. */
         arena_rewind(ctx->arena, mark);
         table->problem(ctx, req, res);
-        if (strcmp(ctx->err.field, CONTENT_ENCODING) == 0)
+        if (strcmp(ctx->err.field, "Content-Encoding") == 0)
             http_response_header(res, "Accept-Encoding", SV("identity"));
     }
     http_response_header(res, "X-Request-Id", ctx->request_id);

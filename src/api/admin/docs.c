@@ -38,20 +38,10 @@ static enum err get_page(struct api_call *c)
 static enum err get_root(struct api_call *c)
 {
     struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
-    json_put_str(&j, "name", "parley");
-    json_put_str(&j, "version", c->api->version);
-    json_put_str(&j, "documentation", "/docs");
-    json_put_str(&j, "openapi", "/openapi.json");
-    json_write_object_close(&j);
-    return ERR_NONE;
-}
-
-/* Relative, for a proxy that adds to the path. */
-static enum err get_slash(struct api_call *c)
-{
-    c->res->status = 308;
-    http_response_header(c->res, "Location", SV("../docs"));
+    buf_printf(j.b,
+               "{\"name\":\"parley\",\"version\":\"%s\",\"documentation\":\"/docs\","
+               "\"openapi\":\"/openapi.json\"}",
+               c->api->version);
     return ERR_NONE;
 }
 
@@ -60,7 +50,7 @@ static const struct api_route routes[] = {
     {{HTTP_GET, "/openapi.json", "openapi_json", api_run},
      {get_openapi, API_IF_NONE_MATCH, api_no_params}},
     {{HTTP_GET, "/docs", "docs_page", api_run}, {get_page, API_IF_NONE_MATCH, api_no_params}},
-    {{HTTP_GET, "/docs/", "docs_slash", api_run}, {get_slash, 0, api_no_params}},
+    {{HTTP_GET, "/docs/", "docs_slash", api_run}, {get_page, API_IF_NONE_MATCH, api_no_params}},
 };
 
 const struct api_interface docs_interface = {

@@ -124,9 +124,8 @@ MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field
 
 /* ---- cors.c ---- */
 
-/* Adds what a browser needs to show the answer to a page of another origin, where
- * PARLEY_CORS_ORIGINS allows that; makes a preflight request to a path that there is not succeed.
- */
+/* Adds what PARLEY_CORS_ORIGINS lets a browser show to pages of other origins. A preflight request
+ * succeeds, also to a path that there is not. */
 void api_cors(const struct api_service *api, const struct http_request *req,
               struct http_response *res);
 

@@ -158,9 +158,9 @@ TEST(texts_of_faults)
          "PARLEY_MAX_BODY is \"1\"; it may be 1KiB to 16MiB, in bytes or with KiB, MiB or GiB"},
         {{"PARLEY_HOSTS", "x"}, "PARLEY_HOSTS is \"x\"; it may be many or one"},
         {{"PARLEY_CORS_ORIGINS", "https://a.example, http://b.example:3000/ http://c"},
-         "PARLEY_CORS_ORIGINS has \"http://b.example:3000/\", which is no origin such as "
-         "https://app.example.com or http://localhost:3000 (no path, no / at the end); or set it "
-         "to * alone"},
+         "PARLEY_CORS_ORIGINS: http://b.example:3000/ is no origin such as https://app.example.com "
+         "or "
+         "http://localhost:3000 (without a path or a / at its end), or * alone"},
         {{"PARLEY_THREAD", "5"},
          "PARLEY_THREAD: there is no such setting; did you mean PARLEY_THREADS?"},
         {{"PARLEY_SOMETHING_ELSE", "5"}, "PARLEY_SOMETHING_ELSE: there is no such setting"},
