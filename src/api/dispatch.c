@@ -7,6 +7,7 @@
  */
 #include "api/common/handler.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "parley/base/uuid.h"
@@ -141,7 +142,8 @@ static void authenticate(struct api_service *api, struct call *c, const struct h
     struct request_ctx *ctx = &c->ctx;
     const struct auth_claim claim = {http_header_get(req, "authorization"),
                                      http_header_get(req, "x-api-key"), req->remote_addr};
-    if (c->late || interfaces[c->interface]->open)
+    /* A browser sends no key with the OPTIONS that asks for leave, and no route has that method. */
+    if (c->late || interfaces[c->interface]->open || req->method == HTTP_OPTIONS)
         return;
     enum err e = auth_check(api->auth, ctx, &claim);
     if (e != ERR_NONE && ctx->err.err == ERR_NONE)
@@ -217,6 +219,21 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
 
 /* ---- the answer ---- */
 
+/* draft-ietf-httpapi-ratelimit-headers-10. Only for a tenant that has a limit. */
+static void add_rate_limit(struct request_ctx *ctx, struct http_response *res)
+{
+    if (ctx->rate_limit == 0)
+        return;
+    const struct sv policy =
+        arena_printf(ctx->arena, "\"tenant\";q=%" PRId64 ";w=1", ctx->rate_limit);
+    const struct sv left = arena_printf(ctx->arena, "\"tenant\";r=%" PRId64 "%s", ctx->rate_left,
+                                        ctx->rate_left > 0 ? "" : ";t=1");
+    if (!policy.p || !left.p)
+        return;
+    http_response_header(res, "RateLimit-Policy", policy);
+    http_response_header(res, "RateLimit", left);
+}
+
 void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res)
 {
@@ -234,6 +251,8 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
     const size_t route = http_dispatch(ctx, table, service, req, res);
     if (res->status == 401)
         http_response_header(res, "WWW-Authenticate", SV("Bearer realm=\"parley\""));
+    add_rate_limit(ctx, res);
+    api_cors(api, req, res);
     const char *name = route < table->n ? http_table_at(table, route)->name : "none";
     const int64_t took = clock_mono_us() - c->began;
     if (api->slot) {

@@ -179,8 +179,9 @@ enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct auth_c
         return ctx_nomem(ctx);
     ctx->tenant = tenant;
     ctx->sessions_max = k.sessions;
+    ctx->rate_limit = k.requests;
     if (k.requests == 0 || limit_take(a->set.shared, k.tenant_hash, k.requests, clock_mono_us(),
-                                      &ctx->err.retry_after_s))
+                                      &ctx->rate_left, &ctx->err.retry_after_s))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_LIMITED, "tenant_requests", NULL,
                     "More than the %lld requests a second that the tenant may send.",

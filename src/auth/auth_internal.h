@@ -56,9 +56,10 @@ void *snapshot_main(void *auth);
 /* Identifies a tenant by 64 bits of the hash of its name; never 0. */
 uint64_t limit_tenant_hash(struct sv tenant);
 /* Counts a request at now_us (monotonic) of a tenant that may send rate requests a second, and as
- * many at once. False: it is one too many; *retry_s: when it would not be, at least 1. */
+ * many at once; *left: how many more may be sent now. False: it is one too many;
+ * *retry_s: when it would not be, at least 1. */
 MUSTCHECK bool limit_take(struct auth_shared *shared, uint64_t tenant_hash, int64_t rate,
-                          int64_t now_us, int *retry_s);
+                          int64_t now_us, int64_t *left, int *retry_s);
 
 /* ---- auth.c ---- */
 

@@ -78,10 +78,11 @@ static _Atomic int64_t *find_due(struct auth_shared *s, uint64_t hash, int64_t n
 }
 
 bool limit_take(struct auth_shared *shared, uint64_t tenant_hash, int64_t rate, int64_t now_us,
-                int *retry_s)
+                int64_t *left, int *retry_s)
 {
     const int64_t now_ns = now_us * 1000, share_ns = SECOND_NS / rate;
     _Atomic int64_t *due = find_due(shared, tenant_hash, now_ns);
+    *left = due ? 0 : rate;
     if (!due)
         return true;
     int64_t was = atomic_load(due), next;
@@ -93,5 +94,7 @@ bool limit_take(struct auth_shared *shared, uint64_t tenant_hash, int64_t rate, 
             return false;
         }
     } while (!atomic_compare_exchange_weak(due, &was, next));
+    const int64_t fit = (SECOND_NS - (next - now_ns)) / share_ns;
+    *left = fit < rate ? fit : rate; /* share_ns is rounded */
     return true;
 }

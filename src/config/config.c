@@ -148,6 +148,29 @@ static bool is_bad(const struct loading *l, const char *name)
     return name && l->bad[names_index(&l->names, sv_from(name))];
 }
 
+/* scheme://host or scheme://host:port, as browsers send it. */
+static bool is_origin(struct sv text)
+{
+    const struct sv scheme = sv_cut(&text, ':');
+    return scheme.n > 0 && sv_all_of(scheme, "+-.") && text.n > 2 &&
+           sv_starts_with(text, SV("//")) &&
+           sv_all_of((struct sv){text.p + 2, text.n - 2}, "-._:[]");
+}
+
+static void check_origins(struct loading *l, const char *text)
+{
+    if (strcmp(text, "*") == 0)
+        return;
+    for (size_t n; *text; text += n + strspn(text + n, " ,")) {
+        n = strcspn(text, " ,");
+        if (n > 0 && !is_origin((struct sv){text, n}))
+            add_fault(l,
+                      "PARLEY_CORS_ORIGINS: %.*s is no origin such as https://app.example.com or "
+                      "http://localhost:3000 (without a path or a / at its end), or * alone",
+                      (int)n, text);
+    }
+}
+
 /* Rules that one row of the table cannot express. None is tried on a setting that is wrong. */
 static void check_combinations(const struct config *c, struct loading *l)
 {
@@ -182,6 +205,7 @@ static void check_combinations(const struct config *c, struct loading *l)
         else
             add_fault(l, "%s%s%s %s", name, other ? " and " : "", other ? other : "", rules[i].why);
     }
+    check_origins(l, c->cors_origins);
 }
 
 /* A setting that is wrong has its default while others are checked, or is empty. */

@@ -77,6 +77,8 @@ static const struct setting settings[] = {
         "most requests per second of a tenant on this host; 0: any number"),
     ROW(NUMBER, "PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
         "most open sessions of a tenant; 0: any number"),
+    ROW(TEXT, "PARLEY_CORS_ORIGINS", cors_origins, "", 0, URL_MAX,
+        "origins of pages whose scripts may call parley, separated by spaces or commas; *: all"),
     CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
            "prepared statements; off for poolers that do not support them"),
     ROW(NUMBER, "PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,

@@ -9,11 +9,11 @@ static enum err malformed(struct request_ctx *ctx, const char *header)
                     "It must be * or a list of quoted entity tags.");
 }
 
-/* Takes one entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). */
-static bool take_tag(struct sv *rest, bool *weak, struct sv *tag)
+/* Takes one entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). W/ is
+ * ignored: a tag stands for what is stored, and only a proxy that compresses weakens it. */
+static bool take_tag(struct sv *rest, struct sv *tag)
 {
-    *weak = sv_starts_with(*rest, SV("W/"));
-    if (*weak)
+    if (sv_starts_with(*rest, SV("W/")))
         sv_skip(rest, 2);
     if (rest->n < 2 || rest->p[0] != '"')
         return false;
@@ -29,7 +29,7 @@ static bool take_tag(struct sv *rest, bool *weak, struct sv *tag)
 }
 
 enum err http_condition_parse(struct request_ctx *ctx, const char *header, struct sv value,
-                              bool strong, struct http_condition *out)
+                              struct http_condition *out)
 {
     *out = (struct http_condition){.given = value.p != NULL};
     if (!value.p)
@@ -40,17 +40,13 @@ enum err http_condition_parse(struct request_ctx *ctx, const char *header, struc
         return ERR_NONE;
     }
     while (rest.n > 0) {
-        bool weak;
         struct sv tag;
-        if (!take_tag(&rest, &weak, &tag))
+        if (!take_tag(&rest, &tag))
             return malformed(ctx, header);
-        /* A weak tag never matches in a strong comparison: it is skipped, not refused. */
-        if (!(weak && strong)) {
-            if (out->n == HTTP_ETAGS_MAX)
-                return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,
-                                "There may be at most %d entity tags.", HTTP_ETAGS_MAX);
-            out->tags[out->n++] = tag;
-        }
+        if (out->n == HTTP_ETAGS_MAX)
+            return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,
+                            "There may be at most %d entity tags.", HTTP_ETAGS_MAX);
+        out->tags[out->n++] = tag;
         rest = sv_trim(rest);
         if (rest.n == 0)
             return ERR_NONE;

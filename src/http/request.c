@@ -55,7 +55,7 @@ enum err http_headers_check(struct request_ctx *ctx, const struct http_request *
 {
     static const char *const once[] = {"Content-Type",  "Idempotency-Key", "If-Match",
                                        "If-None-Match", "X-Parley-User",   "Authorization",
-                                       "X-Api-Key",     "X-Request-Id"};
+                                       "X-Api-Key",     "X-Request-Id",    "Content-Encoding"};
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
         TRY(check_header(ctx, req, once[i]));
     return ERR_NONE;
@@ -111,10 +111,10 @@ enum err http_params_only(struct request_ctx *ctx, const struct http_request *re
     return ERR_NONE;
 }
 
-enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
+enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *req, struct sv user,
+                          struct sv *out)
 {
-    const struct sv parts[] = {req->method_text, req->target, http_header_get(req, "x-parley-user"),
-                               req->body};
+    const struct sv parts[] = {req->method_text, req->target, user, req->body};
     unsigned char *digest = arena_alloc(ctx->arena, SHA256_LEN);
     if (!digest)
         return ctx_nomem(ctx);

@@ -2,6 +2,8 @@
 /* Dispatch: the checks of a request in order, its route, its handler, its problem document. */
 #include "parley/http/route.h"
 
+#include <string.h>
+
 const struct http_route *http_table_at(const struct http_table *table, size_t i)
 {
     return (const void *)((const char *)table->routes + i * table->stride);
@@ -120,6 +122,9 @@ static const char *no_route(const struct http_request *req)
                    "There is no such path: the URL of LangGraph's SDK is without /v1."},
                   {SV_INIT("/v1/v1/"), "There is no such path: /v1 is there twice."},
                   {SV_INIT("/sessions"), "There is no such path: the native API is below /v1."}};
+    if (req->n_segments > 1 && req->segments[req->n_segments - 1].n == 0)
+        return "There is no such path. It ends in a slash: leave that out, or add the id that is "
+               "missing.";
     for (size_t i = 0; i < req->n_segments && req->n_segments > 1; i++)
         if (req->segments[i].n == 0)
             return "There is no such path: it has an empty segment, by a slash too many.";
@@ -127,6 +132,19 @@ static const char *no_route(const struct http_request *req)
         if (sv_starts_with(req->target, likely[i].beginning))
             return likely[i].detail;
     return HTTP_NO_ROUTE;
+}
+
+static enum err check_body(struct request_ctx *ctx, const struct http_request *req)
+{
+    const struct sv coding = http_header_get(req, "content-encoding");
+    if ((req->body.n > 0 || req->body_too_large) && coding.n > 0 &&
+        !sv_eq_nocase(coding, SV("identity")))
+        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Encoding",
+                        "A body must be sent as it is, without a content coding.");
+    if (req->body_too_large)
+        return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL,
+                        "The body may have %zu bytes (PARLEY_MAX_BODY).", req->body_too_large);
+    return ERR_NONE;
 }
 
 static enum err check_request(struct request_ctx *ctx, const struct http_table *table,
@@ -161,9 +179,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
         add_allow_header(ctx, allowed, res);
         return ERR_NONE;
     }
-    if (req->body_too_large)
-        return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL,
-                        "The body may have %zu bytes (PARLEY_MAX_BODY).", req->body_too_large);
+    TRY(check_body(ctx, req));
     TRY(call->route->handler(ctx, call, res));
     if (res->body.failed)
         return ctx_nomem(ctx);
@@ -185,6 +201,8 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, vo
         /* The handler's memory is freed first, so that the problem document fits. */
         arena_rewind(ctx->arena, mark);
         table->problem(ctx, req, res);
+        if (strcmp(ctx->err.field, "Content-Encoding") == 0)
+            http_response_header(res, "Accept-Encoding", SV("identity"));
     }
     http_response_header(res, "X-Request-Id", ctx->request_id);
     http_response_header(res, "Cache-Control", sv_from(res->cache_control));

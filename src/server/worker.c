@@ -187,6 +187,7 @@ static enum err open_all(struct worker *w)
         .settings = cfg,
         .known_roles = cfg->known_roles,
         .items_max = cfg->items_max,
+        .cors_origins = cfg->cors_origins,
         .exports_max = (int)(cfg->threads + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };

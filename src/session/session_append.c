@@ -42,8 +42,12 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
     }
     ctx_clear_error(ctx);
     /* The session existed, so the append did not create it, and was deleted before the append. */
-    if (append->create && !w->precondition->if_match && (own || e == ERR_NOT_FOUND))
+    if (append->create && !w->precondition->must_exist && (own || e == ERR_NOT_FOUND))
         return session_being_deleted(ctx);
+    /* Where nothing is created, this is ERR_NOT_FOUND (RFC 9110, section 13.2.1). */
+    if (append->create && (e == ERR_NOT_FOUND || (own && !w->precondition->if_match)))
+        return ctx_fail(ctx, ERR_PRECONDITION, NULL, "If-Match",
+                        "There is no such session, so If-Match does not hold.");
     return session_write_refused(s, ctx, w);
 }
 

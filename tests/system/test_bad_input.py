@@ -98,11 +98,11 @@ TARGETS = (
     (400, "unknown_parameter", "cursor", ("GET {}/messages?cursor=x",)),
     (400, "unknown_parameter", "x", ("GET {}/messages/1?x=y", "POST {}/messages?x=1",
      "POST /v1/sessions?x=1", "PUT {}?x=1", "PATCH {}?x=1", "DELETE {}?x=1", "DELETE /v1/users/a?x=1")),
-    (400, "invalid_parameter", "create", ("POST {}/messages?create=1", "POST {}/messages?create")),
+    (400, "invalid_parameter", "create", ("POST {}/messages?create=2", "POST {}/messages?create")),
     (400, "invalid_parameter", "return", ("POST {}/messages?return=1001",)),
     (400, "invalid_id", "user_id", (f"GET /v1/users/{'%C3%A9' * 129}/export",
      f"DELETE /v1/users/{'x' * 257}")),
-    (404, "no_such_route", None, ("GET /v1/users", "DELETE /v1/users/a/b", "GET /", "GET /v1/", "GET /v2/sessions",
+    (404, "no_such_route", None, ("GET /v1/users", "DELETE /v1/users/a/b", "GET /v1/", "GET /v2/sessions",
      "GET /v1/sessions/a/messages/1/2", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i",
      "GET /v1/sessions/", "GET {}/messages/", "GET /v1/users//sessions")),
     (400, "invalid_parameter", "cursor", ("GET /v1/users/a/sessions?cursor=",
@@ -133,6 +133,9 @@ HEADERS = (
     ("PUT {}", 400, "repeated_header", "Content-Type", (
      [("Content-Type", "application/json"), ("Content-Type", "application/json")],)),
     ("PATCH {}", 412, "version_conflict", "If-Match", ([("If-Match", 'W/"1.v1"')],)),
+    ("PUT {}", 400, "invalid_header", "If-Match", ([("If-Match", "*")],)),
+    ("PUT {}", 400, "repeated_header", "X-Parley-User", ([("X-Parley-User", "ann, bob")],)),
+    ("PUT {}", 415, "unsupported_media_type", "Content-Encoding", ([("Content-Encoding", "gzip")],)),
     ("DELETE {}", 404, "not_found", None, ([("X-Parley-User", "nobody")],)),
     ("PUT {}", 415, "unsupported_media_type", "Content-Type", (
      [("Content-Type", "application/merge-patch+json")],)),

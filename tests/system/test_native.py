@@ -295,9 +295,9 @@ class Patch(ParleyTest):
             tags = form.replace("%s", changed.headers["ETag"])
             changed = self.client.patch(path, {"language": "d"}, headers={"If-Match": tags})
             self.assertEqual(changed.status, 200, tags)
+        # nginx weakens the tag of an answer that it compresses.
         weak = "W/" + changed.headers["ETag"]
-        self.problem(self.client.patch(path, {"language": "e"}, headers={"If-Match": weak}), 412,
-                     "version_conflict", "If-Match")
+        self.patch(path, {"language": "e"}, headers={"If-Match": weak})
 
     def test_if_match_on_the_other_writes(self):
         path = self.make(messages=[message("1"), message("2")])

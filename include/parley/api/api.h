@@ -60,9 +60,10 @@ struct api_service {
     const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
     const struct api_host *host;
     const char *version;
-    bool known_roles;  /* PARLEY_ROLES=known */
-    int64_t items_max; /* items in one request of OpenAI's interface */
-    int exports_max;   /* exports at once in this worker; 0: any number */
+    bool known_roles;         /* PARLEY_ROLES=known */
+    const char *cors_origins; /* PARLEY_CORS_ORIGINS; NULL: none */
+    int64_t items_max;        /* items in one request of OpenAI's interface */
+    int exports_max;          /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
     struct export *exports; /* those under way, a list; under the lock */
     /* For /status and /readyz alone. */

@@ -42,9 +42,10 @@ struct ctx_hook {
 struct request_ctx {
     struct arena *arena; /* borrowed from the thread; all memory of the request */
     struct deadline deadline;
-    struct sv tenant;        /* "" until the API key is checked */
-    int64_t sessions_max;    /* most open sessions of the tenant; 0: any number */
-    bool known_roles;        /* PARLEY_ROLES=known */
+    struct sv tenant;              /* "" until the API key is checked */
+    int64_t sessions_max;          /* most open sessions of the tenant; 0: any number */
+    int64_t rate_limit, rate_left; /* requests a second of the tenant (0: any number); left now */
+    bool known_roles;              /* PARLEY_ROLES=known */
     bool caches_only;        /* the API key could not be confirmed: as if PostgreSQL were away */
     bool in_transaction;     /* inside db_transaction */
     bool reserve;            /* may take a connection that is reserved for reads */

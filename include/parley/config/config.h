@@ -45,8 +45,9 @@ struct config {
     int64_t page_bytes;               /* largest page of messages */
     bool known_roles;                 /* PARLEY_ROLES=known */
     int64_t items_max;                /* PARLEY_ITEMS: of one request of OpenAI's clients */
-    int64_t sweep_s;                  /* pause between two passes of the sweeper; 0: none */
-    struct arena *texts;              /* owned: strings that were given */
+    const char *cors_origins; /* "*", or origins separated by spaces or commas; empty: none */
+    int64_t sweep_s;          /* pause between two passes of the sweeper; 0: none */
+    struct arena *texts;      /* owned: strings that were given */
 };
 
 /* Fills *c from file (NULL: none) and the environment. ERR_INVALID: *c is empty, and why has a line

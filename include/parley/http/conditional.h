@@ -20,12 +20,13 @@ struct http_condition {
     bool given; /* the header was sent */
     bool any;   /* "*" */
     size_t n;
-    struct sv tags[HTTP_ETAGS_MAX]; /* without quotes; strong leaves weak ones out */
+    struct sv tags[HTTP_ETAGS_MAX]; /* without W/ and quotes */
 };
 
-/* Parses the value of If-Match (strong) or If-None-Match (weak), which may be absent. */
+/* Parses the value of If-Match or If-None-Match, which may be absent. W/ before a tag is ignored:
+ * for If-Match a deviation from RFC 9110, section 13.1.1. */
 MUSTCHECK enum err http_condition_parse(struct request_ctx *ctx, const char *header,
-                                        struct sv value, bool strong, struct http_condition *out);
+                                        struct sv value, struct http_condition *out);
 bool http_condition_has(const struct http_condition *c, struct sv tag);
 
 /* The two tags, without quotes, in the arena; SV_NONE: no memory. */

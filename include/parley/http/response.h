@@ -13,7 +13,7 @@
 #include "parley/base/buf.h"
 #include "parley/base/ctx.h"
 
-enum { HTTP_RESPONSE_HEADERS_MAX = 12 };
+enum { HTTP_RESPONSE_HEADERS_MAX = 20 };
 
 /* Writes the next piece of a body into an empty buffer; *more: another one follows. The arena is
  * rewound after each. The function logs its own failure. */

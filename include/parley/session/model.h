@@ -97,6 +97,7 @@ struct session_precondition {
     struct sv user;            /* X-Parley-User; absent: any. Another user gets "not found" */
     const struct sv *if_match; /* entity tags of which one must be the session's; NULL: any */
     size_t n_if_match;
+    bool must_exist;       /* If-Match, of any value: nothing is created */
     bool create_only;      /* If-None-Match: * on a PUT */
     struct sv key;         /* Idempotency-Key; absent: none */
     struct sv fingerprint; /* SHA-256 of the request that carries the key */

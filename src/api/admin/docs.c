@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* /openapi.json, the description of all interfaces, and /docs, the page that shows it. The build
- * embeds both from docs/ (embed.sh). They need no API key, nor does /, whose 404 names /docs. */
+ * embeds both from docs/ (embed.sh); and /, which says where they are. None needs an API key. */
 #include "api/common/handler.h"
 #include "parley/http/problem.h"
 
@@ -35,10 +35,22 @@ static enum err get_page(struct api_call *c)
                            docs_page_tag);
 }
 
+static enum err get_root(struct api_call *c)
+{
+    struct json_writer j = api_begin(c->res, 200);
+    buf_printf(j.b,
+               "{\"name\":\"parley\",\"version\":\"%s\",\"documentation\":\"/docs\","
+               "\"openapi\":\"/openapi.json\"}",
+               c->api->version);
+    return ERR_NONE;
+}
+
 static const struct api_route routes[] = {
+    {{HTTP_GET, "/", "root", api_run}, {get_root, 0, api_no_params}},
     {{HTTP_GET, "/openapi.json", "openapi_json", api_run},
      {get_openapi, API_IF_NONE_MATCH, api_no_params}},
     {{HTTP_GET, "/docs", "docs_page", api_run}, {get_page, API_IF_NONE_MATCH, api_no_params}},
+    {{HTTP_GET, "/docs/", "docs_slash", api_run}, {get_page, API_IF_NONE_MATCH, api_no_params}},
 };
 
 const struct api_interface docs_interface = {

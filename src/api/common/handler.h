@@ -31,7 +31,7 @@ enum api_takes {
     API_NO_BODY = 1 << 6,       /* a body is refused */
     API_USER_HEADER = 1 << 7,   /* X-Parley-User */
     API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
-    API_CREATES = 1 << 9,       /* a session: entity tags in If-Match are refused */
+    API_CREATES = 1 << 9,       /* a session: If-Match is refused */
     API_IF_NONE_MATCH = 1 << 10 /* If-None-Match */
 };
 /* The body, which is a JSON object. A route takes one of these, or none. */
@@ -46,7 +46,8 @@ struct api_param {
     const char *name;           /* NULL ends a list */
     int64_t min, max, fallback; /* of an integer; max 0: the handler reads it; API_LIST: so, and it
                                  * may be given several times */
-    const char *choices[2];     /* or one of two words: its index; 0 if it is not given */
+    const char *choices[2];     /* or one of two words: its index; 0 if it is not given. 0 and 1
+                                 * are other words for false and true */
 };
 extern const struct api_param api_no_params[];
 
@@ -131,6 +132,13 @@ bool api_user_valid(struct sv id);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */
+
+/* ---- cors.c ---- */
+
+/* Adds what PARLEY_CORS_ORIGINS lets a browser show to pages of other origins. A preflight request
+ * succeeds, also to a path that there is not. */
+void api_cors(const struct api_service *api, const struct http_request *req,
+              struct http_response *res);
 
 /* ---- reply.c ---- */
 

@@ -2,6 +2,11 @@
 /* From a route to its handler: reads what the route's table entry names, in one order for all. */
 #include "handler.h"
 
+#include <string.h>
+
+#include "parley/base/encode.h"
+#include "parley/base/utf8.h"
+
 /* ---- ids, user, conditions and idempotency key ---- */
 
 enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
@@ -13,10 +18,44 @@ enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id
                     SESSION_ID_MAX);
 }
 
+/* UTF-8''%E6%9D%8E (RFC 8187, section 3.2), for clients whose headers hold ASCII only. Other text
+ * is the user itself. False: a percent sign without two hex digits. */
+static bool decode_user(struct request_ctx *ctx, struct sv *user)
+{
+    struct sv rest = *user;
+    const struct sv charset = sv_cut(&rest, '\'');
+    (void)sv_cut(&rest, '\''); /* the language */
+    if (!sv_eq_nocase(charset, SV("UTF-8")) || !rest.p)
+        return true;
+    struct buf b;
+    buf_init(&b, ctx->arena, rest.n + 1);
+    while (rest.n > 0) {
+        const int byte = rest.p[0] == '%' ? percent_read(rest) : (unsigned char)rest.p[0];
+        if (byte < 0)
+            return false;
+        buf_putc(&b, (char)byte);
+        sv_skip(&rest, rest.p[0] == '%' ? 3 : 1);
+    }
+    *user = b.failed ? SV_NONE : buf_get(&b);
+    return true;
+}
+
 static enum err read_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
 {
     *out = http_header_get(req, "x-parley-user");
-    if (!out->p || api_user_valid(*out))
+    if (!out->p)
+        return ERR_NONE;
+    /* nginx from 1.23 on joins two headers so (RFC 9110, section 5.3): the user of neither. */
+    if (out->n > 0 && memmem(out->p, out->n, ", ", 2))
+        return ctx_fail(ctx, ERR_INVALID, "repeated_header", "X-Parley-User",
+                        "The header is given twice, or its user has a comma and a space: send it "
+                        "as UTF-8'' and the user percent-encoded.");
+    if (!decode_user(ctx, out))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
+                        "After UTF-8'' a percent sign must be followed by two hex digits.");
+    if (!out->p)
+        return ctx_nomem(ctx);
+    if (api_user_valid(*out))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
                     "A user is named by " API_USER_RULE ".");
@@ -35,7 +74,7 @@ static enum err read_key(struct request_ctx *ctx, const struct http_request *req
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "Idempotency-Key",
                         "A key is 1 to %d printable ASCII characters without spaces.",
                         SESSION_KEY_MAX);
-    return http_fingerprint(ctx, req, &out->fingerprint);
+    return http_fingerprint(ctx, req, out->user, &out->fingerprint);
 }
 
 static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
@@ -44,9 +83,8 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
     struct http_condition *match = arena_alloc(ctx->arena, sizeof(*match)), none;
     if (!match)
         return ctx_nomem(ctx);
-    TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, match));
-    TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
-                             &none));
+    TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), match));
+    TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), &none));
     if (none.given && (!none.any || req->method != HTTP_PUT))
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
                         "On a write it may only be *, and only on a PUT.");
@@ -55,6 +93,7 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
         return ctx_fail(
             ctx, ERR_INVALID, "invalid_header", "If-Match",
             "A PUT gets or creates a session and changes none, so it takes no If-Match.");
+    out->must_exist = match->given;
     if (match->given && !match->any) {
         out->if_match = match->tags;
         out->n_if_match = match->n;
@@ -133,7 +172,10 @@ static enum err read_choice(struct api_call *c, const struct api_param *p, int64
 {
     const struct sv word = http_param_get(c->req, p->name);
     size_t index = 0;
-    if (word.p)
+    if (sv_eq(sv_from(p->choices[0]), SV("false")) &&
+        (sv_eq(word, SV("0")) || sv_eq(word, SV("1"))))
+        index = word.p[0] == '1';
+    else if (word.p)
         TRY(api_choice(c->ctx, "invalid_parameter", p->name, &NAMES(p->choices), word, &index));
     *out = (int64_t)index;
     return ERR_NONE;
@@ -172,12 +214,12 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
         TRY(read_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS)
         TRY(read_precondition(c->ctx, c->req, &c->precondition));
-    if ((takes & API_CREATES) && c->precondition.if_match)
+    if ((takes & API_CREATES) && c->precondition.must_exist)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "The request creates a session, so there is nothing to match yet.");
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
-                                 false, &c->unless));
+                                 &c->unless));
     if (!body)
         return ERR_NONE;
     TRY(api_body(c->ctx, c->req, body, &c->doc));

@@ -108,7 +108,7 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
         db_i64((int64_t)append->return_n), db_i64(s->settings.page_bytes)};
     struct db_call calls[SQL_WRITE_MAX];
     /* If-Match cannot hold for a session that is not there, so none is made. */
-    const bool may_create = append->create && !w->precondition->if_match;
+    const bool may_create = append->create && !w->precondition->must_exist;
     const size_t at = may_create ? 1 : 0;
     size_t n = at + 1;
     calls[0] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};

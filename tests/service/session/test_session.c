@@ -32,6 +32,36 @@ static void test_create_and_read(void)
     fixture_close(w);
 }
 
+/* An append that would create and has If-Match creates nothing; the plain form and that of a keyed
+ * message. Fails if * is lost on the way: tried. */
+static void test_append_if_match(void)
+{
+    struct fixture *w = fixture_open(true);
+    struct sv stale = SV("1.v1");
+    const struct session_precondition any = {.must_exist = true},
+                                      tag = {.must_exist = true,
+                                             .if_match = &stale,
+                                             .n_if_match = 1},
+                                      keyed = {.must_exist = true,
+                                               .key = SV("k-if-match"),
+                                               .fingerprint = SV("f")},
+                                      other = {.must_exist = true, .user = SV("u2")};
+    const struct session_precondition *const all[] = {&any, &tag, &keyed};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        CU_ASSERT_EQUAL(fixture_append_one(w, "t1", "s:if", true, "1", all[i]), ERR_PRECONDITION);
+        CU_ASSERT_EQUAL(fixture_append_one(w, "t1", "s:if", false, "1", all[i]), ERR_NOT_FOUND);
+    }
+    CU_ASSERT_EQUAL(fixture_get(w, "t1", "s:if"), ERR_NOT_FOUND);
+    struct session_draft d = draft_of("s:if", "u1");
+    OK(fixture_create(w, "t1", &d, &nobody));
+    OK(fixture_append_one(w, "t1", "s:if", true, "1", &any));
+    OK(fixture_append_one(w, "t1", "s:if", true, "1", &keyed));
+    CU_ASSERT_FALSE(w->r.created);
+    CU_ASSERT_EQUAL(fixture_append_one(w, "t1", "s:if", true, "1", &tag), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(fixture_append_one(w, "t1", "s:if", true, "1", &other), ERR_NOT_FOUND);
+    fixture_close(w);
+}
+
 static void test_patch_and_delete(void)
 {
     struct fixture *w = fixture_open(true);
@@ -78,4 +108,4 @@ static void test_patch_and_delete(void)
 }
 
 SUITE(session, "session", {"create and read", test_create_and_read},
-      {"patch and delete", test_patch_and_delete})
+      {"patch and delete", test_patch_and_delete}, {"append with If-Match", test_append_if_match})

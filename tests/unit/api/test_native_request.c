@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /* route_run.c: ids, users, keys, conditions; body.c: media types and bodies. */
-#include "../../../src/api/common/handler.h"
+#include "../../../src/api/native/native.h"
 
 #include <string.h>
 
 #include "../http/rig.h"
 
 static struct session_precondition taken; /* by the last request */
+static int64_t first_param;
 
 static enum err take(struct api_call *c)
 {
     taken = c->precondition;
+    first_param = c->params[0];
     return ERR_NONE;
 }
 
 /* Reads what a route takes from a request. */
-static enum err run(struct http_rig *r, unsigned takes)
+static enum err run_with(struct http_rig *r, unsigned takes, const struct api_param *params)
 {
     struct api_service api = {.request_ms = 0};
-    const struct api_route route = {{.handler = api_run}, {take, takes, NULL}};
+    const struct api_route route = {{.handler = api_run}, {take, takes, params}};
     const struct http_call call = {.req = &r->req, .route = &route.http, .service = &api};
     taken = (struct session_precondition){.create_only = false};
     return api_run(r->ctx, &call, &r->res);
+}
+
+static enum err run(struct http_rig *r, unsigned takes)
+{
+    return run_with(r, takes, NULL);
 }
 
 TEST(ids)
@@ -68,6 +75,92 @@ TEST(users)
     CU_ASSERT_PTR_NULL(taken.user.p);
 }
 
+/* The form of RFC 8187, and what only resembles it. */
+TEST(encoded_users)
+{
+    static const struct {
+        const char *sent, *user; /* NULL: refused */
+    } cases[] = {{"UTF-8''%E6%9D%8E", "\xe6\x9d\x8e"},
+                 {"utf-8'zh-Hans'%e6%9d%8e", "\xe6\x9d\x8e"},
+                 {"UTF-8''ann", "ann"},
+                 {"UTF-8''O'Brien(%2C%20jr.)", "O'Brien(, jr.)"},
+                 {"UTF-8''%25+%7E", "%+~"},
+                 {"UTF-8'ann", "UTF-8'ann"},
+                 {"UTF-16''%41", "UTF-16''%41"},
+                 {"O'Brien's", "O'Brien's"},
+                 {"100%", "100%"},
+                 {"ann,bob", "ann,bob"},
+                 {"UTF-8''", NULL},
+                 {"UTF-8''%", NULL},
+                 {"UTF-8''%4", NULL},
+                 {"UTF-8''%zz", NULL},
+                 {"UTF-8''%FF", NULL},
+                 {"UTF-8''%0A", NULL},
+                 {"UTF-8''%00", NULL},
+                 {"UTF-8''..%2Flivez", NULL},
+                 {"ann, bob", NULL},
+                 {"ann, ", NULL},
+                 {"a,b, c", NULL},
+                 {"UTF-8''a, UTF-8''b", NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_rig *r = http_rig("POST", "/v1/sessions");
+        http_rig_send(r, "x-parley-user", sv_from(cases[i].sent));
+        CU_ASSERT_EQUAL(run(r, API_USER_HEADER), cases[i].user ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].user ? "" : "X-Parley-User");
+        CU_ASSERT_EQUAL(r->ctx->err.slug && strcmp(r->ctx->err.slug, "repeated_header") == 0,
+                        strstr(cases[i].sent, ", ") != NULL);
+        if (cases[i].user)
+            CU_ASSERT_TRUE(sv_eq(taken.user, sv_from(cases[i].user)));
+    }
+}
+
+/* A key's second request may name its user in the other form. Fails if the header's text is what
+ * the fingerprint has: tried. */
+TEST(one_user_in_two_forms)
+{
+    static const char *const forms[] = {"ann", "UTF-8''%61nn"};
+    char print[2][32];
+    for (size_t i = 0; i < 2; i++) {
+        struct http_rig *r = http_rig("POST", "/v1/sessions");
+        http_rig_send(r, "x-parley-user", sv_from(forms[i]));
+        http_rig_send(r, "idempotency-key", SV("k"));
+        CU_ASSERT_EQUAL(run(r, API_PRECONDITIONS), ERR_NONE);
+        memcpy(print[i], taken.fingerprint.p, sizeof(print[i]));
+    }
+    CU_ASSERT_EQUAL(memcmp(print[0], print[1], sizeof(print[0])), 0);
+}
+
+/* An empty value may come from a variable that is not set: it is no word. */
+TEST(booleans)
+{
+    static const struct {
+        const char *target;
+        enum err err;
+        int64_t value;
+    } cases[] = {{"/m", ERR_NONE, 0},
+                 {"/m?create=true", ERR_NONE, 1},
+                 {"/m?create=1", ERR_NONE, 1},
+                 {"/m?create=false", ERR_NONE, 0},
+                 {"/m?create=0", ERR_NONE, 0},
+                 {"/m?create", ERR_INVALID, -1},
+                 {"/m?create=", ERR_INVALID, -1},
+                 {"/m?create=2", ERR_INVALID, -1},
+                 {"/m?create=True", ERR_INVALID, -1},
+                 {"/m?create=01", ERR_INVALID, -1}};
+    static const struct api_param words[] = {{.name = "order", .choices = {"desc", "asc"}},
+                                             {.name = NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_rig *r = http_rig("POST", cases[i].target);
+        first_param = -1;
+        CU_ASSERT_EQUAL(http_target_parse(r->ctx, &r->req), ERR_NONE);
+        CU_ASSERT_EQUAL(run_with(r, 0, native_append_params), cases[i].err);
+        CU_ASSERT_EQUAL(first_param, cases[i].value);
+    }
+    struct http_rig *r = http_rig("GET", "/m?order=1");
+    CU_ASSERT_EQUAL(http_target_parse(r->ctx, &r->req), ERR_NONE);
+    CU_ASSERT_EQUAL(run_with(r, 0, words), ERR_INVALID);
+}
+
 TEST(keys)
 {
     char longest[SESSION_KEY_MAX + 1];
@@ -89,21 +182,22 @@ TEST(keys)
     }
 }
 
-/* A weak tag matches nothing, and that is not "no condition". Fails if n == 0 is read so: tried. */
+/* Fails if a tag is dropped for its W/, or if * is read as "no condition": tried. */
 TEST(conditions)
 {
     static const struct {
         const char *method, *name, *value, *field;
-        bool create_only, tags;
+        bool create_only, tags, must_exist;
         size_t n;
-    } cases[] = {{"PATCH", "if-match", "\"1.v1\", \"1.s2\"", "", false, true, 2},
-                 {"PATCH", "if-match", "W/\"1.v1\"", "", false, true, 0},
-                 {"PATCH", "if-match", "*", "", false, false, 0},
-                 {"PATCH", "if-match", "1.v1", "If-Match", false, false, 0},
-                 {"PATCH", "if-none-match", "*", "If-None-Match", false, false, 0},
-                 {"PUT", "if-none-match", "*", "", true, false, 0},
-                 {"PUT", "if-none-match", "\"1.v1\"", "If-None-Match", false, false, 0},
-                 {"PUT", "if-match", "\"1.v1\"", "If-Match", false, false, 0}};
+    } cases[] = {{"PATCH", "if-match", "\"1.v1\", \"1.s2\"", "", false, true, true, 2},
+                 {"PATCH", "if-match", "W/\"1.v1\"", "", false, true, true, 1},
+                 {"PATCH", "if-match", "*", "", false, false, true, 0},
+                 {"PATCH", "if-match", "1.v1", "If-Match", false, false, false, 0},
+                 {"PATCH", "if-none-match", "*", "If-None-Match", false, false, false, 0},
+                 {"PUT", "if-none-match", "*", "", true, false, false, 0},
+                 {"PUT", "if-none-match", "\"1.v1\"", "If-None-Match", false, false, false, 0},
+                 {"PUT", "if-match", "\"1.v1\"", "If-Match", false, false, false, 0},
+                 {"PUT", "if-match", "*", "If-Match", false, false, false, 0}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct http_rig *r = http_rig(cases[i].method, "/v1/sessions");
         http_rig_send(r, cases[i].name, sv_from(cases[i].value));
@@ -112,6 +206,7 @@ TEST(conditions)
         CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].field);
         if (e == ERR_NONE) {
             CU_ASSERT_EQUAL(taken.create_only, cases[i].create_only);
+            CU_ASSERT_EQUAL(taken.must_exist, cases[i].must_exist);
             CU_ASSERT_EQUAL(taken.n_if_match, cases[i].n);
             CU_ASSERT_EQUAL(taken.if_match != NULL, cases[i].tags);
         }

@@ -19,9 +19,10 @@ static const int64_t start = 1000 * SECOND;
 static int64_t burst(struct auth_shared *s, uint64_t hash, int64_t rate, int64_t now, int64_t n)
 {
     int64_t passed = 0;
+    int64_t left = 0;
     int retry;
     for (int64_t i = 0; i < n; i++)
-        passed += limit_take(s, hash, rate, now, &retry);
+        passed += limit_take(s, hash, rate, now, &left, &retry);
     return passed;
 }
 
@@ -32,8 +33,9 @@ TEST(by_the_clock)
         struct auth_shared *s = auth_shared_map();
         const int64_t rate = rates[i], share = SECOND / rate + 1;
         int retry = 0;
+        int64_t left = 0;
         CU_ASSERT_EQUAL(burst(s, 1, rate, start, rate + 5), rate);
-        CU_ASSERT_FALSE(limit_take(s, 1, rate, start, &retry));
+        CU_ASSERT_FALSE(limit_take(s, 1, rate, start, &left, &retry));
         CU_ASSERT_EQUAL(retry, 1);
         /* Another tenant has a second of its own. */
         CU_ASSERT_EQUAL(burst(s, 2, rate, start, rate + 5), rate);
@@ -45,15 +47,35 @@ TEST(by_the_clock)
     }
 }
 
+/* Fails if left counts the request that is refused, or is not set: tried. */
+TEST(left)
+{
+    static const int64_t rates[] = {1, 3, 7, 1000, 600000};
+    for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+        struct auth_shared *s = auth_shared_map();
+        int64_t n = rates[i] < 1000 ? rates[i] : 1000, left = -1;
+        int retry;
+        for (int64_t k = 1; k <= n; k++) {
+            CU_ASSERT_TRUE(limit_take(s, 1, rates[i], start, &left, &retry));
+            CU_ASSERT_TRUE(left >= rates[i] - k && left <= rates[i]);
+        }
+        CU_ASSERT_TRUE(rates[i] > 1000 || left == 0);
+        CU_ASSERT_EQUAL(limit_take(s, 1, rates[i], start, &left, &retry), rates[i] > 1000);
+        CU_ASSERT_TRUE(rates[i] > 1000 || left == 0);
+        auth_shared_unmap(s);
+    }
+}
+
 /* Ten times as many as are allowed, for an hour. Fails if refused requests count, too (then nothing
  * passes any more), or if the debt is forgotten: tried. */
 TEST(in_the_long_run)
 {
     struct auth_shared *s = auth_shared_map();
     int64_t passed = 0;
+    int64_t left = 0;
     int retry;
     for (int64_t ms = 0; ms < 3600 * 1000; ms += 5)
-        passed += limit_take(s, 1, 20, start + ms * 1000, &retry);
+        passed += limit_take(s, 1, 20, start + ms * 1000, &left, &retry);
     CU_ASSERT_TRUE(passed >= 3600 * 20 && passed <= 3601 * 20);
     auth_shared_unmap(s);
 }
@@ -62,12 +84,13 @@ TEST(in_the_long_run)
 TEST(lowered)
 {
     struct auth_shared *s = auth_shared_map();
+    int64_t left = 0;
     int retry = 0;
     CU_ASSERT_EQUAL(burst(s, 1, 1000, start, 1000), 1000);
-    CU_ASSERT_FALSE(limit_take(s, 1, 1, start, &retry));
+    CU_ASSERT_FALSE(limit_take(s, 1, 1, start, &left, &retry));
     CU_ASSERT_EQUAL(retry, 1);
-    CU_ASSERT_TRUE(limit_take(s, 1, 1, start + SECOND, &retry));
-    CU_ASSERT_FALSE(limit_take(s, 1, 1, start + SECOND, &retry));
+    CU_ASSERT_TRUE(limit_take(s, 1, 1, start + SECOND, &left, &retry));
+    CU_ASSERT_FALSE(limit_take(s, 1, 1, start + SECOND, &left, &retry));
     auth_shared_unmap(s);
 }
 
@@ -110,7 +133,8 @@ static pid_t child(struct auth_shared *s, int64_t now, bool for_ever, _Atomic in
         return pid;
     for (int i = 0; for_ever || i < RATE; i++) {
         int retry;
-        if (limit_take(s, 1, RATE, now, &retry))
+        int64_t left;
+        if (limit_take(s, 1, RATE, now, &left, &retry))
             atomic_fetch_add(passed, 1);
     }
     _exit(0);

@@ -159,6 +159,10 @@ TEST(texts_of_faults)
         {{"PARLEY_MAX_BODY", "1"},
          "PARLEY_MAX_BODY is \"1\"; it may be 1KiB to 16MiB, in bytes or with KiB, MiB or GiB"},
         {{"PARLEY_HOSTS", "x"}, "PARLEY_HOSTS is \"x\"; it may be many or one"},
+        {{"PARLEY_CORS_ORIGINS", "https://a.example, http://b.example:3000/ http://c"},
+         "PARLEY_CORS_ORIGINS: http://b.example:3000/ is no origin such as https://app.example.com "
+         "or "
+         "http://localhost:3000 (without a path or a / at its end), or * alone"},
         {{"PARLEY_THREAD", "5"},
          "PARLEY_THREAD: there is no such setting; did you mean PARLEY_THREADS?"},
         {{"PARLEY_SOMETHING_ELSE", "5"}, "PARLEY_SOMETHING_ELSE: there is no such setting"},
@@ -174,6 +178,24 @@ TEST(texts_of_faults)
     for (size_t i = 0; i < ARRAY_LEN(fault); i++) {
         CU_ASSERT_EQUAL(load(&c, &fault[i].p, why), ERR_INVALID);
         CU_ASSERT_STRING_EQUAL(why, fault[i].why);
+    }
+    static const char *const origins[] = {"* http://a",
+                                          "a.example",
+                                          "://a",
+                                          "https:/a",
+                                          "https://",
+                                          "null",
+                                          "https://a.example/app",
+                                          "https://*.a",
+                                          "http://b\xc3\xbc"};
+    for (size_t i = 0; i < ARRAY_LEN(origins); i++)
+        CU_ASSERT_EQUAL(load(&c, &(struct pair){"PARLEY_CORS_ORIGINS", origins[i]}, why),
+                        ERR_INVALID);
+    static const char *const good[] = {"", "*", "https://a.example",
+                                       " http://[::1]:80,app+x://y  ,", "HTTPS://A.example"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        CU_ASSERT_EQUAL(load(&c, &(struct pair){"PARLEY_CORS_ORIGINS", good[i]}, why), ERR_NONE);
+        config_free(&c);
     }
     clearenv();
     CU_ASSERT_EQUAL(config_load(&c, NULL, why, sizeof why), ERR_INVALID);

@@ -155,6 +155,10 @@ TEST(problems)
         {"GET", "/", NONE, 404, no_route, ""},
         {"GET", "/thing", NONE, 404, no_route, ""},
         {"GET", "/things/a/b", NONE, 404, no_route, ""},
+        {"GET", "/things/", NONE, 404, no_route, ""},
+        {"POST", "/things/", NONE, 404, no_route, ""},
+        {"GET", "/things/a/", NONE, 404, no_route, ""},
+        {"GET", "/things/a/parts/", NONE, 404, no_route, ""},
         {"GET", "/things/a/parts", NONE, 404, no_route, ""},
         {"GET", "/things/a/parts/7/8", NONE, 404, no_route, ""},
         {"GET", "//things", NONE, 404, no_route, ""},
@@ -179,6 +183,9 @@ TEST(problems)
         CU_ASSERT_EQUAL(seen.calls, 0);
         expect_problem(r, rows[i].status, rows[i].code);
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Allow"), rows[i].allow);
+        const struct sv target = sv_from(rows[i].target);
+        CU_ASSERT_EQUAL(strstr(http_rig_body(r), "ends in a slash") != NULL,
+                        target.n > 1 && target.p[target.n - 1] == '/');
         /* Nothing of the incomplete answer. */
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "ETag"), "");
         CU_ASSERT_PTR_NULL(strstr(http_rig_body(r), "half"));
@@ -273,6 +280,39 @@ TEST(accept_in_several_lines)
         http_rig_send(r, "accept", rows[i].second);
         (void)dispatch(r, &seen);
         CU_ASSERT_EQUAL(r->res.status, rows[i].status);
+    }
+}
+
+/* A body in a coding that is not undone would be stored, or refused as something else. */
+TEST(content_codings)
+{
+    static const struct {
+        const char *value, *body;
+        int status;
+    } rows[] = {{"identity", "{}", 200},
+                {"Identity", "{}", 200},
+                {"", "{}", 200},
+                {"gzip", "", 200},
+                {"gzip", "{}", 415},
+                {"br", "{}", 415},
+                {"identity, x-gzip", "{}", 415},
+                {"identity, identity", "{}", 415}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (int large = 0; large < 2; large++) {
+            struct http_rig *r = http_rig("POST", "/things");
+            struct seen seen;
+            const int status = large && rows[i].status == 200 ? 413 : large ? 415 : rows[i].status;
+            http_rig_send(r, "content-encoding", sv_from(rows[i].value));
+            r->req.body = large ? SV_NONE : sv_from(rows[i].body);
+            r->req.body_too_large = (size_t)large;
+            (void)dispatch(r, &seen);
+            CU_ASSERT_EQUAL(seen.calls, status == 200);
+            CU_ASSERT_EQUAL(r->res.status, large && !rows[i].body[0] ? 415 : status);
+            CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Accept-Encoding"),
+                                   r->res.status == 415 ? "identity" : "");
+            CU_ASSERT_EQUAL(strstr(http_rig_body(r), "\"field\":\"Content-Encoding\"") != NULL,
+                            r->res.status == 415);
+        }
     }
 }
 
