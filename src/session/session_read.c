@@ -47,6 +47,12 @@ static enum err page_of_window(struct request_ctx *ctx, const struct session *se
     return ERR_NONE;
 }
 
+/* As the column size has it. */
+static int64_t size_of(const struct session_message *m)
+{
+    return (int64_t)(m->content.n + m->metadata.n + m->extra.n);
+}
+
 enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                       const struct session_page_query *query, struct session_page *out)
 {
@@ -54,11 +60,14 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (!s->cache || !window_has_page(query)) {
         TRY(sql_reachable(s, ctx));
         const enum err e = sql_message_page(s, ctx, id, user, query, out);
-        return e == ERR_NOT_FOUND ? session_not_found(ctx) : e;
+        TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
+    } else {
+        struct session session;
+        TRY(fresh_read(s, ctx, id, user, query->limit, &session));
+        TRY(page_of_window(ctx, &session, query->limit, out));
     }
-    struct session session;
-    TRY(fresh_read(s, ctx, id, user, query->limit, &session));
-    return page_of_window(ctx, &session, query->limit, out);
+    out->over_budget = out->n == 1 && size_of(out->messages) > sql_page_budget(s, query);
+    return ERR_NONE;
 }
 
 enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,

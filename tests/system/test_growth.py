@@ -47,12 +47,16 @@ class Pages(StackTest):
     env = {"PARLEY_PAGE_BYTES": "65536"}
 
     def test_the_first_message_of_a_page_always_comes(self):
-        """Fails if rows_within applies the server's budget to the first message as well."""
+        """Fails if rows_within applies the budget to the first message as well, or if only pages of the database
+        are marked."""
         path = "/v1/sessions/large"
         self.put(path, {"messages": [message("a" * 100_000), message("b")]}, status=201)
-        for query in ("order=asc", "before=2&limit=30", "order=asc&limit=1"):
+        for query in ("order=asc", "before=2&limit=30", "order=asc&limit=1", "order=asc&max_bytes=10"):
             page = self.client.get(f"{path}/messages?{query}").json
             self.assertEqual(len(page["data"]), 1, query)
-            self.assertEqual(page["data"][0]["seq"], 1, query)
-        page = self.client.get(f"{path}/messages?order=asc&max_bytes=10").json
-        self.assertEqual((page["data"], page["has_more"]), ([], True))
+            self.assertEqual((page["data"][0]["seq"], page["over_budget"]), (1, True), query)
+        alone = "/v1/sessions/alone"
+        self.put(alone, {"message": message("a" * 100_000)}, status=201)
+        for _ in range(3):
+            page = self.get(alone + "/messages")
+            self.assertEqual((len(page["data"]), page["has_more"], page["over_budget"]), (1, False, True))

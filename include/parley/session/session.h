@@ -53,13 +53,13 @@ struct session_page_query {
     int64_t after, before; /* exclusive bounds of seq; 0: none */
     size_t limit;          /* 1 to SESSION_MESSAGES_MAX */
     bool ascending;
-    int64_t max_bytes; /* 0: page_bytes */
-    bool first_always; /* the first message comes even if it alone exceeds max_bytes */
+    int64_t max_bytes; /* 0: page_bytes. The first message comes even if it alone exceeds it */
 };
 struct session_page {
     struct session_message *messages; /* in the order asked for */
     size_t n;
     bool has_more, degraded; /* degraded: as in struct session */
+    bool over_budget;        /* its one message alone exceeds max_bytes */
     int64_t generation, version;
     uint64_t mark;
 };

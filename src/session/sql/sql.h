@@ -98,7 +98,9 @@ MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
 /* With append->create, makes the session first if the id is free. */
 MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
-/* Bare ERR_NOT_FOUND. */
+/* The most bytes of messages in the page, but for the first one. */
+int64_t sql_page_budget(const struct sessions *s, const struct session_page_query *query);
+/* Bare ERR_NOT_FOUND. Does not set over_budget. */
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);

@@ -144,25 +144,28 @@ static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")}
 static const struct db_stmt page_descending = {"page_descending", SQL_PAGE("DESC")};
 /* clang-format on */
 
-/* How many rows are within limit and budget; a row after them shows that there are more. With the
- * server's budget the first message always comes, or no client could get past it. */
-static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes,
-                          bool first_always)
+/* How many rows are within limit and budget; a row after them shows that there are more. The first
+ * message always comes, or no client could get past it. */
+static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes)
 {
     const int seq = db_column(rows, "seq"), total = db_column(rows, "total");
     size_t n = 0;
     while (n < (size_t)rows->count && n < limit && !db_is_null(rows, (int)n, seq) &&
-           ((n == 0 && first_always) || db_get_i64(rows, (int)n, total) <= max_bytes))
+           (n == 0 || db_get_i64(rows, (int)n, total) <= max_bytes))
         n++;
     return n;
+}
+
+int64_t sql_page_budget(const struct sessions *s, const struct session_page_query *query)
+{
+    const int64_t most = s->settings.page_bytes;
+    return query->max_bytes > 0 && query->max_bytes < most ? query->max_bytes : most;
 }
 
 enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                           const struct session_page_query *query, struct session_page *out)
 {
-    const int64_t bytes = query->max_bytes > 0 && query->max_bytes < s->settings.page_bytes
-                              ? query->max_bytes
-                              : s->settings.page_bytes;
+    const int64_t bytes = sql_page_budget(s, query);
     const struct db_param p[] = {db_text(ctx->tenant),
                                  db_text(id),
                                  db_text(user),
@@ -179,8 +182,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
     TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
-    const size_t within =
-        rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
+    const size_t within = rows_within(&rows, query->limit, bytes);
     out->has_more = out->n > within;
     out->n = within;
     return ERR_NONE;
