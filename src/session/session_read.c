@@ -15,13 +15,6 @@ enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id, 
     return e;
 }
 
-enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                           int64_t generation, struct sv user, size_t n, struct session *out)
-{
-    enum err e = session_get(s, ctx, id, user, n, out);
-    return e == ERR_NONE && out->generation != generation ? session_not_found(ctx) : e;
-}
-
 /* Whether a cached session has the page: the newest messages, newest first. */
 static bool window_has_page(const struct session_page_query *q)
 {
@@ -47,12 +40,6 @@ static enum err page_of_window(struct request_ctx *ctx, const struct session *se
     return ERR_NONE;
 }
 
-/* As the column size has it. */
-static int64_t size_of(const struct session_message *m)
-{
-    return (int64_t)(m->content.n + m->metadata.n + m->extra.n);
-}
-
 enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                       const struct session_page_query *query, struct session_page *out)
 {
@@ -66,7 +53,9 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
         TRY(fresh_read(s, ctx, id, user, query->limit, &session));
         TRY(page_of_window(ctx, &session, query->limit, out));
     }
-    out->over_budget = out->n == 1 && size_of(out->messages) > sql_page_budget(s, query);
+    const struct session_message *m = out->messages;
+    out->over_budget = out->n == 1 && (int64_t)(m->content.n + m->metadata.n + m->extra.n) >
+                                          sql_page_budget(s, query);
     return ERR_NONE;
 }
 

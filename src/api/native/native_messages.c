@@ -38,6 +38,7 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     json_put_time(j, "created_at", r->at);
     json_put_time(j, "expires_at", r->expires_at);
     if (append->return_n > 0) {
+        (void)native_put_truncated(j, r->n_window, append->return_n, r->message_count);
         json_write_key(j, "messages");
         session_json_messages(j, r->window, r->n_window);
     }
@@ -143,6 +144,6 @@ enum err native_message_get(struct api_call *c)
 enum err native_message_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
+    return session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition, NULL,
                                   &c->receipt);
 }
