@@ -122,12 +122,11 @@ static const char *no_route(const struct http_request *req)
                    "There is no such path: the URL of LangGraph's SDK is without /v1."},
                   {SV_INIT("/v1/v1/"), "There is no such path: /v1 is there twice."},
                   {SV_INIT("/sessions"), "There is no such path: the native API is below /v1."}};
-    if (req->n_segments > 1 && req->segments[req->n_segments - 1].n == 0)
-        return "There is no such path. It ends in a slash: leave that out, or add the id that is "
-               "missing.";
     for (size_t i = 0; i < req->n_segments && req->n_segments > 1; i++)
         if (req->segments[i].n == 0)
-            return "There is no such path: it has an empty segment, by a slash too many.";
+            return "There is no such path: it has an empty segment. Leave out the slash that is "
+                   "too "
+                   "many, or add the id that is missing.";
     for (size_t i = 0; i < ARRAY_LEN(likely); i++)
         if (sv_starts_with(req->target, likely[i].beginning))
             return likely[i].detail;

@@ -76,7 +76,8 @@ static struct cache *open_cache(struct worker *w)
         .redis_timeout_ms = (int)cfg->redis_ms,
         .quarantine_ms = (int)cfg->request_ms + QUARANTINE_MARGIN_MS,
         .value_seconds = cfg->cache_s,
-        .value_max = CACHE_VALUE_MAX,
+        /* No larger than an answer: what a write puts into a cache was not cut as a read is. */
+        .value_max = cfg->page_bytes < CACHE_VALUE_MAX ? (size_t)cfg->page_bytes : CACHE_VALUE_MAX,
         .layout = w->layout,
     };
     /* What decides the contents of a value: its format, and how many messages fit. */

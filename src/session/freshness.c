@@ -336,7 +336,6 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
         return false;
     out->native = SV_NONE;
     sql_apply_receipt(out, receipt);
-    out->last_seq = receipt->last_seq;
     return session_add_messages(ctx, append->messages, append->n_messages, receipt, out) ==
            ERR_NONE;
 }

@@ -9,6 +9,10 @@
 
 #include <string.h>
 
+#include "parley/json/doc.h"
+#include "parley/json/json_writer.h"
+#include "parley/json/members.h"
+
 static bool is_key_taken(const struct request_ctx *ctx, enum err e)
 {
     return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
@@ -67,4 +71,62 @@ enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
     return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
                     "The session has changed: its version is %lld, its state_version %lld.",
                     (long long)session.version, (long long)session.state_version);
+}
+
+/* ---- the state that a record keeps for a replay, see SQL_STATE ---- */
+
+enum err session_encode_state(struct request_ctx *ctx, const struct session *session,
+                              struct sv *out)
+{
+    struct buf b;
+    buf_init(&b, ctx->arena, 256 + session->context.n + session->metadata.n);
+    struct json_writer j = {.b = &b};
+    json_write_object_open(&j);
+    json_put_sv(&j, "user_id", session->user_id);
+    json_put_sv(&j, "language", session->language);
+    json_put_i64(&j, "ttl_seconds", session->ttl_seconds);
+    json_put_bool(&j, "sliding", session->sliding);
+    json_put_raw(&j, "context", session->context);
+    json_put_raw(&j, "metadata", session->metadata);
+    json_write_object_close(&j);
+    if (b.failed)
+        return ctx_nomem(ctx);
+    *out = buf_get(&b);
+    return ERR_NONE;
+}
+
+static enum err decode_string(struct request_ctx *ctx, struct sv raw, struct sv *out)
+{
+    const struct json_node node = {.type = JSON_IS_STRING, .raw = raw};
+    *out = SV_NONE;
+    return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, out) : ERR_NONE;
+}
+
+/* Not with json_doc_parse, whose limits are for one request: several requests made the state, and
+ * an interface may have put their members one level deeper. */
+static enum err decode_state(struct request_ctx *ctx, struct sv state, struct session *out)
+{
+    *out = (struct session){.context = json_member_get(state, "context"),
+                            .metadata = json_member_get(state, "metadata"),
+                            .sliding = sv_eq(json_member_get(state, "sliding"), SV("true"))};
+    if (!sv_to_i64(json_member_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||
+        !out->metadata.p)
+        return ctx_fault(ctx, ERR_INTERNAL, "an idempotency record cannot be read");
+    TRY(decode_string(ctx, json_member_get(state, "user_id"), &out->user_id));
+    return decode_string(ctx, json_member_get(state, "language"), &out->language);
+}
+
+enum err session_of_record(struct sessions *s, struct request_ctx *ctx,
+                           const struct session_write *w, struct session *out)
+{
+    const struct session_receipt *r = w->receipt;
+    if (!w->state.p) {
+        /* An earlier release kept none; the sweeper removes that of a deleted session. */
+        TRY(session_get(s, ctx, r->session_id, w->precondition->user, 0, out));
+        return out->generation == r->generation ? ERR_NONE : session_not_found(ctx);
+    }
+    TRY(decode_state(ctx, w->state, out));
+    out->session_id = r->session_id;
+    sql_apply_receipt(out, r);
+    return ERR_NONE;
 }

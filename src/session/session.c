@@ -139,14 +139,22 @@ struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
     return (struct sv){made, UUID_LEN};
 }
 
-struct session_message session_message_of(const struct session_message_draft *draft,
-                                          int64_t generation, int64_t seq, int64_t at,
-                                          char made[UUID_LEN + 1])
+enum err session_messages_of(struct request_ctx *ctx, const struct session_message_draft *drafts,
+                             size_t n, size_t skip, const struct session_receipt *receipt,
+                             struct session_message *out)
 {
-    const struct sv id = session_message_id(draft->message_id, generation, seq, made);
-    return (struct session_message){
-        seq,          id, draft->type, draft->role, draft->content, draft->metadata,
-        draft->extra, at, SV_NONE};
+    char *ids = arena_array(ctx->arena, n - skip, UUID_LEN + 1);
+    if (!ids)
+        return ctx_nomem(ctx);
+    for (size_t i = skip; i < n; i++) {
+        const struct session_message_draft *d = &drafts[i];
+        const int64_t seq = receipt->first_seq + (int64_t)i;
+        const struct sv id = session_message_id(d->message_id, receipt->generation, seq,
+                                                ids + (i - skip) * (UUID_LEN + 1));
+        out[i - skip] = (struct session_message){
+            seq, id, d->type, d->role, d->content, d->metadata, d->extra, receipt->at, SV_NONE};
+    }
+    return ERR_NONE;
 }
 
 enum err session_add_messages(struct request_ctx *ctx, const struct session_message_draft *drafts,
@@ -157,15 +165,11 @@ enum err session_add_messages(struct request_ctx *ctx, const struct session_mess
     const size_t room = SESSION_WINDOW - added;
     const size_t kept = session->n_messages < room ? session->n_messages : room;
     struct session_message *m = arena_array(ctx->arena, kept + added, sizeof(*m));
-    char *ids = arena_array(ctx->arena, added, UUID_LEN + 1);
-    if (!m || !ids)
+    if (!m)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < kept; i++)
         m[i] = session->messages[session->n_messages - kept + i];
-    for (size_t i = 0; i < added; i++)
-        m[kept + i] = session_message_of(&drafts[skip + i], receipt->generation,
-                                         receipt->first_seq + (int64_t)(skip + i), receipt->at,
-                                         ids + i * (UUID_LEN + 1));
+    TRY(session_messages_of(ctx, drafts, n, skip, receipt, m + kept));
     session->messages = m;
     session->n_messages = kept + added;
     return ERR_NONE;

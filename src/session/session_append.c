@@ -6,22 +6,32 @@
  */
 #include "session_internal.h"
 
-/* A replay returns the newest messages as they are now. */
+/* A replay returns the messages of the first answer's window. Those deleted since are missing. */
 static enum err reread_window(struct sessions *s, struct request_ctx *ctx,
                               const struct session_write *w)
 {
-    struct session session;
-    enum err e =
-        sql_session_read(s, ctx, w->id, w->precondition->user, w->append->return_n, &session);
+    struct session_receipt *r = w->receipt;
+    int64_t first;
+    if (!sv_to_i64(w->state, &first))
+        first = 1; /* an earlier release kept none */
+    const struct session_page_query query = {
+        .after = first - 1, .before = r->last_seq + 1, .limit = w->append->return_n};
+    struct session_page page = {.n = 0};
+    enum err e = sql_message_page(s, ctx, w->id, w->precondition->user, &query, &page);
     if (e == ERR_NOT_FOUND) {
         /* Deleted since: the answer stays, without messages. */
         ctx_clear_error(ctx);
         return ERR_NONE;
     }
-    if (e != ERR_NONE || session.generation != w->receipt->generation)
+    if (e != ERR_NONE || page.generation != r->generation)
         return e;
-    w->receipt->window = session.messages;
-    w->receipt->n_window = session.n_messages;
+    for (size_t i = 0; i < page.n / 2; i++) {
+        const struct session_message m = page.messages[i];
+        page.messages[i] = page.messages[page.n - 1 - i];
+        page.messages[page.n - 1 - i] = m;
+    }
+    r->window = page.messages;
+    r->n_window = page.n;
     return ERR_NONE;
 }
 

@@ -52,47 +52,6 @@ static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
     return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
 }
 
-/* The state as the idempotency record keeps it, for a replay. */
-static enum err encode_state(struct request_ctx *ctx, const struct session *session, struct sv *out)
-{
-    struct buf b;
-    buf_init(&b, ctx->arena, 256 + session->context.n + session->metadata.n);
-    struct json_writer j = {.b = &b};
-    json_write_object_open(&j);
-    json_put_sv(&j, "user_id", session->user_id);
-    json_put_sv(&j, "language", session->language);
-    json_put_i64(&j, "ttl_seconds", session->ttl_seconds);
-    json_put_bool(&j, "sliding", session->sliding);
-    json_put_raw(&j, "context", session->context);
-    json_put_raw(&j, "metadata", session->metadata);
-    json_write_object_close(&j);
-    if (b.failed)
-        return ctx_nomem(ctx);
-    *out = buf_get(&b);
-    return ERR_NONE;
-}
-
-static enum err decode_string(struct request_ctx *ctx, struct sv raw, struct sv *out)
-{
-    const struct json_node node = {.type = JSON_IS_STRING, .raw = raw};
-    *out = SV_NONE;
-    return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, out) : ERR_NONE;
-}
-
-/* Not with json_doc_parse, whose limits are for one request: several requests made the state, and
- * an interface may have put their members one level deeper. */
-static enum err decode_state(struct request_ctx *ctx, struct sv state, struct session *out)
-{
-    *out = (struct session){.context = json_member_get(state, "context"),
-                            .metadata = json_member_get(state, "metadata"),
-                            .sliding = sv_eq(json_member_get(state, "sliding"), SV("true"))};
-    if (!sv_to_i64(json_member_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||
-        !out->metadata.p)
-        return ctx_fault(ctx, ERR_INTERNAL, "an idempotency record cannot be read");
-    TRY(decode_string(ctx, json_member_get(state, "user_id"), &out->user_id));
-    return decode_string(ctx, json_member_get(state, "language"), &out->language);
-}
-
 /* Reads the session and calls w->change. Repeats both if another request changed the state in
  * between. w->done is not set: the session is not there, or a condition of the change does not
  * hold. */
@@ -126,7 +85,7 @@ static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct se
     *w->out = *base;
     TRY(apply_patch(s, ctx, w->patch, w->out));
     if (w->precondition->key.p)
-        TRY(encode_state(ctx, w->out, &w->state));
+        TRY(session_encode_state(ctx, w->out, &w->state));
     return sql_session_update(s, ctx, w, base);
 }
 
@@ -145,11 +104,8 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);
     TRY(e);
-    /* The sweeper removed the state when the session was deleted. */
-    if (receipt->replayed && !w.state.p)
-        return session_not_found(ctx);
     if (receipt->replayed)
-        TRY(decode_state(ctx, w.state, out));
+        return session_of_record(s, ctx, &w, out);
     out->session_id = id;
     sql_apply_receipt(out, receipt);
     out->messages = NULL;
@@ -200,15 +156,17 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
 enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 struct session_message_name which,
                                 const struct session_precondition *precondition,
-                                struct session_receipt *receipt)
+                                struct session *out, struct session_receipt *receipt)
 {
     const struct session_message_draft named = {.message_id = which.id};
     const enum session_edit remove = SESSION_REMOVE;
     const struct session_update update = {
         .messages = &named, .edits = &remove, .n_messages = 1, .seq = which.seq};
     struct session_write w = {
-        .id = id, .update = &update, .precondition = precondition, .receipt = receipt};
+        .id = id, .update = &update, .precondition = precondition, .out = out, .receipt = receipt};
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
+    if (e == ERR_NONE && out)
+        return session_of_record(s, ctx, &w, out);
     if (e != ERR_NOT_FOUND)
         return e;
     return w.fault > 0 ? session_message_not_found(ctx) : session_write_refused(s, ctx, &w);

@@ -15,13 +15,6 @@ enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id, 
     return e;
 }
 
-enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                           int64_t generation, struct sv user, size_t n, struct session *out)
-{
-    enum err e = session_get(s, ctx, id, user, n, out);
-    return e == ERR_NONE && out->generation != generation ? session_not_found(ctx) : e;
-}
-
 /* Whether a cached session has the page: the newest messages, newest first. */
 static bool window_has_page(const struct session_page_query *q)
 {
@@ -54,11 +47,16 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (!s->cache || !window_has_page(query)) {
         TRY(sql_reachable(s, ctx));
         const enum err e = sql_message_page(s, ctx, id, user, query, out);
-        return e == ERR_NOT_FOUND ? session_not_found(ctx) : e;
+        TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
+    } else {
+        struct session session;
+        TRY(fresh_read(s, ctx, id, user, query->limit, &session));
+        TRY(page_of_window(ctx, &session, query->limit, out));
     }
-    struct session session;
-    TRY(fresh_read(s, ctx, id, user, query->limit, &session));
-    return page_of_window(ctx, &session, query->limit, out);
+    const struct session_message *m = out->messages;
+    out->over_budget = out->n == 1 && (int64_t)(m->content.n + m->metadata.n + m->extra.n) >
+                                          sql_page_budget(s, query);
+    return ERR_NONE;
 }
 
 enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,

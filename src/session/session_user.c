@@ -43,8 +43,7 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
                                          .before = x->last_seq + 1,
                                          .limit = SESSION_MESSAGES_MAX,
                                          .ascending = true,
-                                         .max_bytes = EXPORT_BYTES,
-                                         .first_always = true};
+                                         .max_bytes = EXPORT_BYTES};
     struct session_page page = {.n = 0};
     out->session_id = (struct sv){x->id, x->id_n};
     enum err e = sql_message_page(s, ctx, out->session_id, x->user, &q, &page);

@@ -22,14 +22,17 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .session_id = receipt->session_id,
         .user_id = draft->user_id,
         .language = draft->language,
-        .last_seq = receipt->last_seq,
         .ttl_seconds = draft->ttl_seconds,
         .sliding = draft->sliding,
         .context = draft->context,
         .metadata = draft->metadata,
     };
     sql_apply_receipt(out, receipt);
-    return session_add_messages(ctx, draft->messages, draft->n_messages, receipt, out);
+    out->n_messages = draft->n_messages;
+    out->messages = arena_array(ctx->arena, out->n_messages, sizeof(*out->messages));
+    if (!out->messages)
+        return ctx_nomem(ctx);
+    return session_messages_of(ctx, draft->messages, draft->n_messages, 0, receipt, out->messages);
 }
 
 static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
@@ -90,7 +93,7 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
     fresh_write_end(s, ctx, &fresh, e, w->found && !w->receipt->replayed ? w->out : NULL);
     if (there)
         w->receipt->status = 200;
-    if (e == ERR_NONE && w->receipt->replayed)
+    if (e == ERR_NONE && w->receipt->created)
         return session_of_draft(ctx, w->draft, w->receipt, w->out);
     return e;
 }
@@ -160,7 +163,6 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);
     if (e == ERR_NONE && receipt->replayed)
-        return session_get_again(s, ctx, receipt->session_id, receipt->generation,
-                                 precondition->user, SESSION_MESSAGES_MAX, out);
+        return session_of_record(s, ctx, &w, out);
     return e;
 }

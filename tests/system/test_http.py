@@ -169,14 +169,6 @@ class Paths(ParleyTest):
         self.get(root["openapi"])
         self.assertEqual(self.client.get("/docs/").body, self.client.get("/docs").body)
 
-    def test_a_slash_at_the_end(self):
-        for method, path in (("POST", "/v1/sessions/"), ("GET", "/v1/sessions/a/"), ("POST", "/v1/conversations/"),
-                             ("POST", "/threads/"), ("GET", "/threads/a/state/"), ("GET", "/openapi.json/")):
-            with self.subTest(path=path):
-                answer = self.client.request(method, path, {} if method == "POST" else None)
-                self.assertEqual((answer.status, code_of(answer)), (404, "no_such_route"))
-                self.assertIn(b"ends in a slash", answer.body)
-
 
 class Compressed(StackTest):
     """nginx compresses answers, and what depends on their tags still works."""

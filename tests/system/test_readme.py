@@ -98,8 +98,11 @@ class Pasted(StackTest):
         self.assertRegex(errors, r"^parley: key \w+ for tenant acme, until .*\n$")
 
     def test_concepts(self):
-        """A patch under the tag of the state. Fails if the tag is the one of something else: tried."""
-        self.twice("docs/guide/concepts.md", '"session_id":"concepts:1".*"context":{"asked_at":"[0-9]+"}')
+        """Pages both ways; a patch under the tag of the state. Fails if the tag is the one of something else, or
+        if a page has no next one: tried."""
+        self.twice("docs/guide/concepts.md", '^limit=2&order=desc: "seq":3 "seq":2  limit=2&order=desc&before=2: "seq":1 '
+                   ' limit=2&order=asc: "seq":1 "seq":2  limit=2&order=asc&after=2: "seq":3  $',
+                   '"session_id":"concepts:1".*"context":{"asked_at":"[0-9]+"}')
 
     def test_tool_calls(self):
         """A turn with a tool, a call that is stored before it is made, a budget."""

@@ -15,7 +15,8 @@
 
 enum {
     SESSION_ID_MAX = 128,
-    SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page */
+    SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page of a client */
+    SESSION_THREAD_MAX = 10000,  /* of a session that is answered as a whole */
     SESSION_WINDOW = 20,         /* newest messages that a cached session has; the default page */
     SESSION_KEY_MAX = 255,       /* bytes of an idempotency key */
     SESSION_LAYOUT = 5           /* of a session as bytes in a cache (src/session/codec.c) */
@@ -77,10 +78,6 @@ struct session_message_draft {
     struct sv metadata;   /* JSON text, never absent */
     struct sv extra;      /* JSON object that is not empty, or absent */
 };
-/* The message that a draft becomes. made: room for an id, which must live as long as the result. */
-struct session_message session_message_of(const struct session_message_draft *draft,
-                                          int64_t generation, int64_t seq, int64_t at,
-                                          char made[UUID_LEN + 1]);
 
 struct session_draft {
     struct sv session_id; /* absent: a UUIDv7 is made */
@@ -152,7 +149,8 @@ struct session_receipt {
     int64_t generation, version, state_version, message_count;
     uint64_t mark, state_mark;
     uint64_t mark_before;               /* the mark directly before the write */
-    int64_t first_seq, last_seq;        /* of the appended messages; 0: none */
+    int64_t first_seq;                  /* of the appended messages; 0: none */
+    int64_t last_seq;                   /* the highest that the session has given */
     int64_t at, session_at, expires_at; /* the write; the session's creation and expiry */
     int status;                         /* HTTP status of the first answer */
     bool created;                       /* this call made the session */
@@ -160,5 +158,11 @@ struct session_receipt {
     struct session_message *window;     /* ?return=N: the newest N, oldest first */
     size_t n_window;
 };
+/* The messages that n drafts became by a write, without the first skip. out: room for the others;
+ * their ids are in the arena. */
+MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
+                                       const struct session_message_draft *drafts, size_t n,
+                                       size_t skip, const struct session_receipt *receipt,
+                                       struct session_message *out);
 
 #endif

@@ -38,28 +38,22 @@ void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */
 
 /* ---- reads ---- */
 
-/* The session with its newest n messages (0 to SESSION_MESSAGES_MAX; fewer where page_bytes is
+/* The session with its newest n messages (0 to SESSION_THREAD_MAX; fewer where page_bytes is
  * reached). ERR_NOT_FOUND: absent, expired, or another user's. While PostgreSQL is away: what a
  * cache has, marked as degraded, else ERR_UNAVAILABLE. */
 MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                struct sv user, size_t n, struct session *out);
-/* As session_get, for the answer to a repeated write. ERR_NOT_FOUND also if the id now names a
- * session of another generation. */
-MUSTCHECK enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                     int64_t generation, struct sv user, size_t n,
-                                     struct session *out);
-
 struct session_page_query {
     int64_t after, before; /* exclusive bounds of seq; 0: none */
-    size_t limit;          /* 1 to SESSION_MESSAGES_MAX */
+    size_t limit;          /* 1 to SESSION_THREAD_MAX */
     bool ascending;
-    int64_t max_bytes; /* 0: page_bytes */
-    bool first_always; /* the first message comes even if it alone exceeds max_bytes */
+    int64_t max_bytes; /* 0: page_bytes. The first message comes even if it alone exceeds it */
 };
 struct session_page {
     struct session_message *messages; /* in the order asked for */
     size_t n;
     bool has_more, degraded; /* degraded: as in struct session */
+    bool over_budget;        /* its one message alone exceeds max_bytes */
     int64_t generation, version;
     uint64_t mark;
 };
@@ -72,12 +66,14 @@ MUSTCHECK enum err session_message_get(struct sessions *s, struct request_ctx *c
 
 /* ---- writes ---- */
 
-/* A new session with its first messages: both or neither. ERR_CONFLICT: the id is taken. */
+/* A new session with its first messages: both or neither. out has all of them, as they were sent.
+ * ERR_CONFLICT: the id is taken. */
 MUSTCHECK enum err session_create(struct sessions *s, struct request_ctx *ctx,
                                   const struct session_draft *draft,
                                   const struct session_precondition *precondition,
                                   struct session *out, struct session_receipt *receipt);
-/* Gets the session, or makes it as drafted, atomically. receipt->created: it was made. */
+/* Gets the session with its newest SESSION_WINDOW messages, or makes it as session_create does,
+ * atomically. receipt->created: it was made. */
 MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
                                          const struct session_draft *draft,
                                          const struct session_precondition *precondition,
@@ -90,13 +86,14 @@ MUSTCHECK enum err session_patch(struct sessions *s, struct request_ctx *ctx, st
 MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   const struct session_precondition *precondition,
                                   struct session_receipt *receipt);
+/* out has no messages; NULL: not wanted. */
 MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                           struct session_message_name which,
                                           const struct session_precondition *precondition,
-                                          struct session_receipt *receipt);
+                                          struct session *out, struct session_receipt *receipt);
 /* Copies a session under a new id, with its owner, state and messages, which keep seq and id. The
- * copy's life begins now. out has its newest SESSION_MESSAGES_MAX messages; a replay has the copy
- * as it is now. ERR_TIMEOUT: there is more than a statement can copy in its time. */
+ * copy's life begins now. out has its newest SESSION_WINDOW messages; a replay has none.
+ * ERR_TIMEOUT: there is more than a statement can copy in its time. */
 MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 const struct session_precondition *precondition,
                                 struct session *out, struct session_receipt *receipt);

@@ -71,7 +71,8 @@ enum langgraph_field {
     LANGGRAPH_ERROR = 1 << 9,
     LANGGRAPH_CONTEXT = 1 << 10, /* only runs have one */
     LANGGRAPH_ALL = (1 << 11) - 1,
-    LANGGRAPH_MESSAGES = 1 << 11 /* in the values; only if the messages were read */
+    LANGGRAPH_MESSAGES = 1 << 11, /* in the values; only if the messages were read */
+    LANGGRAPH_UNREAD = 1 << 12    /* they could not be: the values are null */
 };
 /* fields: of enum langgraph_field. */
 void langgraph_write_thread(struct request_ctx *ctx, struct json_writer *j, const struct session *s,

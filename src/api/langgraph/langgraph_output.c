@@ -196,7 +196,9 @@ void langgraph_write_thread(struct request_ctx *ctx, struct json_writer *j, cons
         json_put_sv(j, "status", SV("idle"));
     if (fields & LANGGRAPH_CONFIG)
         json_put_raw(j, "config", SV("{}"));
-    if (fields & LANGGRAPH_VALUES)
+    if (fields & LANGGRAPH_UNREAD)
+        json_put_raw(j, "values", SV_NONE);
+    else if (fields & LANGGRAPH_VALUES)
         put_values(ctx, j, s, fields & LANGGRAPH_MESSAGES);
     if (fields & LANGGRAPH_INTERRUPTS)
         json_put_raw(j, "interrupts", SV("{}"));

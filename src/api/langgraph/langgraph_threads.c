@@ -9,28 +9,46 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Reads all messages of the thread that a write returned; a write returns the newest ones, or none.
- * False if that fails. The write is done by then, so the answer is no error: it has no messages. */
-static bool read_messages(struct api_call *c)
+/* Clients take the messages of a thread for all that it has, so a part of them is no answer. */
+static enum err read_thread(struct api_call *c)
 {
-    struct session *s = &c->session, whole;
+    const struct session *s = &c->session;
+    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_THREAD_MAX,
+                    &c->session));
     if (s->n_messages == (size_t)s->message_count)
-        return true;
-    enum err e = session_get_again(c->sessions, c->ctx, s->session_id, s->generation,
-                                   c->precondition.user, SESSION_MESSAGES_MAX, &whole);
-    ctx_clear_error(c->ctx);
-    if (e != ERR_NONE)
-        return false;
-    s->messages = whole.messages;
-    s->n_messages = whole.n_messages;
-    return true;
+        return ERR_NONE;
+    return ctx_fail(c->ctx, ERR_TOO_LARGE, "thread_too_large", NULL,
+                    "%" PRId64 " messages do not fit into one answer (at most %d, and "
+                    "PARLEY_PAGE_BYTES). GET /v1/sessions/%.*s/messages reads them in pages.",
+                    s->message_count, SESSION_THREAD_MAX, SV_ARG(s->session_id));
 }
 
-static enum err answer_thread(struct api_call *c, bool messages)
+/* Reads all messages that the thread had after a write, which returned the newest ones or none.
+ * False: they do not fit, one was removed since, or the read failed. */
+static bool read_messages(struct api_call *c)
 {
+    struct session *s = &c->session;
+    const struct session_page_query all = {
+        .before = s->last_seq + 1, .limit = SESSION_THREAD_MAX, .ascending = true};
+    struct session_page page;
+    if (s->n_messages == (size_t)s->message_count)
+        return true;
+    const enum err e =
+        session_page(c->sessions, c->ctx, s->session_id, c->precondition.user, &all, &page);
+    ctx_clear_error(c->ctx);
+    s->messages = page.messages;
+    s->n_messages = page.n;
+    return e == ERR_NONE && page.generation == s->generation && page.n == (size_t)s->message_count;
+}
+
+/* After a write. It is done, so that its messages cannot be read is no error: values are null then,
+ * because without messages they would be those of an empty thread. */
+static enum err answer_write(struct api_call *c)
+{
+    const bool whole = read_messages(c);
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(c->ctx, &j, &c->session,
-                           LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
+                           LANGGRAPH_ALL | (whole ? LANGGRAPH_MESSAGES : LANGGRAPH_UNREAD));
     return api_set_etag_session(c);
 }
 
@@ -42,14 +60,15 @@ enum err langgraph_thread_create(struct api_call *c)
     draft.user_id = c->precondition.user;
     TRY((get_or_create ? session_get_or_create : session_create)(
         c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
-    return answer_thread(c, read_messages(c));
+    return answer_write(c);
 }
 
 enum err langgraph_thread_get(struct api_call *c)
 {
-    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_MESSAGES_MAX,
-                    &c->session));
-    return answer_thread(c, true);
+    TRY(read_thread(c));
+    struct json_writer j = api_begin(c->res, 200);
+    langgraph_write_thread(c->ctx, &j, &c->session, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
+    return api_set_etag_session(c);
 }
 
 enum err langgraph_thread_patch(struct api_call *c)
@@ -58,7 +77,7 @@ enum err langgraph_thread_patch(struct api_call *c)
     TRY(langgraph_read_patch(&c->body, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
-    return answer_thread(c, read_messages(c));
+    return answer_write(c);
 }
 
 enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *code,
@@ -77,7 +96,7 @@ enum err langgraph_thread_copy(struct api_call *c)
     TRY(langgraph_too_slow(c->ctx, e, "copy_too_slow",
                            "The thread has more messages than can be copied in time; nothing was "
                            "changed."));
-    return answer_thread(c, true);
+    return answer_write(c);
 }
 
 /* ---- state ---- */
@@ -86,8 +105,7 @@ enum err langgraph_thread_copy(struct api_call *c)
 enum err langgraph_state_get(struct api_call *c)
 {
     char current[UUID_LEN + 1];
-    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_MESSAGES_MAX,
-                    &c->session));
+    TRY(read_thread(c));
     langgraph_checkpoint_id(c->session.generation, c->session.mark, current);
     if (c->sub_id.p && !sv_eq(c->sub_id, sv_from(current)))
         return ctx_fail(

@@ -22,8 +22,11 @@ MUSTCHECK enum err native_read_patch(const struct json_input *body, struct sessi
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
 
-/* messages: with them. The context is left out if the session was read without it. */
-void native_write_session(struct json_writer *j, const struct session *s, bool messages);
+/* Without messages. The context is left out if the session was read without it. */
+void native_write_session(struct json_writer *j, const struct session *s);
+/* Says that an answer holds fewer messages than were asked for and are there. False: it does not.
+ */
+bool native_put_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count);
 /* Sets the Location header: of a session or, with seq > 0, of a message. */
 MUSTCHECK enum err native_location(struct api_call *c, struct sv id, int64_t seq);
 

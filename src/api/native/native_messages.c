@@ -2,6 +2,9 @@
 /* Handlers of /v1/sessions/{id}/messages and of single messages. */
 #include "native.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "parley/base/uuid.h"
 #include "parley/session/session_json.h"
 
@@ -35,6 +38,7 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     json_put_time(j, "created_at", r->at);
     json_put_time(j, "expires_at", r->expires_at);
     if (append->return_n > 0) {
+        (void)native_put_truncated(j, r->n_window, append->return_n, r->message_count);
         json_write_key(j, "messages");
         session_json_messages(j, r->window, r->n_window);
     }
@@ -69,6 +73,30 @@ const struct api_param native_page_params[] = {
     [PAGE_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = NULL}};
 
+/* The query of the page after this one, whose last message is the new bound. */
+static void put_next(struct json_writer *j, const struct session_page_query *q, int64_t last)
+{
+    const int64_t after = q->ascending ? last : q->after, before = q->ascending ? q->before : last;
+    char bounds[3][40] = {"", "", ""}, text[160];
+    if (after > 0)
+        snprintf(bounds[0], sizeof(bounds[0]), "&after=%" PRId64, after);
+    if (before > 0)
+        snprintf(bounds[1], sizeof(bounds[1]), "&before=%" PRId64, before);
+    if (q->max_bytes > 0)
+        snprintf(bounds[2], sizeof(bounds[2]), "&max_bytes=%" PRId64, q->max_bytes);
+    snprintf(text, sizeof(text), "limit=%zu&order=%s%s%s%s", q->limit,
+             q->ascending ? "asc" : "desc", bounds[0], bounds[1], bounds[2]);
+    json_put_str(j, "next", text);
+}
+
+static void put_edge(struct json_writer *j, const char *key, int64_t seq)
+{
+    if (seq > 0)
+        json_put_i64(j, key, seq);
+    else
+        json_put_raw(j, key, SV_NONE);
+}
+
 enum err native_messages_page(struct api_call *c)
 {
     const struct session_page_query query = {.after = c->params[PAGE_AFTER],
@@ -87,13 +115,18 @@ enum err native_messages_page(struct api_call *c)
     json_write_key(&j, "data");
     session_json_messages(&j, page.messages, page.n);
     json_put_bool(&j, "has_more", page.has_more);
-    if (page.n > 0) {
-        json_put_i64(&j, "first_seq", page.messages[0].seq);
-        json_put_i64(&j, "last_seq", page.messages[page.n - 1].seq);
-    } else {
-        json_put_raw(&j, "first_seq", SV_NONE);
-        json_put_raw(&j, "last_seq", SV_NONE);
-    }
+    const int64_t first = page.n > 0 ? page.messages[0].seq : 0;
+    const int64_t last = page.n > 0 ? page.messages[page.n - 1].seq : 0;
+    put_edge(&j, "first_seq", first);
+    put_edge(&j, "last_seq", last);
+    put_edge(&j, "min_seq", query.ascending ? first : last);
+    put_edge(&j, "max_seq", query.ascending ? last : first);
+    if (page.has_more)
+        put_next(&j, &query, last);
+    else
+        json_put_raw(&j, "next", SV_NONE);
+    if (page.over_budget)
+        json_put_bool(&j, "over_budget", true);
     api_write_degraded(&j, page.degraded);
     json_write_object_close(&j);
     return ERR_NONE;
@@ -116,6 +149,6 @@ enum err native_message_get(struct api_call *c)
 enum err native_message_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_message_delete(c->sessions, c->ctx, c->id, c->message, &c->precondition,
+    return session_message_delete(c->sessions, c->ctx, c->id, c->message, &c->precondition, NULL,
                                   &c->receipt);
 }

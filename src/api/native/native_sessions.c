@@ -6,16 +6,25 @@
 
 #include "parley/session/session_json.h"
 
-void native_write_session(struct json_writer *j, const struct session *s, bool messages)
+static void open_session(struct json_writer *j, const struct session *s)
 {
     json_write_object_open(j);
     session_json_members(j, s, NULL);
     api_write_degraded(j, s->degraded);
-    if (messages) {
-        json_write_key(j, "messages");
-        session_json_messages(j, s->messages, s->n_messages);
-    }
+}
+
+void native_write_session(struct json_writer *j, const struct session *s)
+{
+    open_session(j, s);
     json_write_object_close(j);
+}
+
+bool native_put_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count)
+{
+    const bool cut = n < asked && (int64_t)n < message_count;
+    if (cut)
+        json_put_bool(j, "truncated", true);
+    return cut;
 }
 
 enum err native_location(struct api_call *c, struct sv id, int64_t seq)
@@ -30,14 +39,23 @@ enum err native_location(struct api_call *c, struct sv id, int64_t seq)
     return ERR_NONE;
 }
 
-/* state: the answer holds no messages, so it has the ETag of the state, which appends keep. */
-static enum err answer_session(struct api_call *c, int status, bool state)
+/* With the newest n messages. Without any the answer has the ETag of the state, which appends
+ * keep. */
+static enum err answer_session(struct api_call *c, int status, size_t n)
 {
-    TRY(state ? api_set_etag_state(c) : api_set_etag_session(c));
+    const struct session *s = &c->session;
+    TRY(n == 0 ? api_set_etag_state(c) : api_set_etag_session(c));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, status);
-    native_write_session(&j, &c->session, true);
+    const size_t shown = s->n_messages < n ? s->n_messages : n;
+    const struct session_message *first = shown > 0 ? &s->messages[s->n_messages - shown] : NULL;
+    open_session(&j, s);
+    if (native_put_truncated(&j, shown, n, s->message_count))
+        json_put_i64(&j, "first_seq", first ? first->seq : s->last_seq + 1);
+    json_write_key(&j, "messages");
+    session_json_messages(&j, first, shown);
+    json_write_object_close(&j);
     return ERR_NONE;
 }
 
@@ -60,7 +78,7 @@ enum err native_session_create(struct api_call *c)
     TRY(set_owner(c, &draft));
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     TRY(native_location(c, c->session.session_id, 0));
-    return answer_session(c, c->receipt.status, false);
+    return answer_session(c, c->receipt.status, SESSION_WINDOW);
 }
 
 enum err native_session_put(struct api_call *c)
@@ -72,7 +90,7 @@ enum err native_session_put(struct api_call *c)
                               &c->receipt));
     if (c->receipt.created)
         TRY(native_location(c, c->session.session_id, 0));
-    return answer_session(c, c->receipt.status, false);
+    return answer_session(c, c->receipt.status, SESSION_WINDOW);
 }
 
 const struct api_param native_session_params[] = {
@@ -82,7 +100,7 @@ enum err native_session_get(struct api_call *c)
 {
     const size_t n = (size_t)c->params[0];
     TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, n, &c->session));
-    return answer_session(c, 200, n == 0);
+    return answer_session(c, 200, n);
 }
 
 enum err native_session_patch(struct api_call *c)
@@ -91,5 +109,5 @@ enum err native_session_patch(struct api_call *c)
     TRY(native_read_patch(&c->body, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
-    return answer_session(c, 200, true);
+    return answer_session(c, 200, 0);
 }

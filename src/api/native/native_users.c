@@ -35,7 +35,7 @@ enum err native_user_sessions(struct api_call *c)
     json_write_object_open(&j);
     json_put_array(&j, "data");
     for (size_t i = 0; i < list.n; i++)
-        native_write_session(&j, &list.sessions[i], false);
+        native_write_session(&j, &list.sessions[i]);
     json_write_array_close(&j);
     json_put_bool(&j, "has_more", list.has_more);
     json_put_sv(&j, "next_cursor", next);
@@ -97,7 +97,7 @@ static void write_part(struct json_writer *j, const struct session_export_part *
     if (part->session) {
         json_write_object_open(j);
         json_write_key(j, "session");
-        native_write_session(j, part->session, false);
+        native_write_session(j, part->session);
         end_line(j);
     }
     for (size_t i = 0; i < part->n; i++) {

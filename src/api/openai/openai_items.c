@@ -2,8 +2,6 @@
 /* Handlers of /v1/conversations/{id}/items and of single items. */
 #include "openai.h"
 
-#include <string.h>
-
 #include "parley/base/uuid.h"
 
 enum { PAGE_DEFAULT = 20, PAGE_MAX = 1000 };
@@ -14,13 +12,9 @@ static enum err write_created(struct api_call *c, const struct session_append *a
     const struct session_receipt *receipt = &c->receipt;
     const size_t n = append->n_messages;
     struct session_message *made = arena_array(c->ctx->arena, n, sizeof(*made));
-    char *ids = arena_array(c->ctx->arena, n, UUID_LEN + 1);
-    if (!made || !ids)
+    if (!made)
         return ctx_nomem(c->ctx);
-    for (size_t i = 0; i < n; i++)
-        made[i] = session_message_of(&append->messages[i], receipt->generation,
-                                     receipt->first_seq + (int64_t)i, receipt->at,
-                                     ids + i * (UUID_LEN + 1));
+    TRY(session_messages_of(c->ctx, append->messages, n, 0, receipt, made));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_list(&j, made, n, false, 0);
     return ERR_NONE;
@@ -110,27 +104,11 @@ enum err openai_item_get(struct api_call *c)
     return ERR_NONE;
 }
 
-/* The item is deleted by now, so a failure must not look as if the client could send it again. */
-static enum err read_conversation(struct api_call *c)
-{
-    enum err e = session_get_again(c->sessions, c->ctx, c->receipt.session_id,
-                                   c->receipt.generation, c->precondition.user, 0, &c->session);
-    if (e == ERR_NONE || e == ERR_NOT_FOUND)
-        return e;
-    const struct err_info why = c->ctx->err;
-    ctx_clear_error(c->ctx);
-    (void)ctx_fail(c->ctx, ERR_OUTCOME_UNKNOWN, "answer_lost", NULL,
-                   "The item is deleted, but its conversation could not be read for the answer.");
-    memcpy(c->ctx->err.cause, why.cause, sizeof(why.cause));
-    return ERR_OUTCOME_UNKNOWN;
-}
-
 /* Answers with the conversation, as OpenAI does. */
 enum err openai_item_delete(struct api_call *c)
 {
     TRY(session_message_delete(c->sessions, c->ctx, c->id,
                                (struct session_message_name){c->sub_id, 0}, &c->precondition,
-                               &c->receipt));
-    TRY(read_conversation(c));
+                               &c->session, &c->receipt));
     return openai_answer_conversation(c);
 }

@@ -61,7 +61,8 @@ struct session_write {
     bool found;          /* a session was there, whoever made it */
     size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
     struct session *out; /* the session, if the write reads it too */
-    struct sv state;     /* for an idempotency record: the state after a patch; else absent */
+    struct sv state;     /* what the idempotency record has for a replay: the state as JSON text,
+                          * the first seq of an append's window, or absent */
 };
 
 /* ---- sql_session.c, sql_update.c: sessions ---- */
@@ -93,7 +94,8 @@ MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ct
 MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w, const struct session *base);
 /* Applies w->update's messages and stores context with them (absent: no change). base: as for a
- * session_change_fn; NULL: whatever the state is. */
+ * session_change_fn; NULL: whatever the state is. With w->out, which it leaves alone, it sets
+ * w->state, which does not have the new context. */
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
@@ -103,7 +105,9 @@ MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
 /* With append->create, makes the session first if the id is free. */
 MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
-/* Bare ERR_NOT_FOUND. */
+/* The most bytes of messages in the page, but for the first one. */
+int64_t sql_page_budget(const struct sessions *s, const struct session_page_query *query);
+/* Bare ERR_NOT_FOUND. Does not set over_budget. */
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
@@ -175,7 +179,7 @@ void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_rece
  * the write added at the end. */
 void sql_change_from_rows(struct session_write *w, const struct db_rows *rows, int status,
                           size_t appended);
-/* Copies the receipt's numbers and times into the session. Not last_seq. */
+/* Copies the receipt's numbers and times into the session. */
 void sql_apply_receipt(struct session *s, const struct session_receipt *receipt);
 
 /* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */

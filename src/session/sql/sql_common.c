@@ -186,7 +186,6 @@ void sql_change_from_rows(struct session_write *w, const struct db_rows *rows, i
     r->session_id = w->id;
     r->mark_before = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark_before"));
     r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
-    r->last_seq = appended > 0 ? r->last_seq : 0;
     r->status = status;
 }
 
@@ -197,6 +196,7 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
     s->state_version = receipt->state_version;
     s->mark = receipt->mark;
     s->state_mark = receipt->state_mark;
+    s->last_seq = receipt->last_seq;
     s->message_count = receipt->message_count;
     s->created_at = receipt->session_at;
     s->updated_at = receipt->at;
@@ -208,7 +208,6 @@ void sql_session_from_row(const struct db_rows *rows, int i, struct session *out
     struct session_receipt numbers;
     sql_receipt_from_row(rows, i, &numbers);
     sql_apply_receipt(out, &numbers);
-    out->last_seq = numbers.last_seq;
     out->ttl_seconds = db_get_i64(rows, i, db_column(rows, "ttl_seconds"));
     out->sliding = db_get_bool(rows, i, db_column(rows, "sliding"));
     out->user_id = db_get_text(rows, i, db_column(rows, "user_id"));

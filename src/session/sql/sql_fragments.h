@@ -61,13 +61,20 @@
 
 /* Stores the idempotency record in the statement of the change. s is the changed row: without a change
  * there is no record. A key that is taken fails the whole statement. */
-#define SQL_RECORD(status, first_seq, last_seq, state)                                           \
+#define SQL_RECORD(status, first_seq, state)                                                     \
     " k AS (INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id,"           \
     " generation, version, state_version, first_seq, last_seq, message_count, at, expires_at,"     \
     " session_at, mark, state_mark, state, user_id)"                                               \
     " SELECT $1, $5, $6, " status ", $2, s.generation, s.version, s.state_version, " first_seq     \
-    ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
+    ", s.last_seq, s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
     " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
+
+/* The state of a session as the record keeps it; idempotency.c reads it. */
+#define SQL_STATE(s)                                                                               \
+    " '{\"user_id\":' || coalesce(to_json(" s ".user_id)::text, 'null')"                            \
+    " || ',\"language\":' || to_json(" s ".language)::text"                                         \
+    " || ',\"ttl_seconds\":' || " s ".ttl_seconds || ',\"sliding\":' || " s ".sliding::text"         \
+    " || ',\"context\":' || " s ".context || ',\"metadata\":' || " s ".metadata::text || '}' "
 
 #define SQL_INSERT_SESSION                                                                         \
     " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context," \

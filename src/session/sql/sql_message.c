@@ -16,7 +16,7 @@ static const struct db_stmt append_one = {
     "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14,"
     " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
     " + coalesce(octet_length($14), 0), s.updated_at"
-    " FROM s)," SQL_RECORD("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
+    " FROM s)," SQL_RECORD("201", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
 /* The common append: a plain message without a key and a condition. The plan has no node that would do
  * nothing. $4 role, $5 content, $6 the stored size of both, $7 mark. */
@@ -34,13 +34,19 @@ static const struct db_stmt append_many = {
     SQL_INSERT_DRAFTS("s.last_seq - cardinality($9::text[]) + i.n", "s.updated_at")
     ", unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
     " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
-    SQL_RECORD("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
+    SQL_RECORD("201", "s.last_seq - cardinality($9::text[]) + 1", "NULL::text")
     "SELECT * FROM s"};
 
-static const struct db_stmt window_read = {
-    "window_read",
-    "SELECT s.generation," SQL_MESSAGE "FROM sessions s" SQL_NEWEST("$4", "$5")
-    "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+#define SQL_WINDOW                                                                                 \
+    "SELECT s.generation," SQL_MESSAGE "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE
+
+static const struct db_stmt window_read = {"window_read", SQL_WINDOW "ORDER BY m.seq DESC"};
+/* Also keeps where the window begins in the record that this write made: $6 key, $7 mark. */
+static const struct db_stmt window_keyed = {
+    "window_keyed",
+    "WITH w AS (" SQL_WINDOW "), k AS (UPDATE idempotency_keys SET state ="
+    " (SELECT min(seq)::text FROM w) WHERE tenant = $1 AND key = $6 AND mark = $7)"
+    " SELECT * FROM w ORDER BY seq DESC"};
 
 /* ?create=true: makes the session if the id is free. As with session_insert, two at once make one. */
 static const struct db_stmt append_create = {
@@ -103,9 +109,6 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
                                 db_i64(s->settings.ttl_seconds),
                                 db_null_i64(),
                                 sql_mark()};
-    const struct db_param window[] = {
-        db_text(ctx->tenant), db_text(w->id), db_text(w->precondition->user),
-        db_i64((int64_t)append->return_n), db_i64(s->settings.page_bytes)};
     struct db_call calls[SQL_WRITE_MAX];
     /* If-Match cannot hold for a session that is not there, so none is made. */
     const bool may_create = append->create && !w->precondition->must_exist;
@@ -113,8 +116,15 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     size_t n = at + 1;
     calls[0] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
     TRY(append_call(ctx, w, p, &calls[at]));
+    const struct db_param window[] = {
+        db_text(ctx->tenant),           db_text(w->id),
+        db_text(w->precondition->user), db_i64((int64_t)append->return_n),
+        db_i64(s->settings.page_bytes), db_text(w->precondition->key),
+        p[SQL_PRECONDITION_PARAMS - 1]};
     if (append->return_n > 0)
-        calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
+        calls[n++] = w->precondition->key.p
+                         ? (struct db_call){&window_keyed, window, ARRAY_LEN(window), {0}}
+                         : (struct db_call){&window_read, window, ARRAY_LEN(window) - 2, {0}};
     TRY(sql_write(s, ctx, w, calls, n, may_create ? &create[4] : NULL));
     sql_change_from_rows(w, &calls[at].rows, 201, append->n_messages);
     if (!w->done)
@@ -144,25 +154,28 @@ static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")}
 static const struct db_stmt page_descending = {"page_descending", SQL_PAGE("DESC")};
 /* clang-format on */
 
-/* How many rows are within limit and budget; a row after them shows that there are more. With the
- * server's budget the first message always comes, or no client could get past it. */
-static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes,
-                          bool first_always)
+/* How many rows are within limit and budget; a row after them shows that there are more. The first
+ * message always comes, or no client could get past it. */
+static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes)
 {
     const int seq = db_column(rows, "seq"), total = db_column(rows, "total");
     size_t n = 0;
     while (n < (size_t)rows->count && n < limit && !db_is_null(rows, (int)n, seq) &&
-           ((n == 0 && first_always) || db_get_i64(rows, (int)n, total) <= max_bytes))
+           (n == 0 || db_get_i64(rows, (int)n, total) <= max_bytes))
         n++;
     return n;
+}
+
+int64_t sql_page_budget(const struct sessions *s, const struct session_page_query *query)
+{
+    const int64_t most = s->settings.page_bytes;
+    return query->max_bytes > 0 && query->max_bytes < most ? query->max_bytes : most;
 }
 
 enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                           const struct session_page_query *query, struct session_page *out)
 {
-    const int64_t bytes = query->max_bytes > 0 && query->max_bytes < s->settings.page_bytes
-                              ? query->max_bytes
-                              : s->settings.page_bytes;
+    const int64_t bytes = sql_page_budget(s, query);
     const struct db_param p[] = {db_text(ctx->tenant),
                                  db_text(id),
                                  db_text(user),
@@ -179,8 +192,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
     TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
-    const size_t within =
-        rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
+    const size_t within = rows_within(&rows, query->limit, bytes);
     out->has_more = out->n > within;
     out->n = within;
     return ERR_NONE;

@@ -102,7 +102,7 @@ static const struct db_stmt session_insert = {
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     SQL_INSERT_DRAFTS("i.n", "s.created_at") ", unnest($13::text[], $14::text[], $15::text[], $16::text[],"
     " $17::text[], $18::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
-    SQL_RECORD("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
+    SQL_RECORD("201", "least(1, s.last_seq)", "NULL::text")
     "SELECT * FROM s"};
 
 /* The common create: one plain message, no key, and an id that was made just now, so that no session,
@@ -196,7 +196,7 @@ static const struct db_stmt session_copy_stmt = {
     "SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
     " m.type, m.role, m.content, m.metadata, m.extra, m.size, m.created_at"
     " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
-    SQL_RECORD("201", "0", "0", "NULL::text")
+    SQL_RECORD("201", "0", "(SELECT" SQL_STATE("o") "FROM o)")
     "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};
 /* clang-format on */
 
@@ -204,7 +204,7 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
 {
     struct db_param copy[SQL_PRECONDITION_PARAMS + 2], read[READ_PARAMS];
     struct db_call calls[] = {{&session_copy_stmt, copy, ARRAY_LEN(copy), {0}},
-                              read_call(s, ctx, w->id, SV_NONE, SESSION_MESSAGES_MAX, read)};
+                              read_call(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read)};
     const struct db_rows *rows = &calls[0].rows;
     TRY(sql_precondition_params(ctx, w, copy));
     copy[7] = db_text(w->from);
@@ -226,7 +226,7 @@ static const struct db_stmt session_update_stmt = {
     " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15"
     " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"
     " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
-    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"};
+    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "$16::text") "SELECT * FROM s"};
 /* clang-format on */
 
 enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
@@ -260,7 +260,7 @@ static const struct db_stmt session_delete_stmt = {
     "WITH s AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~") ","
     " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0," SQL_STAMP("$7")
     "WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
-    SQL_RECORD("204", "0", "0", "NULL::text") "SELECT * FROM s"};
+    SQL_RECORD("204", "0", "NULL::text") "SELECT * FROM s"};
 /* clang-format on */
 
 enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)

@@ -37,7 +37,7 @@ static const struct db_stmt purge_messages = {
     " (SELECT min(seq) + 1000 FROM messages WHERE tenant = $1 AND generation = ($2::bigint[])[1])"
     " END"};
 
-/* Idempotency records: of an erased session all; of others only the state that a PATCH left. The rest
+/* Idempotency records: of an erased session all; of others only the state that they keep. The rest
  * of such a record still says that the request was answered, so that a repetition has no effect. */
 static const struct db_stmt purge_keys = {
     "purge_keys",

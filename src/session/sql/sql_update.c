@@ -13,7 +13,8 @@
  *
  * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
  * change). $12: clear. $13: enum session_edit. $14, $15: see
- * sql_message_name. From $16 on: messages. */
+ * sql_message_name. From $16 on: messages. $22: whether the state is kept and returned, which has
+ * the context before the update. */
 /* clang-format off */
 /* The message that e names. It depends on e alone, so that no plan begins with all messages of the
  * session. */
@@ -57,7 +58,8 @@ static const struct db_stmt session_lock = {
 
 static const struct db_stmt session_edit = {
     "session_edit",
-    "WITH l AS (SELECT s.generation, s.last_seq FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
+    "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $22::boolean THEN" SQL_STATE("s")
+    "END AS state FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
     " AND s.state_mark = $10::bigint))),"
     " e AS (SELECT i.*, l.generation, i.of = l.generation AND i.at > l.last_seq AS unborn,"
@@ -88,11 +90,11 @@ static const struct db_stmt session_edit = {
     " FROM c WHERE s.tenant = $1 AND s.generation = (SELECT generation FROM ok) RETURNING" SQL_CHANGED "),"
     SQL_INSERT_DRAFTS("s.last_seq - c.added + row_number() OVER (ORDER BY i.n)", "s.updated_at")
     ", c, e AS i WHERE i.edit = 0 AND i.seq IS NULL),"
-    SQL_RECORD("200", "0", "0", "NULL::text")
-    "SELECT s.*, f.fault FROM f LEFT JOIN s ON true"};
+    SQL_RECORD("200", "0", "(SELECT state FROM l)")
+    "SELECT s.*, f.fault, (SELECT state FROM l) AS state FROM f LEFT JOIN s ON true"};
 /* clang-format on */
 
-enum { EDIT_PARAMS = SQL_PRECONDITION_PARAMS + 8 + SQL_MESSAGE_PARAMS };
+enum { EDIT_PARAMS = SQL_PRECONDITION_PARAMS + 8 + SQL_MESSAGE_PARAMS + 1 };
 
 static enum err edit_arrays(struct request_ctx *ctx, const struct session_update *update,
                             struct db_param *out)
@@ -125,10 +127,12 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
+    p[EDIT_PARAMS - 1] = db_bool(w->out != NULL);
     struct db_call calls[] = {{&session_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
     TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
+    w->state = db_get_text(rows, 0, db_column(rows, "state"));
     sql_change_from_rows(w, rows, 200, 0);
     return ERR_NONE;
 }

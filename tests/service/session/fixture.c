@@ -233,7 +233,7 @@ enum err fixture_delete_message(struct fixture *w, const char *tenant, const cha
                                 const char *which, const struct session_precondition *precondition)
 {
     return session_message_delete(w->sessions, begin(w, tenant, false, true), sv_from(id),
-                                  named(which), precondition, &w->r);
+                                  named(which), precondition, NULL, &w->r);
 }
 
 enum err fixture_message(struct fixture *w, const char *tenant, const char *id, const char *user,

@@ -86,12 +86,14 @@ static void test_patch_and_delete(void)
     CU_ASSERT_EQUAL(fixture_patch(w, "t1", "s:patch", &patch, &precondition), ERR_KEY_REUSED);
     for (int i = 0; i < 3; i++)
         OK(fixture_append_one(w, "t1", "s:patch", false, "\"x\"", &nobody));
-    /* Contents are 3 bytes and metadata 2: two of the three messages fit 14 bytes, none fits 4. */
+    /* Contents are 3 bytes and metadata 2: two of the three messages fit 14 bytes. None fits 4, and
+     * one comes all the same. */
     static const struct session_page_query bytes[] = {{.limit = 10, .max_bytes = 14},
                                                       {.limit = 10, .max_bytes = 4}};
     for (size_t i = 0; i < ARRAY_LEN(bytes); i++) {
         OK(fixture_page(w, "t1", "s:patch", NULL, &bytes[i]));
-        CU_ASSERT_TRUE(w->page.n == (i == 0 ? 2 : 0) && w->page.has_more);
+        CU_ASSERT_TRUE(w->page.n == (i == 0 ? 2 : 1) && w->page.has_more);
+        CU_ASSERT_EQUAL(w->page.over_budget, i == 1);
     }
     OK(fixture_delete_message(w, "t1", "s:patch", "2", &nobody));
     CU_ASSERT_EQUAL(fixture_delete_message(w, "t1", "s:patch", "2", &nobody), ERR_NOT_FOUND);

@@ -31,12 +31,14 @@ TEST(round_trip)
         const struct session_message_draft *draft;
         struct http_rig *r = http_rig("GET", "/");
         struct json_writer j;
-        char list[512], made[UUID_LEN + 1];
+        struct session_message m;
+        char list[512];
         size_t n;
         snprintf(list, sizeof(list), "[%s]", cases[i].in);
         const struct json_input *body = parse(r->ctx, list);
         CU_ASSERT_EQUAL(openai_read_items(body, body->node, MAX, &draft, &n), ERR_NONE);
-        struct session_message m = session_message_of(draft, 1, 1, 0, made);
+        const struct session_receipt receipt = {.generation = 1, .first_seq = 1};
+        CU_ASSERT_EQUAL(session_messages_of(r->ctx, draft, 1, 0, &receipt, &m), ERR_NONE);
         m.message_id = SV("m1");
         j = (struct json_writer){.b = &r->res.body};
         openai_write_item(&j, &m);
