@@ -47,7 +47,7 @@ static enum err read_chat(const struct json_input *in, struct session_message_dr
             json_write_object_open(&j);
         json_put_raw(&j, *name, m->raw);
     }
-    if (b.n == 0)
+    if (b.n == 0 && !b.failed)
         return ERR_NONE;
     json_members_write(&j, out->extra, none);
     json_write_object_close(&j);
