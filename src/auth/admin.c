@@ -41,6 +41,17 @@ static const struct db_stmt tenant_list = {
     "SELECT tenant," SQL_BOUNDS " coalesce(keys, 0) AS keys FROM tenants FULL JOIN"
     " (SELECT tenant, count(*) FILTER (WHERE" SQL_VALID ") AS keys FROM api_keys GROUP BY tenant) k"
     " USING (tenant) ORDER BY tenant"};
+static const struct db_stmt tenant_revoke = {
+    "tenant_revoke",
+    "UPDATE api_keys SET revoked_at = now() WHERE tenant = $1 AND revoked_at IS NULL"};
+
+/* A key that was made meanwhile stays. */
+static const struct db_stmt tenant_keys_delete = {
+    "tenant_delete_keys", "DELETE FROM api_keys WHERE tenant = $1 AND revoked_at IS NOT NULL"};
+static const struct db_stmt tenant_delete = {
+    "tenant_delete", "DELETE FROM tenants WHERE tenant = $1"};
+static const struct db_stmt tenant_count_delete = {
+    "tenant_delete_count", "DELETE FROM tenant_sessions WHERE tenant = $1"};
 /* clang-format on */
 
 static struct auth_key read_key(const struct db_rows *rows, int row)
@@ -135,5 +146,22 @@ enum err auth_tenant_list(struct db *db, struct request_ctx *ctx, struct auth_te
         return ctx_nomem(ctx);
     for (size_t i = 0; i < *n; i++)
         (*out)[i] = read_tenant(&rows, (int)i);
+    return ERR_NONE;
+}
+
+enum err auth_tenant_revoke(struct db *db, struct request_ctx *ctx)
+{
+    const struct db_param p = db_text(ctx->tenant);
+    return db_query(db, ctx, DB_READ, &tenant_revoke, &p, 1, NULL, NULL);
+}
+
+enum err auth_tenant_delete(struct db *db, struct request_ctx *ctx, int64_t *keys)
+{
+    const struct db_param p = db_text(ctx->tenant);
+    struct db_call calls[] = {{&tenant_keys_delete, &p, 1, {0}},
+                              {&tenant_delete, &p, 1, {0}},
+                              {&tenant_count_delete, &p, 1, {0}}};
+    TRY(db_batch(db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), NULL));
+    *keys = calls[0].rows.count;
     return ERR_NONE;
 }

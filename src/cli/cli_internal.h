@@ -21,6 +21,8 @@ enum cli_option {
     OPTION_REQUESTS,
     OPTION_SESSIONS,
     OPTION_STALE,
+    OPTION_CREATE,
+    OPTION_ERASE,
     OPTION_CONFIG, /* from here on: of all commands */
     OPTION_HELP,
     OPTION_VERSION,
@@ -98,6 +100,7 @@ int key_create_run(struct command_context *c);
 int key_list_run(struct command_context *c);
 int key_revoke_run(struct command_context *c);
 int tenant_set_run(struct command_context *c);
+int tenant_delete_run(struct command_context *c);
 int tenant_list_run(struct command_context *c);
 int service_reload_run(struct command_context *c);
 int service_stop_run(struct command_context *c);

@@ -20,6 +20,8 @@ static const struct {
     [OPTION_REQUESTS] = {"--requests N", "a second: 1 to 1000000, none or default"},
     [OPTION_SESSIONS] = {"--sessions N", "open ones: 1 to 1000000000, none or default"},
     [OPTION_STALE] = {"--stale SECONDS", "10 to 315360000"},
+    [OPTION_CREATE] = {"--create", "also a tenant without a key, a limit or a session"},
+    [OPTION_ERASE] = {"--erase", "its sessions, too, which nobody can bring back"},
     [OPTION_CONFIG] = {"--config FILE", "NAME=value lines; the environment wins [PARLEY_CONFIG]"},
     [OPTION_HELP] = {"--help, -h", "this; after a command, what that command does"},
     [OPTION_VERSION] = {"--version", "the version of the program"},

@@ -34,6 +34,8 @@ static const struct option options[] = {{"to", required_argument, NULL, OPTION_T
                                         {"requests", required_argument, NULL, OPTION_REQUESTS},
                                         {"sessions", required_argument, NULL, OPTION_SESSIONS},
                                         {"stale", required_argument, NULL, OPTION_STALE},
+                                        {"create", no_argument, NULL, OPTION_CREATE},
+                                        {"erase", no_argument, NULL, OPTION_ERASE},
                                         {"config", required_argument, NULL, OPTION_CONFIG},
                                         {"help", no_argument, NULL, OPTION_HELP},
                                         {"version", no_argument, NULL, OPTION_VERSION},
@@ -161,10 +163,14 @@ static const struct command commands[] = {
      "all keys, without their secrets"},
     {"key revoke", "ID", "ID", key_revoke_run, 0, false,
      "revoke the key of that id; the key itself will do"},
-    {"tenant set", "NAME [--requests N] [--sessions N]", "NAME", tenant_set_run,
-     TAKES(REQUESTS) | TAKES(SESSIONS), false,
+    {"tenant set", "NAME [--requests N] [--sessions N] [--create]", "NAME", tenant_set_run,
+     TAKES(REQUESTS) | TAKES(SESSIONS) | TAKES(CREATE), false,
      "limit its requests a second and its open sessions: a number, none,\n"
      "or default (the settings PARLEY_TENANT_...)"},
+    {"tenant delete", "NAME [--erase]", "NAME", tenant_delete_run, TAKES(ERASE), false,
+     "revoke and delete its keys and its limits; with --erase its\n"
+     "sessions, too, else it must have none; waits PARLEY_REQUEST_MS for\n"
+     "requests that are under way"},
     {"tenant list", "[--json]", NULL, tenant_list_run, TAKES(JSON), false,
      "all tenants, their keys and limits"},
     {"host list", "[--json]", NULL, host_list_run, TAKES(JSON), false,

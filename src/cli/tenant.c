@@ -2,10 +2,16 @@
 /* parley tenant: the bounds of tenants. A change is known to every worker when the command ends. */
 #include "cli_internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "parley/auth/auth.h"
 #include "parley/base/clock.h"
+#include "parley/base/names.h"
+#include "parley/session/users.h"
+
+enum { REGISTER_MS = 10000, STEP_MARGIN_MS = 1000, LOCKED_MS = 10000, PAUSE_MS = 50 };
 
 static bool parse_bound(const char *text, int64_t max, int64_t *out)
 {
@@ -53,13 +59,142 @@ static enum err print_tenants(const struct auth_tenant *t, size_t n, enum err e,
     return output_end(&out, e, json, rows, columns, ARRAY_LEN(columns));
 }
 
+/* ---- one tenant ---- */
+
+/* ERR_NOT_FOUND: it has no key, no limit and no session. */
+static enum err check_known(struct command_context *c, struct sessions *sessions)
+{
+    struct auth_tenant *tenants;
+    size_t n;
+    bool left, live;
+    TRY(auth_tenant_list(c->db, &c->ctx, &tenants, &n));
+    const char **known = arena_array(c->ctx.arena, n, sizeof(*known));
+    if (!known)
+        return ctx_nomem(&c->ctx);
+    for (size_t i = 0; i < n; i++) {
+        known[i] = arena_dup(c->ctx.arena, tenants[i].tenant).p;
+        if (!known[i])
+            return ctx_nomem(&c->ctx);
+    }
+    const struct names names = {known, n, sizeof(*known)};
+    if (names_index(&names, c->ctx.tenant) < n)
+        return ERR_NONE;
+    TRY(session_tenant_look(sessions, &c->ctx, &left, &live));
+    const char *nearest = names_nearest(&names, c->ctx.tenant);
+    return left ? ERR_NONE
+                : ctx_fault(&c->ctx, ERR_NOT_FOUND, "there is no tenant %s%s%s%s", c->argument,
+                            nearest ? "; did you mean " : "", nearest ? nearest : "",
+                            nearest ? "?" : "");
+}
+
+/* Connects, and makes it the tenant of c->ctx. known: it must be there. */
+static int open_tenant(struct command_context *c, bool known, struct sessions **sessions)
+{
+    const struct sessions_settings settings = {.sweep_s = 0};
+    const struct sv name = sv_from(c->argument);
+    if (!auth_tenant_valid(name))
+        return command_usage_error("a tenant's name must be 1 to 64 of A-Z a-z 0-9 . _ -, and is ",
+                                   c->argument);
+    if (!command_connect_owner(c, 0))
+        return EXIT_FAULT;
+    c->ctx.tenant = name;
+    *sessions = sessions_open(&settings, c->db, NULL, NULL);
+    enum err e = *sessions ? ERR_NONE : ctx_nomem(&c->ctx);
+    if (e == ERR_NONE && known)
+        e = check_known(c, *sessions);
+    if (e == ERR_NONE)
+        return EXIT_GOOD;
+    if (*sessions)
+        sessions_close(*sessions);
+    return command_finish(c, e);
+}
+
+/* Refuses a tenant with sessions, without --erase. */
+static enum err check_erasable(struct command_context *c, struct sessions *sessions,
+                               const char *why)
+{
+    bool left, live;
+    TRY(session_tenant_look(sessions, &c->ctx, &left, &live));
+    return live && !c->given[OPTION_ERASE]
+               ? ctx_fault(&c->ctx, ERR_CONFLICT, "tenant %s has sessions%s; --erase deletes them",
+                           c->argument, why)
+               : ERR_NONE;
+}
+
+/* Until nothing is left. Each step has the time of a statement. */
+static enum err erase_all(struct command_context *c, struct sessions *sessions,
+                          struct session_erasure *done)
+{
+    const struct arena_mark mark = arena_get_mark(c->arena);
+    struct deadline give_up = deadline_in_ms(LOCKED_MS);
+    for (bool left = true, live;;) {
+        const int64_t before = done->sessions + done->messages + done->keys;
+        arena_rewind(c->arena, mark);
+        c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
+        TRY(session_tenant_look(sessions, &c->ctx, &left, &live));
+        if (!left)
+            return ERR_NONE;
+        TRY(session_tenant_erase(sessions, &c->ctx, done));
+        if (done->sessions + done->messages + done->keys > before)
+            give_up = deadline_in_ms(LOCKED_MS);
+        else if (deadline_passed(give_up))
+            return ctx_fault(&c->ctx, ERR_BUSY, "rows stay locked; a part is erased: repeat it");
+        else
+            deadline_wait(deadline_in_ms(PAUSE_MS));
+    }
+}
+
+/* The keys stay, revoked, until all else is gone: a command that was killed can be repeated. What
+ * requests that were accepted before still write is there once their time has passed. */
+static enum err delete_tenant(struct command_context *c, struct sessions *sessions,
+                              struct session_erasure *done, int64_t *keys)
+{
+    const int64_t step_ms = c->cfg->statement_ms + STEP_MARGIN_MS;
+    TRY(check_erasable(c, sessions, ""));
+    TRY(auth_tenant_revoke(c->db, &c->ctx));
+    deadline_wait(deadline_in_ms(AUTH_HOLDS_MS + c->cfg->request_ms));
+    c->ctx.deadline = deadline_in_ms(step_ms);
+    TRY(check_erasable(c, sessions, " since its keys were revoked"));
+    TRY(erase_all(c, sessions, done));
+    c->ctx.deadline = deadline_in_ms(step_ms);
+    return auth_tenant_delete(c->db, &c->ctx, keys);
+}
+
+int tenant_delete_run(struct command_context *c)
+{
+    struct session_erasure done = {.sessions = 0};
+    struct sessions *sessions;
+    int64_t keys = 0;
+    const int status = open_tenant(c, true, &sessions);
+    if (status != EXIT_GOOD)
+        return status;
+    enum err e = check_erasable(c, sessions, "");
+    /* As a host: one that is alone answers from its memory, which this does not clear. */
+    struct db_hosts_shared *shared = db_hosts_shared_map(false, PARLEY_VERSION);
+    const struct db_hosts_settings settings = {
+        .shared = shared, .workers = 1, .statement_ms = (int)c->cfg->statement_ms};
+    struct db_hosts *host = shared && e == ERR_NONE ? db_hosts_open(&settings, c->db) : NULL;
+    for (const struct deadline end = deadline_in_ms(REGISTER_MS);
+         host && !db_hosts_may_write(shared) && !deadline_passed(end);)
+        deadline_wait(deadline_in_ms(PAUSE_MS));
+    c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
+    if (e == ERR_NONE && (!host || !db_hosts_may_write(shared)))
+        e = ctx_fault(&c->ctx, ERR_UNAVAILABLE, "this command could not register as a host");
+    if (e == ERR_NONE)
+        e = delete_tenant(c, sessions, &done, &keys);
+    db_hosts_close(host);
+    db_hosts_shared_unmap(shared);
+    sessions_close(sessions);
+    if (e == ERR_NONE)
+        fprintf(stderr, "parley: tenant %s is deleted: %" PRId64 " keys, %" PRId64 " sessions\n",
+                c->argument, keys, done.sessions);
+    return command_finish(c, e);
+}
+
 int tenant_set_run(struct command_context *c)
 {
     struct auth_tenant tenant = {.tenant = sv_from(c->argument)};
     const char *requests = c->given[OPTION_REQUESTS], *sessions = c->given[OPTION_SESSIONS];
-    if (!auth_tenant_valid(tenant.tenant))
-        return command_usage_error("a tenant's name must be 1 to 64 of A-Z a-z 0-9 . _ -, and is ",
-                                   c->argument);
     if (!requests && !sessions)
         return command_usage_error("tenant set needs --requests or --sessions", NULL);
     if (!parse_bound(requests, AUTH_REQUESTS_MAX, &tenant.requests))
@@ -68,8 +203,11 @@ int tenant_set_run(struct command_context *c)
     if (!parse_bound(sessions, AUTH_SESSIONS_MAX, &tenant.sessions))
         return command_usage_error("--sessions must be 1 to 1000000000, none or default, and is ",
                                    sessions);
-    if (!command_connect_owner(c, 0))
-        return EXIT_FAULT;
+    struct sessions *sessions_of;
+    const int status = open_tenant(c, !c->given[OPTION_CREATE], &sessions_of);
+    if (status != EXIT_GOOD)
+        return status;
+    sessions_close(sessions_of);
     const enum err e = auth_tenant_set(c->db, &c->ctx, &tenant);
     if (e == ERR_NONE)
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));

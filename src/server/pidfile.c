@@ -41,28 +41,34 @@ bool pidfile_write(int fd, int64_t reload, const char *outcome)
     return pwrite(fd, text, TEXT_N, 0) == TEXT_N;
 }
 
-int pidfile_open(const char *path, char *why, size_t why_n)
+/* NULL: fd is locked. Else why not. */
+static const char *lock_file(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     struct stat st;
-    int fd;
-    while ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644)) >= 0 &&
-           fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && fcntl(fd, F_SETLK, &lock) == 0) {
+    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+        return "a file of that name exists and is not regular";
+    if (fcntl(fd, F_SETLK, &lock) == 0)
+        return NULL;
+    return errno == EAGAIN || errno == EACCES ? "another service holds it" : strerror(errno);
+}
+
+int pidfile_open(const char *path, char *why, size_t why_n)
+{
+    for (;;) {
+        const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+        const char *fault = fd < 0 ? strerror(errno) : lock_file(fd);
         /* Its last holder may have removed it since it was opened. */
-        const bool named = listener_has_name(fd, path);
-        if (named && pidfile_write(fd, 0, "done"))
+        const bool named = fault || listener_has_name(fd, path);
+        if (!fault && named && pidfile_write(fd, 0, "done"))
             return fd;
         if (named)
-            break;
-        close(fd);
+            snprintf(why, why_n, "pid file %s: %s", path, fault ? fault : strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        if (named)
+            return -1;
     }
-    snprintf(why, why_n, "pid file %s: %s", path,
-             fd >= 0 && (errno == EAGAIN || errno == EACCES) ? "another service holds it"
-             : fd >= 0 && !S_ISREG(st.st_mode) ? "a file of that name exists and is not regular"
-                                               : strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return -1;
 }
 
 void pidfile_close(int fd, const char *path)

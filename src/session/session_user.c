@@ -222,3 +222,21 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
         e = sql_user_is_left(s, ctx, user, &out->has_more);
     return e == ERR_NONE ? ERR_NONE : erasure_failed(ctx, e, out);
 }
+
+/* ---- all of a tenant ---- */
+
+enum err session_tenant_look(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
+{
+    return sql_tenant_look(s, ctx, left, live);
+}
+
+enum err session_tenant_erase(struct sessions *s, struct request_ctx *ctx,
+                              struct session_erasure *out)
+{
+    struct purged done = {.sessions = 0};
+    const enum err e = sql_tenant_erase(s, ctx, &done);
+    out->sessions += done.sessions;
+    out->messages += done.messages;
+    out->keys += done.keys;
+    return e;
+}

@@ -238,7 +238,8 @@ class Commands(KeysTest):
                  "key list all", "key list --tenant a", "key revoke", "key revoke abc", "key revoke a b",
                  "key revoke ''", "key revoke parley_" + "0" * 16, "tenant set",
                  "tenant set a", "tenant set a --requests 0", "tenant set a --requests -1",
-                 "tenant set a --requests many", "tenant set a --requests 1000001",
+                 "tenant set a --requests many", "tenant delete", "tenant delete a/b", "tenant delete a --create",
+                 "tenant set a --sessions 1 --erase", "tenant set a --requests 1000001",
                  "tenant set a --sessions 0", "tenant set 'a b' --sessions 1", "tenant set a b --sessions 1",
                  "tenant list x", "tenant list --sessions 1", "serve --tenant a",
                  "key create --tenant a --tenant b", "--config a --config b key list"]
@@ -277,6 +278,66 @@ class Commands(KeysTest):
                               check=False, timeout=60)
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"^parley: key [0-9a-f]{16} could not be written; revoke it\n$")
+
+
+class Deleted(KeysTest):
+    """Tenants that are unknown, and tenants that are deleted."""
+    quick = {"PARLEY_REQUEST_MS": "1000", "PARLEY_STATEMENT_MS": "1000", "PARLEY_ACQUIRE_MS": "1000"}
+
+    def expect(self, status, words, *command):
+        done = self.stack.parley.run("tenant", *command, **self.quick)
+        self.assertEqual(done.returncode, status, done)
+        self.assertRegex(done.stderr, rf"(?s){words}")
+
+    def left(self, tenant):
+        """How many rows each table has of a tenant."""
+        tables = ("sessions", "messages", "idempotency_keys", "api_keys", "tenants", "tenant_sessions")
+        return [int(self.stack.psql(f"SELECT count(*) FROM {t} WHERE tenant = '{tenant}'")) for t in tables]
+
+    def test_an_unknown_tenant_is_not_made(self):
+        """A tenant is known by a key, a limit or a session. Fails if a misspelt name makes one: tried."""
+        self.expect(1, "there is no tenant acne; did you mean acme\\?", "set", "acne", "--requests", "5")
+        self.expect(1, "there is no tenant acne; did you mean acme\\?", "delete", "acne")
+        self.assertEqual(self.left("acne"), [0] * 6)
+        self.expect(0, "", "set", "acne", "--requests", "5", "--create")
+        self.expect(0, "", "set", "acne", "--requests", "6")
+        self.expect(0, "tenant acne is deleted: 0 keys, 0 sessions", "delete", "acne")
+        self.assertEqual(self.left("acne"), [0] * 6)
+
+    def test_erased_while_it_is_used(self):
+        """Without --erase nothing is changed. With it all is gone, whatever clients do meanwhile, and a new key of the
+        name finds nothing of it, also on a host that answers from memory. Fails if the command does not wait for
+        requests under way, or is not registered as a host: tried."""
+        key = self.stack.parley.make_key("gone")
+        mine, theirs = self.stack.client(headers=bearer(key)), self.stack.client(headers=bearer(self.other))
+        self.stack.parley.do("tenant", "set", "gone", "--sessions", "100000")
+        self.ok(mine.put("/v1/sessions/big", {"messages": [message(f"m{i}") for i in range(1000)]}), 201)
+        for i in range(3):
+            self.ok(mine.post("/v1/sessions/big/messages", {"messages": [message("x")] * 1000},
+                              headers={"Idempotency-Key": f"k{i}"}), 201)
+        self.ok(theirs.put("/v1/sessions/big", {"message": message("theirs")}), 201)
+        before = self.left("gone")
+        self.expect(1, "parley: tenant gone has sessions; --erase deletes them", "delete", "gone")
+        self.assertEqual((self.left("gone"), mine.get("/v1/sessions/big").status), (before, 200))
+        statuses = set()
+
+        def step(i):
+            client = self.stack.client(headers=bearer(key))
+            for n in range(50):
+                statuses.add(client.post(f"/v1/sessions/s{i}.{n}/messages?create=true", message("x"),
+                                         headers={"Idempotency-Key": f"{i}.{n}.{time.monotonic()}"}).status)
+                statuses.add(client.get("/v1/sessions/big").status)
+        with Workers(4, step) as workers:
+            workers.pause(1)
+            self.expect(0, r"tenant gone is deleted: 1 keys, \d\d+ sessions", "delete", "gone", "--erase")
+        self.assertTrue({200, 201, 401} <= statuses <= {200, 201, 401, 409, 503}, statuses)
+        self.assertEqual(self.left("gone"), [0] * 6)
+        self.assertEqual(self.left("other")[:2], [1, 1])
+        again = self.stack.client(headers=bearer(self.stack.parley.make_key("gone")))
+        for _ in range(20):
+            self.assertEqual(again.get("/v1/sessions/big").status, 404)
+        self.assertEqual(theirs.get("/v1/sessions/big").json["message_count"], 1)
+        self.assertEqual(len(self.stack.parley.do("host", "list").splitlines()), 2)
 
 
 class Revoked(KeysTest):

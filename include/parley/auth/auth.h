@@ -104,6 +104,10 @@ struct auth_tenant {
 /* Sets both bounds of tenant->tenant, and reads back what they are now. */
 MUSTCHECK enum err auth_tenant_set(struct db *db, struct request_ctx *ctx,
                                    struct auth_tenant *tenant);
+/* Revokes all keys of ctx->tenant. May be repeated. */
+MUSTCHECK enum err auth_tenant_revoke(struct db *db, struct request_ctx *ctx);
+/* Deletes the revoked keys of ctx->tenant (*keys: how many) and its bounds. */
+MUSTCHECK enum err auth_tenant_delete(struct db *db, struct request_ctx *ctx, int64_t *keys);
 /* The tenants that have keys or bounds. */
 MUSTCHECK enum err auth_tenant_list(struct db *db, struct request_ctx *ctx,
                                     struct auth_tenant **out, size_t *n);

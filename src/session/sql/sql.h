@@ -138,6 +138,13 @@ struct purged {
 MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
                              const struct db_rows *rows, bool erased, int *at, struct purged *done);
 
+/* ---- sql_tenant.c: see session_tenant_look and session_tenant_erase ---- */
+
+MUSTCHECK enum err sql_tenant_look(struct sessions *s, struct request_ctx *ctx, bool *left,
+                                   bool *live);
+MUSTCHECK enum err sql_tenant_erase(struct sessions *s, struct request_ctx *ctx,
+                                    struct purged *done);
+
 /* ---- sql_user.c: the sessions of one user ---- */
 
 /* Live sessions after a position, newest first without context, or oldest first with it. */
