@@ -179,6 +179,14 @@ each("state", async (threads) => {
   await refused(threads.updateState(randomUUID(), { values: {} }), 404);
 });
 
+// The SDK sends such a list once for each value. Fails if that is a repeated parameter.
+each("lists_in_the_query", async (threads) => {
+  const { thread_id } = await threads.create();
+  const thread = await threads.get(thread_id, { include: ["ttl", "config"] });
+  const state = await threads.getState(thread_id, undefined, { select: ["values", "next"] });
+  assert.deepEqual([thread.thread_id, state.next], [thread_id, []]);
+});
+
 each("appends_at_once_are_all_there", async (threads) => {
   const { thread_id: id } = await threads.create();
   await many(20, (i) =>

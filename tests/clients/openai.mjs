@@ -83,6 +83,18 @@ test("single_item_get_and_delete", async () => {
   await refusal(conversations.items.retrieve(a.id, { conversation_id: other.id }), OpenAI.NotFoundError);
 });
 
+// The client goes on by last_id. Fails if that is the id of an item that is deleted by then.
+test("items_of_own_ids_deleted_on_the_way", async () => {
+  const own = Array.from({ length: 45 }, (_, n) => ({ ...user("x"), id: `own-${n}` }));
+  const { id } = await conversations.create({ items: own });
+  const deleted = [];
+  for await (const item of conversations.items.list(id, { order: "asc" })) {
+    await conversations.items.delete(item.id, { conversation_id: id });
+    deleted.push(item.id);
+  }
+  assert.deepEqual([deleted, await stored(id)], [own.map((item) => item.id), []]);
+});
+
 // Row: Message paging (cursor). Row: Bulk append. Fails if an item or a field is lost or changed, if an item comes
 // twice, or if order, has_more or last_id are wrong.
 test("pages_of_250_both_ways", async () => {
@@ -266,7 +278,7 @@ test("typed_errors", async (t) => {
   await expect(() => through.retrieve("conv_00000000000000000000000000000000"), OpenAI.NotFoundError, 404, {
     type: "invalid_request_error",
   });
-  await expect(() => through.items.list(id, { limit: 101 }), ...bad("limit"));
+  await expect(() => through.items.list(id, { limit: 1001 }), ...bad("limit"));
   await expect(() => through.items.create(id, { items: [user("good"), 7] }), ...bad("items[1]"));
   const headers = { "Idempotency-Key": newId("key") };
   await through.items.create(id, { items: [user("once")] }, { headers });
