@@ -120,6 +120,18 @@ class Shortened(LangGraph, StackTest):
                 self.check(answer, asked, list(seqs), session=False)
                 self.assertEqual(answer["first_seq"], answer["last_seq"])
 
+    def test_a_list_says_that_there_is_more(self):
+        """OpenAI's items and a user's sessions. Fails if has_more goes by the limit alone: tried."""
+        path = self.large_session("items").replace("sessions", "conversations") + "/items?limit=100"
+        page = self.get(path)
+        rest = self.get(f"{path}&after={page['last_id']}")
+        self.assertEqual([(len(p["data"]), p["has_more"]) for p in (page, rest)], [(6, True), (4, False)])
+        for _ in range(3):
+            self.post("/v1/sessions", {"user_id": "ann", "metadata": {"a": "x" * 30_000}}, status=201)
+        page = self.get("/v1/users/ann/sessions")
+        rest = self.get(f"/v1/users/ann/sessions?cursor={page['next_cursor']}")
+        self.assertEqual([(len(p["data"]), p["has_more"]) for p in (page, rest)], [(2, True), (1, False)])
+
     def test_a_thread_is_whole_or_an_error(self):
         """Fails if the newest are answered as if they were all."""
         thread_id = self.large_session("thread").rsplit("/", 1)[-1]
