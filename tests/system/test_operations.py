@@ -365,8 +365,14 @@ class Log(StackTest):
 
 
 class LogOfRefusals(Log):
-    """The same with PARLEY_LOG=debug: no content of users either, and each 4xx has its reason."""
+    """The same with PARLEY_LOG=debug: no content of users either. Fails if a field that a client named is logged."""
     env = {**Log.env, "PARLEY_LOG": "debug"}
+
+
+class Reasons(Log):
+    """Each 4xx has its reason in the log with PARLEY_LOG=debug."""
+    env = {"PARLEY_LOG": "debug", "PARLEY_SLOW_MS": "60000"}
+    test_every_line_under_load_with_faults = None
 
     def refused(self, method, path, body, status):
         """The line of a refused request, found by the id in the answer."""
@@ -379,7 +385,6 @@ class LogOfRefusals(Log):
     def test_a_request_id_leads_to_the_reason(self):
         """In all three interfaces, at level debug; without the setting no line. Fails if the line lacks code, field
         or detail, or if it is written whatever the setting is: tried."""
-        self.stack.parley.restart(PARLEY_SLOW_MS="60000")
         cases = [("POST", "/v1/sessions", {"ttl_seconds": 0}, 400, "out_of_range", "ttl_seconds"),
                  ("POST", "/v1/sessions", {self.MARK: 1}, 400, "unknown_field", None),
                  ("GET", f"/v1/sessions/s?{self.MARK}=1", None, 400, "unknown_parameter", None),
@@ -397,4 +402,3 @@ class LogOfRefusals(Log):
         self.stack.parley.restart(PARLEY_LOG="info")
         answer = self.client.get("/v1/sessions/s?messages=x")
         self.assertNotIn(answer.headers["X-Request-Id"], self.stack.parley.log())
-        self.stack.parley.restart(PARLEY_SLOW_MS="0", PARLEY_LOG="debug")
