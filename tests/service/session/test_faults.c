@@ -141,10 +141,11 @@ static void a_bulk_with_a_bad_row(void)
 static void a_condition_makes_nothing(void)
 {
     const struct sv tag = SV("1.v1");
-    const struct session_precondition precondition = {.if_match = &tag, .n_if_match = 1};
+    const struct session_precondition precondition = {
+        .if_match = &tag, .n_if_match = 1, .must_exist = true};
     struct fixture *w = fixture_open(true);
     CU_ASSERT_EQUAL(fixture_append_one(w, "t1", "f:condition", true, "1", &precondition),
-                    ERR_NOT_FOUND);
+                    ERR_PRECONDITION);
     CU_ASSERT_EQUAL(rows_of("f:condition"), 0);
     fixture_close(w);
 }
