@@ -73,11 +73,6 @@ static bool expected(struct fuzz *f, struct sv target, struct http_request *out)
         struct sv name = sv_cut(&part, '=');
         if (!decoded(f, name, true, &param.name) || !decoded(f, part, true, &param.value))
             return false;
-        const size_t n = param.name.n;
-        if (n < 3 || memcmp(param.name.p + n - 2, "[]", 2) != 0)
-            for (size_t i = 0; i < out->n_params; i++)
-                if (sv_eq(out->params[i].name, param.name))
-                    return false;
         if (out->n_params == HTTP_PARAMS_MAX)
             return false;
         out->params[out->n_params++] = param;
