@@ -260,14 +260,15 @@ void config_markdown(FILE *out)
  * NULL: no memory. */
 static char *mask_url(const char *url)
 {
-    /* scheme://user:PASSWORD@host up to the last @, or password=PASSWORD, perhaps in quotes. */
-    static const char pattern[] =
-        "://[^:]*:(.*)@|password[ \t]*=[ \t]*('([^'\\]|\\\\.)*'?|[^& \t]*)";
+    /* scheme://user:PASSWORD@host up to the last @, or ?password=PASSWORD& */
+    static const char of_url[] = "://[^:]*:(.*)@|password=([^&]*)";
+    /* password = PASSWORD, perhaps in quotes; a backslash escapes (libpq's manual, 34.1.1.1). */
+    static const char of_keywords[] = "password[ \t]*=[ \t]*('([^'\\]|\\\\.)*'?|([^ \t\\]|\\\\.)*)";
     char *text = NULL;
     size_t n;
     regex_t compiled;
     regmatch_t match[3];
-    if (regcomp(&compiled, pattern, REG_EXTENDED) != 0)
+    if (regcomp(&compiled, strstr(url, "://") ? of_url : of_keywords, REG_EXTENDED) != 0)
         return NULL;
     FILE *out = open_memstream(&text, &n);
     while (out && regexec(&compiled, url, ARRAY_LEN(match), match, 0) == 0) {
