@@ -29,7 +29,10 @@ function reply(messages) {
   return said.length > 1 ? `You spoke of ${said.at(-2)}. Why ${said.at(-1)} now?` : `Why ${said[0]}?`;
 }
 
-if (process.argv.length !== 4) { console.error("usage: bot.mjs URL SESSION"); process.exit(1); }
+if (process.argv.length !== 4 || !process.argv[2].startsWith("http")) {
+  console.error("usage: bot.mjs URL SESSION, such as bot.mjs http://127.0.0.1:8080 my-bot");
+  process.exit(1);
+}
 const session = `${process.argv[2]}/v1/sessions/${process.argv[3]}`;
 await call("PUT", session, { language: "en" }); // gets it, or makes it
 for await (const line of createInterface({ input: process.stdin })) {

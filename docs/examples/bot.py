@@ -36,8 +36,8 @@ def reply(window):
     return f"You spoke of {said[-2]}. Why {said[-1]} now?" if len(said) > 1 else f"Why {said[0]}?"
 
 
-if len(sys.argv) != 3:
-    sys.exit("usage: bot.py URL SESSION")
+if len(sys.argv) != 3 or not sys.argv[1].startswith("http"):
+    sys.exit("usage: bot.py URL SESSION, such as bot.py http://127.0.0.1:8080 my-bot")
 session = f"{sys.argv[1]}/v1/sessions/{sys.argv[2]}"
 call("PUT", session, {"language": "en"})  # gets it, or makes it
 for line in sys.stdin:

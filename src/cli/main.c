@@ -255,6 +255,13 @@ static int run_configured(struct options *o, const struct command *command)
     return status;
 }
 
+static int missing_argument(const struct command *command)
+{
+    char line[96];
+    snprintf(line, sizeof line, "%s needs ", command->name);
+    return command_usage_error(line, command->argument);
+}
+
 static int run_command(struct options *o)
 {
     struct command_context *c = &o->command;
@@ -275,7 +282,7 @@ static int run_command(struct options *o)
     if (status != EXIT_GOOD)
         return status;
     if (command->argument && n == o->n_args && !c->given[OPTION_STALE])
-        return command_usage_error("something is missing at the end: ", command->argument);
+        return missing_argument(command);
     if (command->argument && n < o->n_args)
         c->argument = o->args[n++];
     if (n < o->n_args)

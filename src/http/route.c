@@ -54,7 +54,8 @@ static size_t find_route(const struct http_table *table, const struct http_reque
     return found;
 }
 
-static void add_allow_header(struct request_ctx *ctx, unsigned allowed, struct http_response *res)
+/* The methods of a path; absent without memory. */
+static struct sv allowed_methods(struct request_ctx *ctx, unsigned allowed)
 {
     struct buf b;
     buf_init(&b, ctx->arena, 64);
@@ -62,8 +63,13 @@ static void add_allow_header(struct request_ctx *ctx, unsigned allowed, struct h
     for (enum http_method m = HTTP_GET; m < HTTP_OTHER; m++)
         if (allowed & (1u << m))
             buf_printf(&b, "%s%s", b.n > 0 ? ", " : "", http_method_name(m));
-    if (!b.failed)
-        http_response_header(res, "Allow", buf_get(&b));
+    return b.failed ? (struct sv){NULL, 0} : buf_get(&b);
+}
+
+static void add_allow_header(struct sv methods, struct http_response *res)
+{
+    if (methods.p)
+        http_response_header(res, "Allow", methods);
 }
 
 /* q=0, with up to three decimals that are 0 too (RFC 9110, section 12.4.2). */
@@ -121,12 +127,16 @@ static const char *no_route(const struct http_request *req)
                   {SV_INIT("/v1/threads"),
                    "There is no such path: the URL of LangGraph's SDK is without /v1."},
                   {SV_INIT("/v1/v1/"), "There is no such path: /v1 is there twice."},
+                  {SV_INIT("/v1/session/"), "There is no such path: it is /v1/sessions."},
+                  {SV_INIT("/v1/user/"), "There is no such path: it is /v1/users."},
+                  {SV_INIT("/v1/chat/"), HTTP_NO_MODEL},
+                  {SV_INIT("/v1/responses"), HTTP_NO_MODEL},
+                  {SV_INIT("/v1/models"), HTTP_NO_MODEL},
                   {SV_INIT("/sessions"), "There is no such path: the native API is below /v1."}};
     for (size_t i = 0; i < req->n_segments && req->n_segments > 1; i++)
         if (req->segments[i].n == 0)
             return "There is no such path: it has an empty segment. Leave out the slash that is "
-                   "too "
-                   "many, or add the id that is missing.";
+                   "too many, or add the id that is missing.";
     for (size_t i = 0; i < ARRAY_LEN(likely); i++)
         if (sv_starts_with(req->target, likely[i].beginning))
             return likely[i].detail;
@@ -167,15 +177,17 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
         return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "%s", no_route(req));
     if (*route == table->n && req->method == HTTP_OPTIONS) {
         res->status = 204;
-        add_allow_header(ctx, allowed, res);
+        add_allow_header(allowed_methods(ctx, allowed), res);
         return ERR_NONE;
     }
     if (*route == table->n) {
-        (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL, "This path does not have the method %.*s.",
-                       (int)(req->method_text.n > 20 ? 20 : req->method_text.n),
-                       req->method_text.p);
+        const struct sv methods = allowed_methods(ctx, allowed);
+        (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL,
+                       "This path does not have the method %.*s. Allowed: %.*s.",
+                       (int)(req->method_text.n > 20 ? 20 : req->method_text.n), req->method_text.p,
+                       (int)methods.n, methods.p ? methods.p : "");
         table->problem(ctx, req, res);
-        add_allow_header(ctx, allowed, res);
+        add_allow_header(methods, res);
         return ERR_NONE;
     }
     TRY(check_body(ctx, req));

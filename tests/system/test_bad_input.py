@@ -190,6 +190,9 @@ ROUTES = (
     ("GET /v1/conversations/conversations/x", "no_such_route", OPENAI),
     ("POST /v1/threads/search", "no_such_route", "LangGraph's SDK is without /v1"),
     ("POST /v1/v1/sessions", "no_such_route", "/v1 is there twice"), ("POST /sessions", "no_such_route", "below /v1"),
+    ("PUT /v1/session/a", "no_such_route", "it is /v1/sessions"), ("GET /v1/user/a/export", "no_such_route", "it is /v1/users"),
+    *((request, "no_such_route", "calls no model") for request in (
+        "POST /v1/chat/completions", "POST /v1/responses", "GET /v1/models")),
     # The words of each interface.
     ("GET /v1/sessions/nobody", "not_found", "There is no such session."),
     ("GET {}/messages/9", "not_found", "There is no such message."),

@@ -87,15 +87,16 @@ class Pasted(StackTest):
             self.assertEqual(self.run_here(*command, input=TURN).stdout, "You said I miss the sea.\n")
 
     def test_quick_start(self):
-        """Five calls, a key, and the example bots with what they need."""
+        """Five calls, a key, a check, and the example bots with what they need."""
         self.assertRegex(blocks("docs/guide/quick-start.md")[0], KEY_LINE)
         for tool in ("node", "jq", "gcc"):
             if not shutil.which(tool):
                 self.skipTest(f"{tool} is not installed")
         errors = self.twice(
             "docs/guide/quick-start.md", '"user_id":"ann"', '"content":"Hello!"', '"topic":"trains"',
-            '"topic":"trains".*"Hello!"', "204 No Content", r"^parley_[\w-]+ $", *[" the sea"] * 4)
-        self.assertRegex(errors, r"^parley: key \w+ for tenant acme, until .*\n$")
+            '"topic":"trains".*"Hello!"', "204 No Content", r"^parley_[\w-]+ $",
+            "PostgreSQL: ok.*API keys: . live", *[" the sea"] * 4)
+        self.assertRegex(errors, r"^parley: key \w+ for tenant acme, until .*\n.*PostgreSQL answers.*\n$")
 
     def test_concepts(self):
         """Pages both ways; a patch under the tag of the state. Fails if the tag is the one of something else, or

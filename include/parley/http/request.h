@@ -59,6 +59,10 @@ struct http_request {
 
 #define HTTP_OPENAI_BASE "There is no such path: the base URL of OpenAI's clients ends in /v1."
 
+#define HTTP_NO_MODEL                                                             \
+    "There is no such path: parley calls no model. Of OpenAI's interface it has " \
+    "/v1/conversations."
+
 /* Splits target into segments and params, and decodes each once. ERR_INVALID for a bad escape, a
  * control character, text that is not UTF-8, or too many parameters. ERR_NOT_FOUND for too many
  * segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.

@@ -41,8 +41,10 @@ static enum err read_chat(const struct json_input *in, struct session_message_dr
         const struct json_node *m = json_doc_member(in->doc, in->node, sv_from(*name));
         if (!m)
             continue;
-        if (!sv_eq(out->type, SV("message")) || json_member_get(out->extra, *name).p)
-            return api_bad_field(in, *name, "is only for type message, and not in extra as well.");
+        if (!sv_eq(out->type, SV("message")))
+            return api_bad_field(in, *name, "is only for type message: put it into extra.");
+        if (json_member_get(out->extra, *name).p)
+            return api_bad_field(in, *name, "is in extra as well: send it once.");
         if (b.n == 0)
             json_write_object_open(&j);
         json_put_raw(&j, *name, m->raw);

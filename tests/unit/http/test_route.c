@@ -183,6 +183,7 @@ TEST(problems)
         CU_ASSERT_EQUAL(seen.calls, 0);
         expect_problem(r, rows[i].status, rows[i].code);
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Allow"), rows[i].allow);
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), rows[i].allow));
         /* Nothing of the incomplete answer. */
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "ETag"), "");
         CU_ASSERT_PTR_NULL(strstr(http_rig_body(r), "half"));
