@@ -73,6 +73,10 @@ static int parse_options(int argc, char **argv, struct options *o)
             return command_usage_error("a value is missing after ", argv[optind - 1]);
         if (option >= OPTIONS)
             return unknown_option(argv[optind - 1]);
+        /* getopt takes a beginning for the whole; --e must not erase. */
+        char *word = argv[optind - (optarg && optarg == argv[optind - 1] ? 2 : 1)];
+        if (strncmp(word, "--", 2) == 0 && strcspn(word + 2, "=") != strlen(options[option].name))
+            return unknown_option(word);
         if (o->command.given[option])
             return command_usage_error("given twice: --", options[option].name);
         o->command.given[option] = optarg ? optarg : "";

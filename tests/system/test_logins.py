@@ -34,6 +34,7 @@ class Logins(StackTest):
                 ("nothing", "no command nothing;"), ("check x", "one command, not also x"),
                 ("--verison", r"no option --verison \(did you mean --version\?\)"),
                 ("key create --tennant=a", r"no option --tennant \(did you mean --tenant\?\)"),
+                ("tenant delete a --e", "no option --e"), ("tenant delete a --era", "no option --era "),
                 ("check -x", "no option -x;"), ("key create --tenant", "a value is missing after --tenant")):
             with self.subTest(line=line):
                 self.one_line(line.split(), words)
