@@ -78,7 +78,7 @@ struct auth {
     struct arena *arena;   /* the refresher's; owned */
     atomic_bool used;      /* the use of a key is to be written */
     int64_t write_from_us; /* not before, after a failure; the refresher's */
-    atomic_bool failing;   /* the last question failed for a reason that does not pass by itself */
+    atomic_bool failing;   /* the last statement failed for a reason that does not pass by itself */
 };
 
 #endif
