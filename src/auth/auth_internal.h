@@ -43,7 +43,7 @@ struct key_use {
 struct snapshot {
     int64_t version; /* of auth_state */
     size_t n;
-    struct key_use *use;        /* of each key; behind the keys */
+    struct key_use *use;        /* of each key; stored after the keys */
     struct snapshot_key keys[]; /* ascending by id */
 };
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id);

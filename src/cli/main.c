@@ -259,7 +259,7 @@ static int run_command(struct options *o)
 {
     struct command_context *c = &o->command;
     const bool helps = c->given[OPTION_HELP];
-    /* The first word of several commands alone: what they are. */
+    /* Only the first word of several commands is given: describe them. */
     if (o->n_args == 1 &&
         names_index(&NAMES(commands), sv_from(o->args[0])) == ARRAY_LEN(commands) &&
         help_print(helps ? stdout : stderr, commands, ARRAY_LEN(commands), o->args[0]) > 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a browser is told about pages of other origins, in every interface. */
+/* The headers for pages of other origins, in every interface. */
 #include <string.h>
 
 #include "../../../src/api/common/handler.h"
@@ -51,8 +51,8 @@ TEST(origins)
     }
 }
 
-/* There is no struct auth: a request that asks for its key ends the test. A path that there is not
- * gets its 404 in the request itself. */
+/* There is no struct auth: a request whose key is checked ends the test. The 404 for an unknown
+ * path is the answer to the request itself, not to its preflight request. */
 TEST(preflight_needs_no_key)
 {
     static const char *const targets[] = {"/v1/sessions/a", "/v1/conversations/a/items",
@@ -87,7 +87,7 @@ TEST(errors)
                                           "/docs/x"};
     struct api_service api = {.request_ms = -1, .slow_ms = 60000, .cors_origins = "http://c"};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
-        struct http_rig *r = http_rig("GET", targets[i]); /* is late: it has no time at all */
+        struct http_rig *r = http_rig("GET", targets[i]); /* late: it has no time at all */
         http_rig_send(r, "origin", SV("http://c"));
         api_dispatch(&api, r->ctx->arena, &r->req, &r->res);
         CU_ASSERT_EQUAL(r->res.status, 503);
