@@ -97,7 +97,7 @@ struct erasure {
 };
 
 /* Removes sessions from the caches after the statement that made tombstones of them. result: of
- * that statement; it is returned. If Redis does not confirm a removal, its values expire by
+ * that statement, which is returned. If Redis does not confirm a removal, its values expire by
  * themselves. */
 static enum err clear_caches(const struct erasure *x, const struct db_rows *rows, enum err result)
 {

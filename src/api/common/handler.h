@@ -122,7 +122,7 @@ MUSTCHECK enum err api_check_name(const struct json_input *in, const char *field
  * have is refused. */
 MUSTCHECK enum err api_check_role(const struct json_input *in, struct sv role);
 /* JSON text: a string or parts; absent: it was not given. In a message with a member that OpenAI's
- * chat format allows in its place, such as tool_calls, an absent one becomes null. */
+ * chat format allows in its place, such as tool_calls, an absent content becomes null. */
 MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv *content);
 enum { API_USER_MAX = 256 }; /* bytes */
 #define API_USER_RULE \
@@ -136,7 +136,7 @@ MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field
 /* ---- cors.c ---- */
 
 /* Adds the headers with which a browser shows the answer to pages of PARLEY_CORS_ORIGINS. A
- * preflight request succeeds for an unknown path, too. */
+ * preflight request for an unknown path succeeds, too. */
 void api_cors(const struct api_service *api, const struct http_request *req,
               struct http_response *res);
 

@@ -42,7 +42,7 @@ static struct sv function_of(struct sv call)
     return function.p && function.p[0] == '{' ? function : SV_NONE;
 }
 
-/* valid: the calls of the list whose arguments are an object; else the others. */
+/* valid: writes the calls of the list whose arguments are an object; else the others. */
 static void write_calls(struct request_ctx *ctx, struct json_writer *j, struct sv calls, bool valid)
 {
     struct sv call;

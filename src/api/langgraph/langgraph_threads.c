@@ -9,8 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Clients take the messages of an answer for all messages of the thread. So too many of them are an
- * error: an answer with a part would mislead clients. */
+/* Clients take the messages of an answer for all messages of the thread. So it is an error if they
+ * do not fit into one answer. */
 static enum err read_thread(struct api_call *c)
 {
     const struct session *s = &c->session;

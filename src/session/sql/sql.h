@@ -213,9 +213,8 @@ MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
  * Its stored size is that of content and metadata. */
 bool sql_message_is_plain(const struct session_message_draft *m);
 /* A name may be an id that a client gave, and statements compare it with those. It may also mean:
- * the generation and seq from which parley made the id; a seq, with generation 0; or neither, both
- * 0.
- */
+ * the generation and seq from which parley made the id; a seq, with generation 0; or neither (0
+ * and 0). */
 void sql_message_name(struct session_message_name name, int64_t *generation, int64_t *seq);
 /* The generations that client-given ids of the made form name. A session of one of them may not
  * take such an id: two of its messages could have one id. */
