@@ -124,8 +124,9 @@ static const char *no_route(const struct http_request *req)
                   {SV_INIT("/sessions"), "There is no such path: the native API is below /v1."}};
     for (size_t i = 0; i < req->n_segments && req->n_segments > 1; i++)
         if (req->segments[i].n == 0)
-            return "There is no such path: it has an empty segment. Leave out the extra slash, or "
-                   "add the missing id.";
+            return "There is no such path: it has an empty segment. Leave out the slash that is "
+                   "too "
+                   "many, or add the id that is missing.";
     for (size_t i = 0; i < ARRAY_LEN(likely); i++)
         if (sv_starts_with(req->target, likely[i].beginning))
             return likely[i].detail;

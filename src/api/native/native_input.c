@@ -42,8 +42,7 @@ static enum err read_chat(const struct json_input *in, struct session_message_dr
         if (!m)
             continue;
         if (!sv_eq(out->type, SV("message")) || json_member_get(out->extra, *name).p)
-            return api_bad_field(in, *name,
-                                 "is only for type message, and must not be in extra as well.");
+            return api_bad_field(in, *name, "is only for type message, and not in extra as well.");
         if (b.n == 0)
             json_write_object_open(&j);
         json_put_raw(&j, *name, m->raw);
