@@ -142,7 +142,7 @@ static void authenticate(struct api_service *api, struct call *c, const struct h
     struct request_ctx *ctx = &c->ctx;
     const struct auth_claim claim = {http_header_get(req, "authorization"),
                                      http_header_get(req, "x-api-key"), req->remote_addr};
-    /* A browser sends no key with the OPTIONS that asks for leave, and no route has that method. */
+    /* A browser sends no key with a preflight request (OPTIONS), and no route has that method. */
     if (c->late || interfaces[c->interface]->open || req->method == HTTP_OPTIONS)
         return;
     enum err e = auth_check(api->auth, ctx, &claim);

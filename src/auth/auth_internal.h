@@ -43,7 +43,7 @@ struct key_use {
 struct snapshot {
     int64_t version; /* of auth_state */
     size_t n;
-    struct key_use *use;        /* of each key; behind the keys */
+    struct key_use *use;        /* of each key; stored after the keys */
     struct snapshot_key keys[]; /* ascending by id */
 };
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id);
@@ -78,7 +78,7 @@ struct auth {
     struct arena *arena;   /* the refresher's; owned */
     atomic_bool used;      /* the use of a key is to be written */
     int64_t write_from_us; /* not before, after a failure; the refresher's */
-    atomic_bool failing;   /* the last question failed for a reason that does not pass by itself */
+    atomic_bool failing;   /* the last statement failed for a reason that does not pass by itself */
 };
 
 #endif

@@ -9,7 +9,8 @@
 
 #include "parley/obs/log.h"
 
-/* WRITE_MS: shorter than what the confirmation of the keys may wait for. WRITE_MAX: keys. */
+/* WRITE_MS: a write delays the next confirmation of the keys, so it must end well before
+ * AUTH_VALID_US. WRITE_MAX: keys in one write. */
 enum {
     EVERY_MS = 200,
     CHECK_MS = 1000,
@@ -32,9 +33,9 @@ static const struct db_stmt load_keys = {
     " ON k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
     " ORDER BY k.id"};
 
-/* Returns how many were older before: none, and all is written. A row that is locked is skipped,
- * since most likely another worker writes it, and the next poll looks again. What is written may be
- * lost in a crash: it does not wait for a disk or a standby. */
+/* Returns how many rows were older before the statement; 0: there is nothing left to write. Skips a
+ * locked row, which most likely another worker writes; the next poll tries again. A crash may lose
+ * what is written: the statement does not wait for a disk or a standby. */
 static const struct db_stmt write_uses = {
     "auth_uses",
     "WITH u AS (SELECT unnest($1::text[]) AS id, to_timestamp(unnest($2::bigint[]) * 3600) AS at),"
@@ -84,8 +85,8 @@ const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id)
 
 /* ---- the thread ---- */
 
-/* The uses of the keys that are still there. No reader notes another one meanwhile. */
-static void keep_uses(struct snapshot *fresh, const struct snapshot *old)
+/* Of the keys that are in both. The lock is held, so no reader notes a use meanwhile. */
+static void copy_key_uses(struct snapshot *fresh, const struct snapshot *old)
 {
     for (size_t i = 0, k = 0; old && i < fresh->n; i++) {
         while (k < old->n && old->keys[k].id < fresh->keys[i].id)
@@ -105,7 +106,7 @@ static void replace_snapshot(struct auth *a, struct snapshot *fresh)
     log_end(&l);
     pthread_rwlock_wrlock(&a->swap);
     struct snapshot *old = a->current;
-    keep_uses(fresh, old);
+    copy_key_uses(fresh, old);
     a->current = fresh;
     pthread_rwlock_unlock(&a->swap);
     free(old);
@@ -135,8 +136,8 @@ static enum err load(struct auth *a, struct request_ctx *ctx)
     return ERR_NONE;
 }
 
-/* What the host's last poll found, if it is recent. A poll that was sent before the question that
- * confirms the snapshot now may have seen less. */
+/* What the host's last poll found, if the poll is recent. It may not be older than the statement
+ * that confirmed the snapshot last: that statement may have seen a newer version. */
 static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
 {
     const int64_t old = atomic_load(&a->valid_until) - AUTH_VALID_US;
@@ -148,7 +149,7 @@ static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
     return true;
 }
 
-/* *asked: when the question was sent that the answer belongs to. */
+/* *asked: when the statement was sent that gave the answer. */
 static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *current, int64_t *asked)
 {
     struct db_rows rows;
@@ -187,8 +188,8 @@ void snapshot_note_use(struct auth *a, const struct snapshot_key *key, int64_t n
     atomic_store(&a->used, true);
 }
 
-/* The keys whose hour is to be written, by their place; hours gets what is. */
-static size_t find_uses(struct auth *a, size_t at[WRITE_MAX], int64_t hours[WRITE_MAX])
+/* at: the indexes of the keys whose hour is to be written; hours: their hours. Returns how many. */
+static size_t collect_key_uses(struct auth *a, size_t at[WRITE_MAX], int64_t hours[WRITE_MAX])
 {
     size_t n = 0;
     for (size_t i = 0; i < a->current->n && n < WRITE_MAX; i++) {
@@ -208,7 +209,7 @@ static void write_key_uses(struct auth *a, struct request_ctx *ctx)
     struct db_rows rows;
     if (!a->current || clock_mono_us() < a->write_from_us || !atomic_exchange(&a->used, false))
         return;
-    const size_t n = find_uses(a, at, hours);
+    const size_t n = collect_key_uses(a, at, hours);
     ctx_init(ctx, a->arena, deadline_in_ms(WRITE_MS), SV(""), SV("keys"));
     for (size_t i = 0; i < n; i++)
         ids[i] = arena_printf(a->arena, "%016" PRIx64, a->current->keys[at[i]].id);

@@ -81,7 +81,7 @@ static void count_mismatch(struct cache *c, const char *where, struct cache_key 
 }
 
 /* SV_NONE: a miss. */
-static struct sv find_in_redis(struct cache *c, struct request_ctx *ctx, struct cache_key key)
+static struct sv read_from_redis(struct cache *c, struct request_ctx *ctx, struct cache_key key)
 {
     const struct cache_redis_key name = cache_redis_key(c->redis, key);
     struct cache_command get = {{SV("GET"), {name.text, name.n}}, .n = 2, .arena = ctx->arena};
@@ -122,7 +122,7 @@ bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
     }
     /* Only a value of memory can be current. */
     *out = (struct cache_found){.from = METRICS_REDIS};
-    return redis_too && c->redis && decode_found(c, key, find_in_redis(c, ctx, key), out);
+    return redis_too && c->redis && decode_found(c, key, read_from_redis(c, ctx, key), out);
 }
 
 void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,

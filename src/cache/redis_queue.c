@@ -130,8 +130,8 @@ void cache_queue_push(struct cache_queue *q, const struct cache_redis_key *key,
 
 /* ---- the thread ---- */
 
-/* Makes a SET a DEL. */
-static void lose_value(struct cache_queue *q, struct item *item)
+/* Turns a SET into a DEL. */
+static void drop_value(struct cache_queue *q, struct item *item)
 {
     free_value(item);
     count_set(q, false);
@@ -204,7 +204,7 @@ static size_t take_round(struct cache_queue *q, struct item *items[ROUND_MAX])
     pthread_mutex_unlock(&q->loop.lock);
     for (size_t i = 0; i < n; i++)
         if (items[i]->bytes && (items[i]->at_us < oldest || !is_current(q, items[i])))
-            lose_value(q, items[i]);
+            drop_value(q, items[i]);
     return n;
 }
 

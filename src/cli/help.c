@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What is printed for --help, and for the first word alone of a command of two: all from the tables
- * of commands and options. docs/reference/cli.md is made of it. */
+/* Prints the help of the program and of one command from the tables of commands and options. Also
+ * answers the first word of a command of two words. docs/reference/cli.md is made from this output.
+ */
 #include "cli_internal.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@ static const struct {
     [OPTION_SESSIONS] = {"--sessions N", "open ones: 1 to 1000000000, none or default"},
     [OPTION_STALE] = {"--stale SECONDS", "10 to 315360000"},
     [OPTION_CREATE] = {"--create", "also a tenant without a key, a limit or a session"},
-    [OPTION_ERASE] = {"--erase", "its sessions, too, which nobody can bring back"},
+    [OPTION_ERASE] = {"--erase", "its sessions, too; nothing can restore them"},
     [OPTION_CONFIG] = {"--config FILE", "NAME=value lines; the environment wins [PARLEY_CONFIG]"},
     [OPTION_HELP] = {"--help, -h", "this; after a command, what that command does"},
     [OPTION_VERSION] = {"--version", "the version of the program"},
@@ -36,7 +37,7 @@ static void print_entry(FILE *out, const char *head, const char *text)
     fputc('\n', out);
 }
 
-/* Whether it is the command of that name, or one whose first word that is. "": all are. */
+/* Whether name is the command's name or its first word. "": every command is named. */
 static bool is_named(const struct command *command, const char *name)
 {
     const size_t n = strlen(name);

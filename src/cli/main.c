@@ -166,7 +166,7 @@ static const struct command commands[] = {
     {"key list", "[--json]", NULL, key_list_run, TAKES(JSON), false,
      "all keys, without their secrets"},
     {"key revoke", "ID", "ID", key_revoke_run, 0, false,
-     "revoke the key of that id; the key itself will do"},
+     "revoke the key of that id; ID may also be the key itself"},
     {"tenant set", "NAME [--requests N] [--sessions N] [--create]", "NAME", tenant_set_run,
      TAKES(REQUESTS) | TAKES(SESSIONS) | TAKES(CREATE), false,
      "limit its requests a second and its open sessions: a number, none,\n"
@@ -194,7 +194,7 @@ static void print_help(FILE *out)
 }
 
 /* The command of one word or of two; NULL: none, after a line that says what is wrong. */
-static const struct command *find_command(const struct options *o)
+static const struct command *select_command(const struct options *o)
 {
     char given[64], verbs[64] = "";
     const char *first = o->args[0], *second = o->n_args > 1 ? o->args[1] : "";
@@ -270,12 +270,12 @@ static int run_command(struct options *o)
 {
     struct command_context *c = &o->command;
     const bool helps = c->given[OPTION_HELP];
-    /* The first word of several commands alone: what they are. */
+    /* Only the first word of several commands is given: describe them. */
     if (o->n_args == 1 &&
         names_index(&NAMES(commands), sv_from(o->args[0])) == ARRAY_LEN(commands) &&
         help_print(helps ? stdout : stderr, commands, ARRAY_LEN(commands), o->args[0]) > 0)
         return helps ? EXIT_GOOD : EXIT_MISCONFIGURED;
-    const struct command *command = find_command(o);
+    const struct command *command = select_command(o);
     if (!command)
         return EXIT_MISCONFIGURED;
     if (helps) {

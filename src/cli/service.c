@@ -27,7 +27,8 @@ static int await_reload(const struct pidfile_found *found, int64_t before)
 {
     struct pidfile_reload now;
     while (!has_ended(found, LOOK_MS)) {
-        /* One that began after the first look has read what the file was then, or later. */
+        /* A reload that began after this command has read the configuration as it was then, or a
+         * later one. */
         if (!pidfile_read(found, &now) || now.number <= before ||
             strcmp(now.outcome, "running") == 0)
             continue;

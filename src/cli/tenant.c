@@ -79,7 +79,7 @@ static enum err check_known(struct command_context *c, struct sessions *sessions
     const struct names names = {known, n, sizeof(*known)};
     if (names_index(&names, c->ctx.tenant) < n)
         return ERR_NONE;
-    TRY(session_tenant_look(sessions, &c->ctx, &left, &live));
+    TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
     const char *nearest = names_nearest(&names, c->ctx.tenant);
     return left ? ERR_NONE
                 : ctx_fault(&c->ctx, ERR_NOT_FOUND, "there is no tenant %s%s%s%s", c->argument,
@@ -114,7 +114,7 @@ static enum err check_erasable(struct command_context *c, struct sessions *sessi
                                const char *why)
 {
     bool left, live;
-    TRY(session_tenant_look(sessions, &c->ctx, &left, &live));
+    TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
     return live && !c->given[OPTION_ERASE]
                ? ctx_fault(&c->ctx, ERR_CONFLICT, "tenant %s has sessions%s; --erase deletes them",
                            c->argument, why)
@@ -131,21 +131,22 @@ static enum err erase_all(struct command_context *c, struct sessions *sessions,
         const int64_t before = done->sessions + done->messages + done->keys;
         arena_rewind(c->arena, mark);
         c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
-        TRY(session_tenant_look(sessions, &c->ctx, &left, &live));
+        TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
         if (!left)
             return ERR_NONE;
         TRY(session_tenant_erase(sessions, &c->ctx, done));
         if (done->sessions + done->messages + done->keys > before)
             give_up = deadline_in_ms(LOCKED_MS);
         else if (deadline_passed(give_up))
-            return ctx_fault(&c->ctx, ERR_BUSY, "rows stay locked; a part is erased: repeat it");
+            return ctx_fault(&c->ctx, ERR_BUSY,
+                             "rows stay locked, so only a part is erased: run the command again");
         else
             deadline_wait(deadline_in_ms(PAUSE_MS));
     }
 }
 
-/* The keys stay, revoked, until all else is gone: a command that was killed can be repeated. What
- * requests that were accepted before still write is there once their time has passed. */
+/* The keys stay, revoked, until all else is gone: a command that was killed can be repeated.
+ * Requests that were accepted before may still write until their time has passed. */
 static enum err delete_tenant(struct command_context *c, struct sessions *sessions,
                               struct session_erasure *done, int64_t *keys)
 {

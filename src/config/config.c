@@ -184,7 +184,7 @@ static void check_combinations(const struct config *c, struct loading *l)
         {c->database_admin_url[0] && !is_database_url(c->database_admin_url), "DATABASE_ADMIN_URL",
          NULL, "must begin with postgresql:// or be of the form host=… dbname=…, or be empty"},
         {strncmp(c->redis_url, "rediss://", 9) == 0, "REDIS_URL", NULL,
-         "has rediss://, which needs TLS, which parley's Redis library does not have; use "
+         "has rediss://, but parley's Redis library has no TLS; use "
          "redis:// on a network you trust, or unix://"},
         {c->redis_url[0] && strncmp(c->redis_url, "redis://", 8) != 0 &&
              strncmp(c->redis_url, "unix://", 7) != 0,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of settings: a value from its text, and what is printed for people: --help,
+/* The table of settings. Reads a value from its text. Prints the settings for people: --help,
  * docs/reference/configuration.md, the values in force. */
 #include "config_internal.h"
 

@@ -20,9 +20,9 @@ static void begin_request(struct db *db, struct request_ctx *ctx, int ms)
     ctx->urgent = true;
 }
 
-/* Opens connections up to the minimum; while there is none at all, one to see whether the server
- * is there. */
-static void keep_minimum(struct db *db)
+/* Opens connections up to the minimum. While there is none, opens one to see whether the server is
+ * there. */
+static void open_minimum(struct db *db)
 {
     for (;;) {
         struct request_ctx ctx;
@@ -95,7 +95,7 @@ static void *maintain(void *arg)
     struct db *db = arg;
     do {
         db_pool_close_unwanted(db);
-        keep_minimum(db);
+        open_minimum(db);
         ping(db);
         pthread_mutex_lock(&db->lock);
         db_pool_wake_for_room(db);

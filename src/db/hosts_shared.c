@@ -81,7 +81,7 @@ void hosts_last_found(const struct db_hosts_shared *s, struct hosts_found *out)
         for (size_t i = 0; i < HOSTS_FOUND_WORDS; i++)
             words[i] = atomic_load_explicit(&s->found[turn % 2][i], memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
-        /* The next writer uses the other one, and the one after it this one. */
+        /* The next write goes to the other copy, and the one after it to this copy. */
     } while (atomic_load(&s->turn) != turn);
     memcpy(out, words, sizeof(words));
 }
@@ -127,7 +127,7 @@ static void log_shortcut_off(const struct db_hosts_shared *s, enum db_hosts_shor
     log_say(LOG_WARN, "shortcut_off", "%s", why);
 }
 
-/* That it is not on at the start is no change. */
+/* The shortcut is off at a start, which is no change. */
 static void log_change(struct db_hosts_shared *s, enum db_hosts_shortcut state)
 {
     if (!s->alone || atomic_exchange(&s->state, (int)state) == (int)state)
@@ -178,8 +178,8 @@ static void update_shortcut(struct db_hosts_shared *s, const struct hosts_found 
     atomic_store(&s->pg_started_us, f->pg_started_us);
     if (obstacle != DB_HOSTS_ON || now_us >= f->sent_us + HOSTS_ALONE_US)
         return;
-    /* If it has been on up to now, no other host can have written since the last poll: a new one
-     * would wait for longer. */
+    /* If the shortcut has been on up to now, no other host can have written since the last poll: a
+     * new host waits for longer before it writes. */
     if (!alone_at(s, now_us) && before_alone)
         before_alone(arg);
     atomic_store(&s->alone_until_us, f->sent_us + HOSTS_ALONE_US);

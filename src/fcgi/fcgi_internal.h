@@ -30,7 +30,7 @@ enum { FCGI_UNGATHERED_MANY = 8 };
 struct fcgi_conn {
     FCGX_Request fcgx;  /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
     atomic_bool parked; /* for C's memory order alone: the next thread sees what the last one did */
-    struct fcgi_conn *next, **at; /* in the list of all, and where that points to it */
+    struct fcgi_conn *next, **at; /* the next one in the list of all; the pointer to this one */
 };
 
 /*
@@ -105,7 +105,7 @@ struct fcgi_job {
     struct http_request req;
     enum err err; /* ERR_NOMEM: read, but there was no memory to hold it */
 };
-/* Sees what has arrived on its connection. */
+/* Looks at what has arrived on the connection, without reading it. */
 void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job);
 /* Reads the request. False: the connection is to be closed. */
 MUSTCHECK bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job);

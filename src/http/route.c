@@ -103,7 +103,7 @@ static bool allows_json(struct sv accept)
     return false;
 }
 
-/* Lines of that name are one list (RFC 9110, section 5.3). An empty one says nothing. */
+/* Several lines of Accept are one list (RFC 9110, section 5.3). An empty line counts as absent. */
 static bool accepts_json(const struct http_request *req)
 {
     bool given = false;

@@ -154,8 +154,8 @@ static enum err read_member(const struct field_reader *r, const struct json_fiel
     }
 }
 
-static const struct json_field *find_field(const struct field_reader *r,
-                                           const struct json_node *member)
+static const struct json_field *field_named(const struct field_reader *r,
+                                            const struct json_node *member)
 {
     for (size_t i = 0; i < r->n_fields; i++)
         if (json_doc_is_named(member, sv_from(r->fields[i].name)))
@@ -191,7 +191,7 @@ static enum err read_fields(const struct field_reader *r, enum unknown unknown)
                         "A JSON object is expected.");
     for (const struct json_node *m = json_doc_first(r->in->doc, object); m;
          m = json_doc_next(r->in->doc, m)) {
-        const struct json_field *f = find_field(r, m);
+        const struct json_field *f = field_named(r, m);
         if (f)
             TRY(read_member(r, f, m));
         else if (unknown == REFUSED || (unknown == REFUSED_IF_NEAR && is_misspelt(r, m)))

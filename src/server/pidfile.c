@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pid file: the supervisor's pid, and how its last reload ended. The supervisor holds a lock of
- * POSIX on it, which the kernel takes away when the process ends, and which is not passed on to
- * workers. So the holder of the lock is the supervisor, whatever the file says.
+ * The pid file: the supervisor's pid, and how its last reload ended. The supervisor holds a POSIX
+ * lock on it. The kernel releases that lock when the process ends, and workers do not inherit it.
+ * So the holder of the lock is the supervisor, whatever the file says.
  */
 #include "server_internal.h"
 
@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Always as long: no disk that fills up meanwhile can refuse a later write. */
+/* The length never changes, so a full disk cannot refuse a later write. */
 enum { TEXT_N = 512 };
 
 bool pidfile_path(const struct config *cfg, char out[PIDFILE_PATH_MAX])

@@ -149,7 +149,7 @@ static void activate_next(struct supervisor *s)
     log_end(&l);
 }
 
-/* The same of its one worker, in the slot that is recycled. */
+/* Puts the one worker of the next set into the slot that is recycled. */
 static void fill_recycled(struct supervisor *s)
 {
     struct api_host *host = &s->run.shared->host;

@@ -128,7 +128,7 @@ static void handle_signal(struct supervisor *s, int signo)
 
 static void run_loop(struct supervisor *s)
 {
-    /* How late what is due may be, and the flags of workers are seen. */
+    /* Due work begins, and flags of workers are seen, at most this late. */
     static const struct timespec tick = {.tv_nsec = 50 * 1000000};
     while (!s->stopping || worker_table_any(s, false)) {
         worker_table_kill_late(s);

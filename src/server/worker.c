@@ -76,7 +76,7 @@ static struct cache *open_cache(struct worker *w)
         .redis_timeout_ms = (int)cfg->redis_ms,
         .quarantine_ms = (int)cfg->request_ms + QUARANTINE_MARGIN_MS,
         .value_seconds = cfg->cache_s,
-        /* No larger than an answer: what a write puts into a cache was not cut as a read is. */
+        /* A value may not be larger than an answer: a read shortens it, but a write does not. */
         .value_max = cfg->page_bytes < CACHE_VALUE_MAX ? (size_t)cfg->page_bytes : CACHE_VALUE_MAX,
         .layout = w->layout,
     };
@@ -205,8 +205,8 @@ static enum err open_all(struct worker *w)
 }
 
 /* Whether the worker cannot begin: the configuration is wrong, or PostgreSQL is away and others
- * serve. Not after PostgreSQL was usable once. What becomes wrong later (a newer schema) is shown
- * by /readyz, while the caches go on answering. */
+ * serve. False once PostgreSQL has been usable: /readyz shows a later fault (a newer schema), and
+ * the caches go on answering. */
 static bool cannot_begin(struct worker *w)
 {
     struct db_status status;
@@ -266,8 +266,8 @@ static bool may_begin(const struct worker *w)
             deadline_passed(w->begin_by));
 }
 
-/* That it serves and has PostgreSQL, and when it is to be replaced. The supervisor then starts
- * another worker, and tells this one to drain when that is ready. */
+/* Reports that the worker serves and has PostgreSQL, and when it is to be replaced. The supervisor
+ * then starts another worker. When that is ready, it tells this one to drain. */
 static void report(const struct worker *w)
 {
     struct shared *shared = w->run->shared;

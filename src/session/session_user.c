@@ -96,8 +96,9 @@ struct erasure {
     struct session_erasure *out;
 };
 
-/* After a statement that made tombstones of these sessions, with this result, which it returns. If
- * Redis does not confirm a removal, its values expire by themselves. */
+/* Removes sessions from the caches after the statement that made tombstones of them. result: of
+ * that statement, which is returned. If Redis does not confirm a removal, its values expire by
+ * themselves. */
 static enum err clear_caches(const struct erasure *x, const struct db_rows *rows, enum err result)
 {
     const struct sessions *s = x->s;
@@ -225,9 +226,9 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
 
 /* ---- all of a tenant ---- */
 
-enum err session_tenant_look(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
+enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
 {
-    return sql_tenant_look(s, ctx, left, live);
+    return sql_tenant_inspect(s, ctx, left, live);
 }
 
 enum err session_tenant_erase(struct sessions *s, struct request_ctx *ctx,

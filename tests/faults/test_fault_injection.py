@@ -146,7 +146,7 @@ class Sweep(FaultInjectionTest):
 
     @staticmethod
     def outcome(reply):
-        """ok, failed (nothing was done), unknown; or what else it is."""
+        """ok, failed (nothing was done), unknown; or another word for any other reply."""
         if reply is None or reply.status is None or not reply.ended:
             return "unknown"
         if reply.status < 300:

@@ -221,7 +221,7 @@ class Kills(LedgerTest):
                     continue
                 os.kill(self.stack.parley.pid, signal.SIGKILL)
                 self.stack.parley.process.wait()
-                # Nobody may be there to bury them.
+                # No process may be there to reap them.
                 ended.append(eventually(lambda p=pids: all(map(gone, p)), 30))
                 self.assertIsNotNone(ended[-1], "workers outlive their supervisor")
                 self.stack.parley.start()

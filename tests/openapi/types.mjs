@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// types.mjs: whether the types that openapi-typescript makes of docs/openapi.yaml, without a flag, fit what users send:
-// the bodies of README, of docs/guide, of the bots in JavaScript and of the description's own examples, with tsc --strict.
-// Each request schema requires what its `required` says, and no more. Prints what is wrong; exit status 1 if anything.
+// types.mjs: checks with tsc --strict that the types which openapi-typescript makes of docs/openapi.yaml, without a flag,
+// accept the bodies of README, of docs/guide, of the bots in JavaScript and of the description's own examples. A type
+// requires the members in `required` of its schema, and no others. Prints each fault; exit status 1 if there is one.
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,7 @@ const operationOf = (method, url) => {
 };
 const blocksOf = (page, language) => [...read(page).matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, "gms"))].map((m) => m[1]);
 
-// What the sh blocks of a page send: bash runs them with a curl that only says what it was called with.
+// What the sh blocks of a page send: bash runs them with a curl that only prints its arguments.
 const shellBodies = (page) => {
   const blocks = blocksOf(page, "sh").filter((block) => block.includes("curl -"));
   const said = spawnSync("bash", ["-c", `curl() { printf '%s\\0' "$@" $'\\1' >&3; }\n${blocks.join("\n")}`],

@@ -96,14 +96,14 @@ class Shortened(LangGraph, StackTest):
             self.assertFalse({"truncated", "first_seq"} & set(session), session)
 
     def test_a_cache_shows_what_postgresql_does(self):
-        """What was created is in Redis as it was sent. Fails if a value there may be larger than an answer."""
+        """A create stores its messages in Redis as they were sent. Fails if a value there may be larger than an answer."""
         self.post("/v1/sessions", {"session_id": "cached", "messages": [message(self.large)] * 10}, status=201)
         for _ in range(50):
             self.assertEqual(len(self.get("/v1/sessions/cached")["messages"]), 6)
             time.sleep(0.01)
 
     def test_a_created_session_and_its_repetition(self):
-        """They hold what was sent. Fails if the first answer of a PUT is read, and its replay is not."""
+        """Both answers hold the messages as they were sent. Fails if only the first answer of a PUT is read again."""
         for method, path in (("PUT", "/v1/sessions/created"), ("POST", "/v1/sessions")):
             body = {"messages": [message(self.large)] * 30, "metadata": {"b": 1, "a": 2}}
             first, again = (self.client.request(method, path, body, {"Idempotency-Key": "created-" + method})

@@ -98,7 +98,7 @@ class Conditions(ParleyTest):
 
 
 class Bodies(ParleyTest):
-    """What comes before a body is read."""
+    """Checks that come before the reading of a body."""
 
     def test_content_encoding(self):
         session = self.make()
@@ -147,7 +147,7 @@ class Users(ParleyTest):
         self.assertEqual(len(answer["data"]), 1)
 
     def test_bad_ones(self):
-        """nginx from 1.23 on joins two headers with a comma and a space: what it then sends is no user."""
+        """nginx from 1.23 on joins two headers with a comma and a space. The result names no user."""
         before = self.stack.psql("SELECT count(*) FROM sessions")
         for value, code in (("ann, bob", "repeated_header"), ("UTF-8''a, UTF-8''b", "repeated_header"),
                             ("UTF-8''%zz", "invalid_header"), ("UTF-8''%E6%9D", "invalid_header"),
@@ -161,7 +161,7 @@ class Users(ParleyTest):
 
 
 class Paths(ParleyTest):
-    """Where somebody looks first."""
+    """The paths that a new user tries first."""
 
     def test_root_and_docs(self):
         root = self.get("/")

@@ -27,7 +27,7 @@ CHAT = (
 
 
 class Ids(ParleyTest, LangGraph):
-    """Message ids that people have."""
+    """Message ids of other systems."""
 
     def test_natively(self):
         """Fails if the statement that finds a message takes an id of digits for a seq."""
@@ -312,7 +312,7 @@ class Misspelt(ParleyTest, LangGraph):
                 self.assertIn(f"Did you mean `{meant}`?", error["message"])
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), count)
         self.assertEqual(self.get(path + "/items")["data"], [])
-        # Beside the member itself it is one that is kept.
+        # If items is given, too, item is an unknown member, which is kept.
         self.assertEqual(self.post("/v1/conversations", {"items": item, "item": 1})["item"], 1)
 
     def test_of_threads(self):

@@ -298,7 +298,7 @@ class UnknownMembers(StackTest):
     IGNORED, KEPT = "Other members are ignored.", "Other members are kept"
 
     def fault(self, op, schema, body):
-        """What an answer has against the schema; None if nothing."""
+        """Why the answer does not agree with the schema; None if it does."""
         search = Search(self.stack)
         made = op.name in ("session_create", "session_put", "thread_create", "openai_conversation_create")
         session = str(uuid.uuid4()) if made else search.fresh()

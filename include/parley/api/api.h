@@ -55,7 +55,7 @@ struct api_service {
     int64_t request_ms; /* deadline of a request, from the moment the web server passed it on */
     int64_t queue_ms;   /* a request that waited longer is refused; 0: no bound but the deadline */
     int64_t slow_ms;    /* a request that took at least this long is logged */
-    bool log_debug;     /* so is one that was refused, with the reason */
+    bool log_debug;     /* a request that was refused is logged, too, with the reason */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
     const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
     const struct api_host *host;

@@ -19,7 +19,7 @@ struct json_tree {
 void json_tree_init(struct json_tree *t);
 void json_tree_fini(struct json_tree *t);
 /* Each adds a member to the object in, or an element to the array in where name is NULL. in may be
- * NULL: it is what a call returned that failed. Names and texts are copied; names are ASCII that
+ * NULL if the call that returned it has failed. Names and texts are copied. Names are ASCII that
  * needs no escape. */
 struct json_object *json_tree_object(struct json_tree *t, struct json_object *in, const char *name);
 struct json_object *json_tree_array(struct json_tree *t, struct json_object *in, const char *name);

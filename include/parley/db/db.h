@@ -35,8 +35,8 @@ struct db_settings {
     int schema_version; /* what the program needs; 0: not checked */
     bool prepare;
     bool owner; /* an operator's command: the login may own the tables, and nothing is logged */
-    bool owner_may_serve; /* there is one login for all: that it owns the tables is a warning */
-    bool warns;           /* logs that, and that fsync is off: set for one worker of a host */
+    bool owner_may_serve; /* there is one login for all: if it owns the tables, that is a warning */
+    bool warns;           /* logs that warning and "fsync is off": set for one worker of a host */
 };
 
 /* Makes the pool, and opens pool_min connections in the background: succeeds also while PostgreSQL

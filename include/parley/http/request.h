@@ -44,9 +44,8 @@ struct http_request {
     size_t n_params;
     const struct http_header *headers;
     size_t n_headers;
-    struct sv body; /* absent if there was none */
-    size_t
-        body_too_large; /* most bytes that it may have: it was read and discarded; 0: it was not */
+    struct sv body;        /* absent if there was none */
+    size_t body_too_large; /* 0: no; else the limit: a longer body was read and discarded */
     struct sv remote_addr;
     int64_t queued_us;           /* since nginx passed it on; 0: not known */
     struct ctx_hook before_wait; /* for the context in which it is answered */

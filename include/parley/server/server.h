@@ -39,11 +39,11 @@ struct pidfile_reload {
 };
 /* PARLEY_PIDFILE, or its default. False: a setting that it depends on is wrong. */
 bool pidfile_path(const struct config *cfg, char out[PIDFILE_PATH_MAX]);
-/* Finds the process that holds the file. False, and one line in why: there is none, or it is not
- * to be seen. To be released by pidfile_forget. */
+/* Finds the process that holds the file's lock. False, and one line in why: there is none, or its
+ * pid is not known here. To be released by pidfile_forget. */
 MUSTCHECK bool pidfile_find(const char *path, struct pidfile_found *out, char *why, size_t why_n);
 void pidfile_forget(struct pidfile_found *found);
-/* Never to another process, also if the pid is used again. False: see errno. */
+/* Signals that process, never another one that got its pid. False: see errno. */
 MUSTCHECK bool pidfile_signal(const struct pidfile_found *found, int signo);
 /* False: it is being written; try again. */
 MUSTCHECK bool pidfile_read(const struct pidfile_found *found, struct pidfile_reload *out);

@@ -8,7 +8,7 @@
  * PostgreSQL is known to be away, a write fails with ERR_UNAVAILABLE and has no effect.
  *
  * The caller checks the length and alphabet of strings where the interface limits them
- * (session_id_valid and the like). What few callers use is in users.h and ahead.h.
+ * (session_id_valid and the like). users.h and ahead.h have what few callers use.
  */
 #ifndef PARLEY_SESSION_SESSION_H
 #define PARLEY_SESSION_SESSION_H

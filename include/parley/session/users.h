@@ -60,13 +60,14 @@ struct session_erasure {
 MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                       struct session_erasure *out);
 
-/* For an operator's command; db logs in as the owner of the tables, ctx->tenant is the tenant.
- * *left: it has rows of sessions or idempotency records; *live: a session that can be read. */
-MUSTCHECK enum err session_tenant_look(struct sessions *s, struct request_ctx *ctx, bool *left,
-                                       bool *live);
-/* One step: deletes at most some hundred sessions, and skips what others have locked. *out is added
- * to. The tenant's keys must not be valid any more, and this process must be registered as a host,
- * since the memory of others is not cleared. */
+/* For an operator's command: db logs in as the owner of the tables. ctx->tenant is the tenant.
+ * *left: whether it has rows of sessions or idempotency records. *live: whether it has a session
+ * that can be read. */
+MUSTCHECK enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left,
+                                          bool *live);
+/* One step: deletes at most some hundred sessions, and skips what others have locked. *out counts
+ * what all steps deleted. The tenant's keys must not be valid any more, and this process must be
+ * registered as a host, since the memory of others is not cleared. */
 MUSTCHECK enum err session_tenant_erase(struct sessions *s, struct request_ctx *ctx,
                                         struct session_erasure *out);
 

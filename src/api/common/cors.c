@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages of other origins (CORS, in the Fetch standard). A browser shows them an answer only if that
- * names their origin, and first asks with OPTIONS whether it may send what a form could not. It
- * adds no key by itself, so an origin that is allowed gets nothing that it has no key for.
+ * Headers for pages of other origins (CORS, in the Fetch standard). A browser shows such a page an
+ * answer only if the answer names the page's origin. Before a request that no form could send, the
+ * browser sends a preflight request (OPTIONS). A browser adds no API key by itself, so a page of an
+ * allowed origin can read only what its own key gives access to.
  */
 #include "handler.h"
 
 #include <string.h>
 
-/* All that the description of the interfaces names, and is not shown without. */
+/* All headers of answers in docs/openapi.yaml. A browser shows a page no others, but for a few
+ * that CORS always allows. */
 #define EXPOSED                                                                            \
     "Accept-Encoding, Allow, ETag, Idempotent-Replayed, Location, RateLimit, "             \
     "RateLimit-Policy, Retry-After, Retry-After-Ms, WWW-Authenticate, X-Parley-Degraded, " \
@@ -39,7 +41,8 @@ void api_cors(const struct api_service *api, const struct http_request *req,
     http_response_header(res, "Access-Control-Expose-Headers", SV(EXPOSED));
     if (req->method != HTTP_OPTIONS || !http_header_get(req, "access-control-request-method").p)
         return;
-    /* So that the page sees the problem document of the request itself, and no failed question. */
+    /* After a failed preflight request the browser would not send the request itself, and the page
+     * would not see the 404. */
     if (res->status == 404) {
         res->status = 204;
         res->content_type = NULL;

@@ -121,8 +121,8 @@ MUSTCHECK enum err api_check_name(const struct json_input *in, const char *field
 /* The same for its role. With PARLEY_ROLES=known one that OpenAI's and LangChain's messages do not
  * have is refused. */
 MUSTCHECK enum err api_check_role(const struct json_input *in, struct sv role);
-/* JSON text: a string or parts; absent: it was not given. Beside what OpenAI's chat format has in
- * its place, such as tool_calls, one that is null or absent becomes null. */
+/* JSON text: a string or parts; absent: it was not given. In a message with a member that OpenAI's
+ * chat format allows in its place, such as tool_calls, an absent content becomes null. */
 MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv *content);
 enum { API_USER_MAX = 256 }; /* bytes */
 #define API_USER_RULE \
@@ -135,8 +135,8 @@ MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field
 
 /* ---- cors.c ---- */
 
-/* Adds what PARLEY_CORS_ORIGINS lets a browser show to pages of other origins. A preflight request
- * succeeds, also to a path that there is not. */
+/* Adds the headers with which a browser shows the answer to pages of PARLEY_CORS_ORIGINS. A
+ * preflight request for an unknown path succeeds, too. */
 void api_cors(const struct api_service *api, const struct http_request *req,
               struct http_response *res);
 

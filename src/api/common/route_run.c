@@ -45,7 +45,8 @@ static enum err read_user(struct request_ctx *ctx, const struct http_request *re
     *out = http_header_get(req, "x-parley-user");
     if (!out->p)
         return ERR_NONE;
-    /* nginx from 1.23 on joins two headers so (RFC 9110, section 5.3): the user of neither. */
+    /* nginx from 1.23 on joins two headers in this way (RFC 9110, section 5.3). The result names
+     * neither of the two users. */
     if (out->n > 0 && memmem(out->p, out->n, ", ", 2))
         return ctx_fail(ctx, ERR_INVALID, "repeated_header", "X-Parley-User",
                         "The header is given twice, or its user has a comma and a space: send it "

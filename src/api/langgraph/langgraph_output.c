@@ -15,7 +15,7 @@ static struct sv type_of(struct sv role)
 
 /* ---- tool calls: of OpenAI's form in LangChain's ---- */
 
-/* The object whose text the arguments are; absent: they are no such text. */
+/* The JSON object that the arguments are, or are the text of; absent: they are neither. */
 static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct sv arguments)
 {
     const struct json_node node = {.type = JSON_IS_STRING, .raw = arguments};
@@ -42,8 +42,8 @@ static struct sv function_of(struct sv call)
     return function.p && function.p[0] == '{' ? function : SV_NONE;
 }
 
-/* Those calls of a list whose arguments are an object, or only those whose are not. */
-static void put_calls(struct request_ctx *ctx, struct json_writer *j, struct sv calls, bool valid)
+/* valid: writes the calls of the list whose arguments are an object; else the others. */
+static void write_calls(struct request_ctx *ctx, struct json_writer *j, struct sv calls, bool valid)
 {
     struct sv call;
     json_put_array(j, valid ? "tool_calls" : "invalid_tool_calls");
@@ -69,7 +69,7 @@ static void put_calls(struct request_ctx *ctx, struct json_writer *j, struct sv 
     json_write_array_close(j);
 }
 
-/* Whether a list has calls in OpenAI's form: the first one says it. */
+/* Whether a list has calls in OpenAI's form. The first call decides. */
 static bool is_openai_form(struct sv calls)
 {
     struct sv call;
@@ -94,8 +94,8 @@ static bool is_content(struct sv json)
     return json.p && (json.p[0] == '"' || json.p[0] == '[');
 }
 
-/* LangChain's clients read no item, and no thread that has one. So OpenAI's items of a tool call
- * and of its output are shown as the messages that LangChain has for them. */
+/* LangChain's clients cannot read a thread that has an item. So OpenAI's items of a tool call and
+ * of its output are written as LangChain's messages. */
 static bool write_tool_item(struct request_ctx *ctx, struct json_writer *j,
                             const struct session_message *m)
 {
@@ -122,8 +122,8 @@ static bool write_tool_item(struct request_ctx *ctx, struct json_writer *j,
         json_write_sv(j, is_call || !content.p ? SV("") : content);
     j->b->failed = j->b->failed || (is_call && !calls.p);
     if (calls.p) {
-        put_calls(ctx, j, calls, true);
-        put_calls(ctx, j, calls, false);
+        write_calls(ctx, j, calls, true);
+        write_calls(ctx, j, calls, false);
     }
     if (!is_call)
         json_put_raw(j, "tool_call_id", call_id);
@@ -156,15 +156,15 @@ static void write_message(struct request_ctx *ctx, struct json_writer *j,
     if (is_openai_form(calls)) {
         own[n++] = "tool_calls";
         own[n++] = "invalid_tool_calls";
-        put_calls(ctx, j, calls, true);
-        put_calls(ctx, j, calls, false);
+        write_calls(ctx, j, calls, true);
+        write_calls(ctx, j, calls, false);
     }
     json_members_write(j, m->extra, own);
     json_write_object_close(j);
 }
 
-static void put_values(struct request_ctx *ctx, struct json_writer *j, const struct session *s,
-                       bool messages)
+static void write_values(struct request_ctx *ctx, struct json_writer *j, const struct session *s,
+                         bool messages)
 {
     static const char *const own[] = {"messages", NULL};
     json_put_object(j, "values");
@@ -199,7 +199,7 @@ void langgraph_write_thread(struct request_ctx *ctx, struct json_writer *j, cons
     if (fields & LANGGRAPH_UNREAD)
         json_put_raw(j, "values", SV_NONE);
     else if (fields & LANGGRAPH_VALUES)
-        put_values(ctx, j, s, fields & LANGGRAPH_MESSAGES);
+        write_values(ctx, j, s, fields & LANGGRAPH_MESSAGES);
     if (fields & LANGGRAPH_INTERRUPTS)
         json_put_raw(j, "interrupts", SV("{}"));
     if (fields & LANGGRAPH_ERROR)
@@ -215,8 +215,8 @@ void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LE
 }
 
 /* map: with the checkpoints of its subgraphs, of which there are none. */
-static void put_checkpoint(struct json_writer *j, const char *key, struct sv thread_id,
-                           int64_t generation, uint64_t mark, bool map)
+static void write_checkpoint(struct json_writer *j, const char *key, struct sv thread_id,
+                             int64_t generation, uint64_t mark, bool map)
 {
     char id[UUID_LEN + 1];
     langgraph_checkpoint_id(generation, mark, id);
@@ -232,8 +232,8 @@ static void put_checkpoint(struct json_writer *j, const char *key, struct sv thr
 void langgraph_write_updated(struct json_writer *j, const struct session_receipt *r)
 {
     json_write_object_open(j);
-    put_checkpoint(j, "checkpoint", r->session_id, r->generation, r->mark, true);
-    put_checkpoint(j, "configurable", r->session_id, r->generation, r->mark, false);
+    write_checkpoint(j, "checkpoint", r->session_id, r->generation, r->mark, true);
+    write_checkpoint(j, "configurable", r->session_id, r->generation, r->mark, false);
     json_write_object_close(j);
 }
 
@@ -241,9 +241,9 @@ void langgraph_write_state(struct request_ctx *ctx, struct json_writer *j, const
 {
     static const struct sv none = SV_INIT("[]");
     json_write_object_open(j);
-    put_values(ctx, j, s, true);
+    write_values(ctx, j, s, true);
     json_put_raw(j, "next", none);
-    put_checkpoint(j, "checkpoint", s->session_id, s->generation, s->mark, true);
+    write_checkpoint(j, "checkpoint", s->session_id, s->generation, s->mark, true);
     json_put_raw(j, "metadata", s->metadata);
     json_put_time(j, "created_at", s->updated_at);
     json_put_raw(j, "parent_checkpoint", SV_NONE);

@@ -9,7 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Clients take the messages of a thread for all that it has, so a part of them is no answer. */
+/* Clients take the messages of an answer for all messages of the thread. So it is an error if they
+ * do not fit into one answer. */
 static enum err read_thread(struct api_call *c)
 {
     const struct session *s = &c->session;
@@ -41,8 +42,8 @@ static bool read_messages(struct api_call *c)
     return e == ERR_NONE && page.generation == s->generation && page.n == (size_t)s->message_count;
 }
 
-/* After a write. It is done, so that its messages cannot be read is no error: values are null then,
- * because without messages they would be those of an empty thread. */
+/* After a write. The write is done, so a failure to read its messages is no error: values is null
+ * then. Values without messages would look like an empty thread. */
 static enum err answer_write(struct api_call *c)
 {
     const bool whole = read_messages(c);

@@ -18,15 +18,15 @@ extern const struct api_param native_session_params[], native_append_params[], n
 MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id,
                                      struct session_draft *out);
 MUSTCHECK enum err native_read_patch(const struct json_input *body, struct session_patch *out);
-/* One message (*single) or {"messages": […]}. */
+/* One message, as it is or as {"message": {…}} (*single), or {"messages": […]}. */
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);
-/* Says that an answer holds fewer messages than were asked for and are there. False: it does not.
- */
-bool native_put_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count);
+/* Writes "truncated" if an answer holds fewer of the session's messages than were asked for.
+ * Returns whether it does. */
+bool native_write_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count);
 /* Sets the Location header: of a session or, with seq > 0, of a message. */
 MUSTCHECK enum err native_location(struct api_call *c, struct sv id, int64_t seq);
 

@@ -38,7 +38,7 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     json_put_time(j, "created_at", r->at);
     json_put_time(j, "expires_at", r->expires_at);
     if (append->return_n > 0) {
-        (void)native_put_truncated(j, r->n_window, append->return_n, r->message_count);
+        (void)native_write_truncated(j, r->n_window, append->return_n, r->message_count);
         json_write_key(j, "messages");
         session_json_messages(j, r->window, r->n_window);
     }
@@ -74,7 +74,8 @@ const struct api_param native_page_params[] = {
     {.name = NULL}};
 
 /* The query of the page after this one, whose last message is the new bound. */
-static void put_next(struct json_writer *j, const struct session_page_query *q, int64_t last)
+static void write_next_query(struct json_writer *j, const struct session_page_query *q,
+                             int64_t last)
 {
     const int64_t after = q->ascending ? last : q->after, before = q->ascending ? q->before : last;
     char bounds[3][40] = {"", "", ""}, text[160];
@@ -89,7 +90,7 @@ static void put_next(struct json_writer *j, const struct session_page_query *q, 
     json_put_str(j, "next", text);
 }
 
-static void put_edge(struct json_writer *j, const char *key, int64_t seq)
+static void write_edge_seq(struct json_writer *j, const char *key, int64_t seq)
 {
     if (seq > 0)
         json_put_i64(j, key, seq);
@@ -117,12 +118,12 @@ enum err native_messages_page(struct api_call *c)
     json_put_bool(&j, "has_more", page.has_more);
     const int64_t first = page.n > 0 ? page.messages[0].seq : 0;
     const int64_t last = page.n > 0 ? page.messages[page.n - 1].seq : 0;
-    put_edge(&j, "first_seq", first);
-    put_edge(&j, "last_seq", last);
-    put_edge(&j, "min_seq", query.ascending ? first : last);
-    put_edge(&j, "max_seq", query.ascending ? last : first);
+    write_edge_seq(&j, "first_seq", first);
+    write_edge_seq(&j, "last_seq", last);
+    write_edge_seq(&j, "min_seq", query.ascending ? first : last);
+    write_edge_seq(&j, "max_seq", query.ascending ? last : first);
     if (page.has_more)
-        put_next(&j, &query, last);
+        write_next_query(&j, &query, last);
     else
         json_put_raw(&j, "next", SV_NONE);
     if (page.over_budget)

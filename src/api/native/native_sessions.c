@@ -19,7 +19,7 @@ void native_write_session(struct json_writer *j, const struct session *s)
     json_write_object_close(j);
 }
 
-bool native_put_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count)
+bool native_write_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count)
 {
     const bool cut = n < asked && (int64_t)n < message_count;
     if (cut)
@@ -51,7 +51,7 @@ static enum err answer_session(struct api_call *c, int status, size_t n)
     const size_t shown = s->n_messages < n ? s->n_messages : n;
     const struct session_message *first = shown > 0 ? &s->messages[s->n_messages - shown] : NULL;
     open_session(&j, s);
-    if (native_put_truncated(&j, shown, n, s->message_count))
+    if (native_write_truncated(&j, shown, n, s->message_count))
         json_put_i64(&j, "first_seq", first ? first->seq : s->last_seq + 1);
     json_write_key(&j, "messages");
     session_json_messages(&j, first, shown);

@@ -31,8 +31,8 @@ MUSTCHECK enum err openai_read_items(const struct json_input *in, const struct j
 /* openai_output.c */
 
 void openai_write_item(struct json_writer *j, const struct session_message *m);
-/* If there are more, last_id names the place of the last item in the session of that generation: an
- * id that a client chose would be no cursor after the item is deleted. */
+/* With has_more, last_id is made of the generation and the seq of the last item, because an id that
+ * a client chose is no cursor once its item is deleted. */
 void openai_write_list(struct json_writer *j, const struct session_message *m, size_t n,
                        bool has_more, int64_t generation);
 /* The whole answer: the conversation of c->session, with the ETag of its state. */

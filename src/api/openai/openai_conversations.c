@@ -29,7 +29,8 @@ enum err openai_conversation_update(struct api_call *c)
     struct openai_body body;
     TRY(openai_read_body(&c->body, &body));
     if (!json_doc_member(&c->doc, c->body.node, SV("metadata"))) {
-        /* A wrong base URL makes a conversation of a path: then that is the fault. */
+        /* Under a wrong base URL another part of the path is taken for the id. Then the answer is
+         * that there is no such conversation. */
         TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, 0, &c->session));
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
     }

@@ -78,7 +78,8 @@ static struct sv param_name(struct request_ctx *ctx)
     return ctx->err.field[0] ? sv_from(ctx->err.field) : SV_NONE;
 }
 
-/* In this interface's words. A base URL that ends in the resource makes a conversation of it. */
+/* detail in this interface's words. If the base URL ends in /conversations, that word is taken for
+ * a conversation's id. */
 static const char *detail_of(struct request_ctx *ctx, const struct http_request *req,
                              const char *detail)
 {

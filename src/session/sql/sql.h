@@ -25,7 +25,7 @@ struct sessions {
 /* ERR_UNAVAILABLE while PostgreSQL is known to be away. A call that needs PostgreSQL begins with
  * this, so that it does not occupy a thread while it waits. */
 MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
-/* That failure: nothing was done. */
+/* The failure of sql_reachable; nothing was done. */
 enum err sql_away(struct request_ctx *ctx);
 
 /* ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. In session.c. */
@@ -138,10 +138,10 @@ struct purged {
 MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
                              const struct db_rows *rows, bool erased, int *at, struct purged *done);
 
-/* ---- sql_tenant.c: see session_tenant_look and session_tenant_erase ---- */
+/* ---- sql_tenant.c: see session_tenant_inspect and session_tenant_erase ---- */
 
-MUSTCHECK enum err sql_tenant_look(struct sessions *s, struct request_ctx *ctx, bool *left,
-                                   bool *live);
+MUSTCHECK enum err sql_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left,
+                                      bool *live);
 MUSTCHECK enum err sql_tenant_erase(struct sessions *s, struct request_ctx *ctx,
                                     struct purged *done);
 
@@ -212,8 +212,9 @@ MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
 /* Whether a message has a role and content alone, so that its other columns have their defaults.
  * Its stored size is that of content and metadata. */
 bool sql_message_is_plain(const struct session_message_draft *m);
-/* What a message's name means besides an id that a client gave: the generation and seq from which
- * an id was made, or generation 0 and a seq in decimal; else both are 0. */
+/* A name may be an id that a client gave, and statements compare it with those. It may also mean:
+ * the generation and seq from which parley made the id; a seq, with generation 0; or neither (0
+ * and 0). */
 void sql_message_name(struct session_message_name name, int64_t *generation, int64_t *seq);
 /* The generations that client-given ids of the made form name. A session of one of them may not
  * take such an id: two of its messages could have one id. */

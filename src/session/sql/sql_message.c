@@ -41,7 +41,7 @@ static const struct db_stmt append_many = {
     "SELECT s.generation," SQL_MESSAGE "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE
 
 static const struct db_stmt window_read = {"window_read", SQL_WINDOW "ORDER BY m.seq DESC"};
-/* Also keeps where the window begins in the record that this write made: $6 key, $7 mark. */
+/* Also stores the window's first seq in the record that this write made: $6 key, $7 mark. */
 static const struct db_stmt window_keyed = {
     "window_keyed",
     "WITH w AS (" SQL_WINDOW "), k AS (UPDATE idempotency_keys SET state ="

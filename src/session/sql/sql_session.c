@@ -211,7 +211,7 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
     do {
         TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), &copy[8]));
         sql_change_from_rows(w, rows, 201, 0);
-        /* Found and not done: a message's id names the new generation. Another one is tried. */
+        /* Found and not done: a message's id names the new generation. Repeat with another one. */
     } while (!w->done && db_get_i64(rows, 0, db_column(rows, "found")) > 0);
     w->receipt->created = w->done;
     return w->done ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;

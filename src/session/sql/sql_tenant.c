@@ -30,7 +30,7 @@ static const struct db_stmt tenant_left = {
     " EXISTS (SELECT FROM sessions WHERE tenant = $1 AND expires_at > now()) AS is_live"};
 /* clang-format on */
 
-enum err sql_tenant_look(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
+enum err sql_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
 {
     const struct db_param tenant = db_text(ctx->tenant);
     struct db_rows rows;

@@ -58,7 +58,7 @@ static bool is_refused(struct bench *b, const char *key)
            strcmp(b->c->ctx.err.slug, "invalid_api_key") == 0;
 }
 
-/* What is returned lives in the fixture's arena. */
+/* The result lives in the fixture's arena. */
 static struct auth_key create_key(struct bench *b, const char *tenant, int64_t lives_s,
                                   char secret[AUTH_KEY_LEN + 1])
 {

@@ -23,7 +23,7 @@ static void release_n(struct fx *fx, struct db_conn **c, int n)
             db_pool_release(fx->db, c[i]);
 }
 
-/* Fails if keep_minimum opens nothing, or if acquire takes the busy connection again: tried. */
+/* Fails if open_minimum opens nothing, or if acquire takes the busy connection again: tried. */
 TEST(opens_two_that_differ)
 {
     struct db_conn *c[2];

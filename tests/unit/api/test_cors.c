@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What a browser is told about pages of other origins, in every interface. */
+/* The headers for pages of other origins, in every interface. */
 #include <string.h>
 
 #include "../../../src/api/common/handler.h"
 #include "../http/rig.h"
 
-static struct http_rig *ask(const char *setting, const char *method, const char *target,
-                            const char *origin, const char *wanted)
+static struct http_rig *send_from(const char *setting, const char *method, const char *target,
+                                  const char *origin, const char *wanted)
 {
     struct api_service api = {.request_ms = 60000, .slow_ms = 60000, .cors_origins = setting};
     struct http_rig *r = http_rig(method, target);
@@ -40,7 +40,8 @@ TEST(origins)
                 {"https://a.example,http://b:1  http://c", "http://b:1", "http://b:1", "Origin"},
                 {"https://a.example,http://b:1  http://c", "http://c", "http://c", "Origin"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct http_rig *r = ask(rows[i].setting, "GET", "/openapi.json", rows[i].origin, NULL);
+        struct http_rig *r =
+            send_from(rows[i].setting, "GET", "/openapi.json", rows[i].origin, NULL);
         CU_ASSERT_EQUAL(r->res.status, 200);
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Allow-Origin"), rows[i].allowed);
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Vary"), rows[i].vary);
@@ -50,15 +51,15 @@ TEST(origins)
     }
 }
 
-/* There is no struct auth: a request that asks for its key ends the test. A path that there is not
- * gets its 404 in the request itself. */
+/* There is no struct auth: a request whose key is checked ends the test. The 404 for an unknown
+ * path is the answer to the request itself, not to its preflight request. */
 TEST(preflight_needs_no_key)
 {
     static const char *const targets[] = {"/v1/sessions/a", "/v1/conversations/a/items",
                                           "/threads/a/state", "/docs", "/v1/no/such"};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
-        struct http_rig *r = ask("http://c", "OPTIONS", targets[i], "http://c",
-                                 "authorization, if-match,x-parley-user");
+        struct http_rig *r = send_from("http://c", "OPTIONS", targets[i], "http://c",
+                                       "authorization, if-match,x-parley-user");
         CU_ASSERT_EQUAL(r->res.status, 204);
         CU_ASSERT_PTR_NULL(r->res.content_type);
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Allow-Origin"), "http://c");
@@ -67,15 +68,15 @@ TEST(preflight_needs_no_key)
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Allow-Headers"),
                                "authorization, if-match,x-parley-user");
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Max-Age"), "7200");
-        r = ask("http://c", "OPTIONS", targets[i], "http://d", "authorization");
+        r = send_from("http://c", "OPTIONS", targets[i], "http://d", "authorization");
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Allow-Origin"), "");
         CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Allow-Headers"), "");
-        CU_ASSERT_EQUAL(ask(NULL, "OPTIONS", targets[i], NULL, NULL)->res.status,
+        CU_ASSERT_EQUAL(send_from(NULL, "OPTIONS", targets[i], NULL, NULL)->res.status,
                         i < 4 ? 204 : 404);
     }
-    struct http_rig *r = ask("*", "OPTIONS", "/v1/sessions/a", "http://c", "a\tb");
+    struct http_rig *r = send_from("*", "OPTIONS", "/v1/sessions/a", "http://c", "a\tb");
     CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Allow-Headers"), "");
-    r = ask("*", "OPTIONS", "/v1/sessions/a", "http://c", "a\"b");
+    r = send_from("*", "OPTIONS", "/v1/sessions/a", "http://c", "a\"b");
     CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Access-Control-Allow-Headers"), "");
 }
 
@@ -86,7 +87,7 @@ TEST(errors)
                                           "/docs/x"};
     struct api_service api = {.request_ms = -1, .slow_ms = 60000, .cors_origins = "http://c"};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
-        struct http_rig *r = http_rig("GET", targets[i]); /* is late: it has no time at all */
+        struct http_rig *r = http_rig("GET", targets[i]); /* late: it has no time at all */
         http_rig_send(r, "origin", SV("http://c"));
         api_dispatch(&api, r->ctx->arena, &r->req, &r->res);
         CU_ASSERT_EQUAL(r->res.status, 503);

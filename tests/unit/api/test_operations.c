@@ -44,7 +44,7 @@ static void begin(struct bench *b)
 }
 
 /* The body of an answer, which is whole JSON; until the next one. */
-static const char *ask(struct bench *b, const char *path, int status)
+static const char *get_body(struct bench *b, const char *path, int status)
 {
     struct http_rig *r = http_rig("GET", path);
     struct json_doc doc;
@@ -67,13 +67,13 @@ TEST(readyz_reports_crash_loops)
 {
     struct bench b;
     begin(&b);
-    const char *t = ask(&b, "/readyz", 503);
+    const char *t = get_body(&b, "/readyz", 503);
     CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"up\"}"));
     CU_ASSERT_TRUE(has(t, "\"status\":\"down\",\"serves\":\"nothing\""));
     atomic_store(&b.host.crash_looping, 2);
-    t = ask(&b, "/readyz", 503);
+    t = get_body(&b, "/readyz", 503);
     CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"crash_looping\",\"reason\":\"2 of "));
-    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"crash_looping\": 2"));
+    CU_ASSERT_TRUE(has(get_body(&b, "/status", 200), "\"crash_looping\": 2"));
     db_close(b.api.db);
 }
 
@@ -101,7 +101,7 @@ TEST(status_shows_the_service)
         metrics_set(&s->pool_waiting, 12);
         metrics_set(&s->pool_max, 13);
     }
-    const char *t = ask(&b, "/status", 200);
+    const char *t = get_body(&b, "/status", 200);
     static const char *const parts[] = {
         "{\n  \"status\": \"down\",\n  \"version\": \"1.2.3\",\n  \"pid\": ",
         "\n  \"uptime_seconds\": ",
@@ -128,15 +128,15 @@ TEST(reasons_of_refused_reloads)
     struct bench b;
     char longest[2 * API_REASON_MAX];
     begin(&b);
-    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"reload_reason\": null,"));
+    CU_ASSERT_TRUE(has(get_body(&b, "/status", 200), "\"reload_reason\": null,"));
     memset(longest, 'x', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
     api_host_set_reload_reason(&b.host, longest);
     longest[API_REASON_MAX - 1] = '"';
     longest[API_REASON_MAX] = '\0';
-    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), longest));
+    CU_ASSERT_TRUE(has(get_body(&b, "/status", 200), longest));
     api_host_set_reload_reason(&b.host, "PostgreSQL: away");
-    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"reload_reason\": \"PostgreSQL: away\","));
+    CU_ASSERT_TRUE(has(get_body(&b, "/status", 200), "\"reload_reason\": \"PostgreSQL: away\","));
     db_close(b.api.db);
 }
 
@@ -177,12 +177,12 @@ TEST(answers_are_whole_or_errors)
     atomic_store(&b.host.workers[0].pid, 100);
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         calls_left = MANY;
-        (void)ask(&b, paths[i], good[i]);
+        (void)get_body(&b, paths[i], good[i]);
         const int calls = MANY - calls_left;
         CU_ASSERT_TRUE(calls > 3);
         for (int n = 0; n < calls; n++) {
             calls_left = n;
-            CU_ASSERT_TRUE(has(ask(&b, paths[i], 500), "\"code\":\"out_of_memory\""));
+            CU_ASSERT_TRUE(has(get_body(&b, paths[i], 500), "\"code\":\"out_of_memory\""));
         }
         calls_left = -1;
     }

@@ -46,14 +46,14 @@ static struct rig *rig_open(size_t memory, const char *url)
     return r;
 }
 
-static void put(struct rig *r, const struct cache_snapshot *s, int64_t version)
+static void store_version(struct rig *r, const struct cache_snapshot *s, int64_t version)
 {
     const struct cache_value v = {{7, version, 1}, 1000000, SV("bytes")};
     cache_put(r->cache, r->ctx, key, s, true, &v);
 }
 
 /* The version, and whether it is current, with a snapshot of now. */
-static enum found find(struct rig *r, int64_t *version)
+static enum found read_version(struct rig *r, int64_t *version)
 {
     const struct cache_snapshot s = cache_snapshot(r->cache, key);
     struct cache_found f;
@@ -70,26 +70,26 @@ TEST(writers)
     int64_t version;
     struct rig *r = rig_open(1, "");
     struct cache_snapshot a = cache_snapshot(r->cache, key), b = a, c;
-    put(r, &a, 1);
-    CU_ASSERT(find(r, &version) == CURRENT && version == 1);
+    store_version(r, &a, 1);
+    CU_ASSERT(read_version(r, &version) == CURRENT && version == 1);
     /* One writer: its own value is current. */
     cache_raise_epoch(r->cache, &a, false);
-    CU_ASSERT(find(r, &version) == OUTDATED && version == 1);
-    put(r, &a, 2);
-    CU_ASSERT(find(r, &version) == CURRENT && version == 2);
+    CU_ASSERT(read_version(r, &version) == OUTDATED && version == 1);
+    store_version(r, &a, 2);
+    CU_ASSERT(read_version(r, &version) == CURRENT && version == 2);
     /* Two writers: neither the second one nor an earlier reader knows which committed last. */
     cache_raise_epoch(r->cache, &b, false);
-    put(r, &b, 3);
-    put(r, &a, 3);
-    CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
+    store_version(r, &b, 3);
+    store_version(r, &a, 3);
+    CU_ASSERT(read_version(r, &version) == OUTDATED && version == 2);
     /* In doubt: nothing is current for a request that begins now. */
     c = cache_snapshot(r->cache, key);
     cache_raise_epoch(r->cache, &c, true);
-    put(r, &c, 4);
+    store_version(r, &c, 4);
     c = cache_snapshot(r->cache, key);
     CU_ASSERT_FALSE(c.usable);
-    put(r, &c, 4);
-    CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
+    store_version(r, &c, 4);
+    CU_ASSERT(read_version(r, &version) == OUTDATED && version == 2);
 }
 
 /* A reader began before the deletion and stores after it. Fails if the epoch is not compared, or a
@@ -101,14 +101,14 @@ TEST(deleted)
     for (int erased = 0; erased < 2; erased++) {
         struct rig *r = rig_open(1, "");
         struct cache_snapshot reader = cache_snapshot(r->cache, key), writer = reader;
-        put(r, &reader, 1);
+        store_version(r, &reader, 1);
         cache_raise_epoch(r->cache, &writer, false);
         if (erased)
             CU_ASSERT(cache_erase(r->cache, r->ctx, &key, 1))
         else
             cache_remove(r->cache, key, true);
-        put(r, &reader, 1);
-        CU_ASSERT_EQUAL(find(r, &version), MISS);
+        store_version(r, &reader, 1);
+        CU_ASSERT_EQUAL(read_version(r, &version), MISS);
     }
 }
 
@@ -152,7 +152,7 @@ TEST(foreign_value)
         CU_ASSERT(cache_codec_encode(r->ctx->arena, i == 0 ? other : key, &v, false, &stored));
         stored.n -= i == 1;
         CU_ASSERT(memory_store(r->shared, 1, &s, stored, until));
-        CU_ASSERT_EQUAL(find(r, &version), i < 2 ? MISS : CURRENT);
+        CU_ASSERT_EQUAL(read_version(r, &version), i < 2 ? MISS : CURRENT);
         cache_status(r->cache, &status);
         CU_ASSERT_EQUAL(status.mismatches, i < 2);
         CU_ASSERT_EQUAL(r->slot.source_misses[METRICS_MEMORY], i < 2);
@@ -187,7 +187,7 @@ TEST(without_redis)
         const bool off = rows[i].state == CACHE_OFF;
         CU_ASSERT_EQUAL(r->slot.source_misses[METRICS_MEMORY], rows[i].memory > 0);
         CU_ASSERT_EQUAL(r->slot.source_misses[METRICS_REDIS], !off);
-        put(r, &s, 1);
+        store_version(r, &s, 1);
         r->ctx->before_wait = (struct ctx_hook){count, &waits};
         CU_ASSERT_EQUAL(cache_find(r->cache, r->ctx, key, &s, rows[i].memory == 0, &f),
                         rows[i].memory > 0);

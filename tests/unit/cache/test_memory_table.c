@@ -49,7 +49,7 @@ static bool store(struct rig *r, struct cache_key key, struct sv bytes)
     return memory_store(r->t, 1, &s, bytes, later);
 }
 
-static enum found find_with(struct rig *r, const struct cache_snapshot *s, struct sv bytes,
+static enum found read_with(struct rig *r, const struct cache_snapshot *s, struct sv bytes,
                             int64_t now)
 {
     struct sv out;
@@ -60,10 +60,10 @@ static enum found find_with(struct rig *r, const struct cache_snapshot *s, struc
     return current ? CURRENT : OUTDATED;
 }
 
-static enum found find(struct rig *r, struct cache_key key, struct sv bytes)
+static enum found read_now(struct rig *r, struct cache_key key, struct sv bytes)
 {
     const struct cache_snapshot s = snap(r, key);
-    return find_with(r, &s, bytes, soon);
+    return read_with(r, &s, bytes, soon);
 }
 
 static struct sv bytes_of(struct rig *r, size_t n, char c)
@@ -78,21 +78,21 @@ static struct sv bytes_of(struct rig *r, size_t n, char c)
 TEST(store_and_find)
 {
     struct rig *r = rig_open();
-    CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
+    CU_ASSERT_EQUAL(read_now(r, one, SV("value")), MISS);
     for (size_t n = 1; n < 40; n++) {
         CU_ASSERT(store(r, one, bytes_of(r, n, 'x')));
-        CU_ASSERT_EQUAL(find(r, one, bytes_of(r, n, 'x')), CURRENT);
+        CU_ASSERT_EQUAL(read_now(r, one, bytes_of(r, n, 'x')), CURRENT);
     }
     const struct sv value = bytes_of(r, 39, 'x');
     const struct cache_snapshot s = snap(r, one);
-    CU_ASSERT_EQUAL(find_with(r, &s, value, later - 1), CURRENT);
-    CU_ASSERT_EQUAL(find_with(r, &s, value, later), MISS);
-    CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("default"), SV("s2")}, value), MISS);
-    CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("other"), SV("s1")}, value), MISS);
+    CU_ASSERT_EQUAL(read_with(r, &s, value, later - 1), CURRENT);
+    CU_ASSERT_EQUAL(read_with(r, &s, value, later), MISS);
+    CU_ASSERT_EQUAL(read_now(r, (struct cache_key){SV("default"), SV("s2")}, value), MISS);
+    CU_ASSERT_EQUAL(read_now(r, (struct cache_key){SV("other"), SV("s1")}, value), MISS);
     /* Stored in place: it takes no more of the ring. */
     CU_ASSERT(memory_used(r->t) < 256);
     memory_remove(r->t, s.hash);
-    CU_ASSERT_EQUAL(find(r, one, value), MISS);
+    CU_ASSERT_EQUAL(read_now(r, one, value), MISS);
     memory_remove(r->t, s.hash);
     CU_ASSERT_EQUAL(r->t->stripe[0].lock % 2, 0);
 }
@@ -102,7 +102,7 @@ TEST(too_large)
     struct rig *r = rig_open();
     const size_t most = MEMORY_RING_WORDS / 4 * 8;
     CU_ASSERT(store(r, one, bytes_of(r, most, 'x')));
-    CU_ASSERT_EQUAL(find(r, one, bytes_of(r, most, 'x')), CURRENT);
+    CU_ASSERT_EQUAL(read_now(r, one, bytes_of(r, most, 'x')), CURRENT);
     CU_ASSERT_FALSE(store(r, one, bytes_of(r, most + 1, 'y')));
     CU_ASSERT_FALSE(store(r, one, SV("")));
 }
@@ -117,7 +117,7 @@ TEST(evicts_the_oldest)
     for (int i = 0; i < N; i++)
         CU_ASSERT(store(r, key_numbered(r, i), bytes_of(r, SIZE, (char)('0' + i % 64))));
     for (int i = 0; i < N; i++) {
-        if (!find(r, key_numbered(r, i), bytes_of(r, SIZE, (char)('0' + i % 64))))
+        if (!read_now(r, key_numbered(r, i), bytes_of(r, SIZE, (char)('0' + i % 64))))
             continue;
         CU_ASSERT(i >= N - 1 - MEMORY_RING_WORDS * 8 / SIZE);
         there++;
@@ -142,7 +142,7 @@ TEST(all_ways)
     for (int i = 0; i < n; i++)
         CU_ASSERT(store(r, keys[i], keys[i].id));
     for (int i = 0; i < n; i++)
-        CU_ASSERT_EQUAL(find(r, keys[i], keys[i].id), CURRENT);
+        CU_ASSERT_EQUAL(read_now(r, keys[i], keys[i].id), CURRENT);
 }
 
 /* ---- what is current ---- */
@@ -189,11 +189,11 @@ TEST(currency)
         memory_quarantine_ms(r->t, soon / 1000 + 1);
         const struct cache_snapshot before = snap(r, one);
         CU_ASSERT(memory_store(r->t, 1, &before, SV("v1"), later));
-        CU_ASSERT_EQUAL(find_with(r, &before, SV("v1"), soon), CURRENT);
+        CU_ASSERT_EQUAL(read_with(r, &before, SV("v1"), soon), CURRENT);
         happen(r, rows[i].event, before.hash);
         const struct cache_snapshot after = snap(r, one);
-        CU_ASSERT_EQUAL(find_with(r, &before, SV("v1"), soon), rows[i].before);
-        CU_ASSERT_EQUAL(find_with(r, &after, SV("v1"), soon), rows[i].after);
+        CU_ASSERT_EQUAL(read_with(r, &before, SV("v1"), soon), rows[i].before);
+        CU_ASSERT_EQUAL(read_with(r, &after, SV("v1"), soon), rows[i].after);
         CU_ASSERT_EQUAL(memory_is_current(r->t, &before), rows[i].may_before);
         CU_ASSERT_EQUAL(memory_is_current(r->t, &after), rows[i].may_after);
         CU_ASSERT_EQUAL(memory_store(r->t, 1, &after, SV("v2"), later), rows[i].may_after);
@@ -208,8 +208,8 @@ TEST(stored_under_a_newer_epoch)
     const struct cache_snapshot before = snap(r, one);
     memory_raise(r->t, before.hash);
     CU_ASSERT(store(r, one, SV("new")));
-    CU_ASSERT_EQUAL(find_with(r, &before, SV("new"), soon), OUTDATED);
-    CU_ASSERT_EQUAL(find(r, one, SV("new")), CURRENT);
+    CU_ASSERT_EQUAL(read_with(r, &before, SV("new"), soon), OUTDATED);
+    CU_ASSERT_EQUAL(read_now(r, one, SV("new")), CURRENT);
 }
 
 /* A quarantine ends at its time, and a later, shorter one does not end it earlier. That of a reap
@@ -242,7 +242,7 @@ TEST(locked_stripe)
         struct memory_stripe *s = &r->t->stripe[0];
         const uint64_t held = (UINT64_C(77) << MEMORY_PID_SHIFT) + s->lock + 1;
         s->lock = held;
-        CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
+        CU_ASSERT_EQUAL(read_now(r, one, SV("value")), MISS);
         CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
             memory_remove(r->t, snap(r, one).hash);
@@ -250,14 +250,14 @@ TEST(locked_stripe)
         CU_ASSERT_EQUAL(s->lock, held);
         /* The stopped writer continues. */
         s->lock = ((held + 1) << 24) >> 24;
-        CU_ASSERT_EQUAL(find(r, one, SV("value")), removed ? MISS : OUTDATED);
+        CU_ASSERT_EQUAL(read_now(r, one, SV("value")), removed ? MISS : OUTDATED);
         s->lock = held;
         cache_shared_reap(r->t, 77);
         CU_ASSERT_EQUAL(s->lock % 2, 0);
         CU_ASSERT_EQUAL(s->lock >> MEMORY_PID_SHIFT, 0);
         /* What the dead writer had begun is gone. */
-        CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
+        CU_ASSERT_EQUAL(read_now(r, one, SV("value")), MISS);
         CU_ASSERT(store(r, one, SV("other")));
-        CU_ASSERT_EQUAL(find(r, one, SV("other")), CURRENT);
+        CU_ASSERT_EQUAL(read_now(r, one, SV("other")), CURRENT);
     }
 }

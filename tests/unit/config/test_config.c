@@ -289,7 +289,7 @@ TEST(every_fault_has_a_line)
         CU_ASSERT_EQUAL(config_load(&c, path, why, room), ERR_INVALID);
         CU_ASSERT_TRUE(strlen(why) < room && why[room] == 'x');
     }
-    /* What is right can still be used. */
+    /* The settings that are right can still be used. */
     CU_ASSERT_EQUAL(config_read(&c, path, why, sizeof why), ERR_INVALID);
     CU_ASSERT_TRUE(c.database_url && !c.database_admin_url && c.auth_keys && c.threads == 24);
     config_free(&c);
