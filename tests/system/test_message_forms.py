@@ -234,6 +234,20 @@ class LangChain(ParleyTest, LangGraph):
             got, = self.state(thread_id)["values"]["messages"]
             self.assertEqual((got["tool_calls"], "invalid_tool_calls" in got), (calls, False))
 
+    def test_arguments_of_many_values(self):
+        """Fails if what checks the arguments stays in memory until the answer is sent: the thread could not be read."""
+        def turn(arguments):
+            return {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}]}
+        many = '{"a":[' + "1," * 400_000 + "1]}"
+        thread_id = self.new(turn(many))
+        got, = self.state(thread_id)["values"]["messages"]
+        self.assertEqual((got["tool_calls"], got["invalid_tool_calls"][0]["args"]), ([], many))
+        some = {"a": [1] * 100_000}
+        thread_id = self.new(*[turn(json.dumps(some))] * 3)
+        self.ok(self.update(thread_id, *[turn(json.dumps(some))] * 3))
+        self.assertEqual([m["tool_calls"][0]["args"] for m in self.state(thread_id)["values"]["messages"]], [some] * 6)
+
     def test_items_of_a_tool_call(self):
         """LangChain reads them as messages. Fails if an update that sends them back makes messages of them."""
         call = {"type": "function_call", "name": "f", "call_id": "c1", "arguments": '{"a": 1.50}', "status": "x"}
