@@ -171,6 +171,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
         return ERR_NONE;
     }
     if (*route == table->n) {
+        ctx->err.detail_is_sent = true;
         (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL, "This path does not have the method %.*s.",
                        (int)(req->method_text.n > 20 ? 20 : req->method_text.n),
                        req->method_text.p);
