@@ -286,6 +286,23 @@ class LangChain(ParleyTest, LangGraph):
         self.assertEqual([(m["type"], m["content"]) for m in rest],
                          [("ai", ""), ("tool", ""), ("ai", "a"), ("tool", "b")])
 
+    def test_what_langchain_has_no_type_for(self):
+        """An update that sends it back changes nothing. Fails if its role and its content become members of its extra."""
+        path = self.make(messages=[
+            {"type": "note", "role": "user", "content": "x", "extra": {"a": 1}}, {"type": "note", "content": {"n": 1}},
+            {"type": "note", "role": "user"}, {"type": "note"}, {"type": "note", "extra": {"content": "x"}},
+            {"type": "reasoning", "content": [{"a": "b"}], "extra": {"summary": []}},
+            {"role": "critic", "content": "x", "name": "n"},
+            {"role": "critic", "content": None, "refusal": "no"}])
+        before = self.client.get(path).json
+        messages = self.state(before["session_id"])["values"]["messages"]
+        self.ok(self.update(before["session_id"], *messages))
+        after = self.client.get(path).json
+        self.assertEqual((after["messages"], after["state_version"]), (before["messages"], before["state_version"]))
+        # One that is changed is stored as it was sent.
+        self.ok(self.update(before["session_id"], {**messages[0], "content": "y"}))
+        self.assertEqual(self.client.get(path).json["messages"][0]["extra"], {"role": "user", "content": "y", "a": 1})
+
     def test_texts_and_pairs(self):
         thread_id = self.new()
         for messages, want in (("hi", [("human", "hi")]), (["hi"], [("human", "hi")]),
