@@ -96,7 +96,7 @@ static void log_request(const struct api_service *api, const struct request_ctx 
         const struct http_fault fault = http_fault_of(ctx);
         log_str(&l, "code", fault.code);
         log_sv(&l, "field", ctx->err.field_is_sent ? SV_NONE : sv_from(ctx->err.field));
-        log_str(&l, "detail", fault.detail);
+        log_sv(&l, "detail", ctx->err.detail_is_sent ? SV_NONE : sv_from(fault.detail));
     }
     log_int(&l, "total_us", queued_us + took_us);
     log_int(&l, "queue_us", queued_us);

@@ -182,6 +182,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
     }
     if (*route == table->n) {
         const struct sv methods = allowed_methods(ctx, allowed);
+        ctx->err.detail_is_sent = true;
         (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL,
                        "This path does not have the method %.*s. Allowed: %.*s.",
                        (int)(req->method_text.n > 20 ? 20 : req->method_text.n), req->method_text.p,

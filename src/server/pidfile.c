@@ -46,8 +46,12 @@ static const char *lock_file(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     struct stat st;
+    char first;
     if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
         return "a file of that name exists and is not regular";
+    /* A configuration that the setting names by mistake must not be written over. */
+    if (pread(fd, &first, 1, 0) == 1 && (first < '0' || first > '9'))
+        return "a file of that name exists and does not begin with a pid";
     if (fcntl(fd, F_SETLK, &lock) == 0)
         return NULL;
     return errno == EAGAIN || errno == EACCES ? "another service holds it" : strerror(errno);

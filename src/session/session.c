@@ -119,6 +119,7 @@ enum err session_message_id_taken(struct request_ctx *ctx,
     char field[48] = "message_id";
     if (n > 1 && at < n)
         snprintf(field, sizeof(field), "messages[%zu].message_id", at);
+    ctx->err.detail_is_sent = at < n;
     return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", field,
                     "Another message of the session, or of the request, has this id%s%.*s",
                     at < n ? ": " : ".", SV_ARG(at < n ? messages[at].message_id : SV("")));

@@ -234,6 +234,20 @@ class LangChain(ParleyTest, LangGraph):
             got, = self.state(thread_id)["values"]["messages"]
             self.assertEqual((got["tool_calls"], "invalid_tool_calls" in got), (calls, False))
 
+    def test_arguments_of_many_values(self):
+        """Fails if what checks the arguments stays in memory until the answer is sent: the thread could not be read."""
+        def turn(arguments):
+            return {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}]}
+        many = '{"a":[' + "1," * 400_000 + "1]}"
+        thread_id = self.new(turn(many))
+        got, = self.state(thread_id)["values"]["messages"]
+        self.assertEqual((got["tool_calls"], got["invalid_tool_calls"][0]["args"]), ([], many))
+        some = {"a": [1] * 100_000}
+        thread_id = self.new(*[turn(json.dumps(some))] * 3)
+        self.ok(self.update(thread_id, *[turn(json.dumps(some))] * 3))
+        self.assertEqual([m["tool_calls"][0]["args"] for m in self.state(thread_id)["values"]["messages"]], [some] * 6)
+
     def test_items_of_a_tool_call(self):
         """LangChain reads them as messages. Fails if an update that sends them back makes messages of them."""
         call = {"type": "function_call", "name": "f", "call_id": "c1", "arguments": '{"a": 1.50}', "status": "x"}
@@ -271,6 +285,23 @@ class LangChain(ParleyTest, LangGraph):
         self.assertEqual((two["content"], two["tool_call_id"]), ('{"n": 1}', "c1"))
         self.assertEqual([(m["type"], m["content"]) for m in rest],
                          [("ai", ""), ("tool", ""), ("ai", "a"), ("tool", "b")])
+
+    def test_what_langchain_has_no_type_for(self):
+        """An update that sends it back changes nothing. Fails if its role and its content become members of its extra."""
+        path = self.make(messages=[
+            {"type": "note", "role": "user", "content": "x", "extra": {"a": 1}}, {"type": "note", "content": {"n": 1}},
+            {"type": "note", "role": "user"}, {"type": "note"}, {"type": "note", "extra": {"content": "x"}},
+            {"type": "reasoning", "content": [{"a": "b"}], "extra": {"summary": []}},
+            {"role": "critic", "content": "x", "name": "n"},
+            {"role": "critic", "content": None, "refusal": "no"}])
+        before = self.client.get(path).json
+        messages = self.state(before["session_id"])["values"]["messages"]
+        self.ok(self.update(before["session_id"], *messages))
+        after = self.client.get(path).json
+        self.assertEqual((after["messages"], after["state_version"]), (before["messages"], before["state_version"]))
+        # One that is changed is stored as it was sent.
+        self.ok(self.update(before["session_id"], {**messages[0], "content": "y"}))
+        self.assertEqual(self.client.get(path).json["messages"][0]["extra"], {"role": "user", "content": "y", "a": 1})
 
     def test_texts_and_pairs(self):
         thread_id = self.new()

@@ -384,7 +384,7 @@ class Reasons(Log):
 
     def test_a_request_id_leads_to_the_reason(self):
         """In all three interfaces, at level debug; without the setting no line. Fails if the line lacks code, field
-        or detail, or if it is written whatever the setting is: tried."""
+        or detail, if it is written whatever the setting is, or if it has a message's id: tried."""
         cases = [("POST", "/v1/sessions", {"ttl_seconds": 0}, 400, "out_of_range", "ttl_seconds"),
                  ("POST", "/v1/sessions", {self.MARK: 1}, 400, "unknown_field", None),
                  ("GET", f"/v1/sessions/s?{self.MARK}=1", None, 400, "unknown_parameter", None),
@@ -399,6 +399,16 @@ class Reasons(Log):
                 self.assertEqual((line["level"], line["event"], line["code"]), ("debug", "request", code))
                 self.assertEqual(line["field"], field)
                 self.assertTrue(line["detail"])
+        # What a client wrote and the answer repeats is not in the log.
+        mail, path = f"<{self.MARK}@example.com>", "/v1/sessions/mails/messages"
+        message = {"role": "user", "content": "x", "message_id": mail}
+        self.assertEqual(self.client.post(path + "?create=true", message).status, 201)
+        for body in (message, {"messages": [message, {"role": "user", "content": "x"}]}):
+            line = self.refused("POST", path, body, 409)
+            self.assertEqual((line["code"], line["detail"]), ("message_id_taken", None))
+        line = self.refused("ZQXW", "/v1/sessions", None, 405)
+        self.assertEqual((line["code"], line["detail"]), ("method_not_allowed", None))
+        self.assertNotIn(self.MARK, self.stack.parley.log())
         self.stack.parley.restart(PARLEY_LOG="info")
         answer = self.client.get("/v1/sessions/s?messages=x")
         self.assertNotIn(answer.headers["X-Request-Id"], self.stack.parley.log())

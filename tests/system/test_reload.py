@@ -169,4 +169,14 @@ class Commands(ReloadTest):
                                      PARLEY_PIDFILE=name)
         self.assertEqual(done.returncode, 1, done)
         self.assertIn("another service holds it", done.stderr)
+        # Of a file that is something else no byte is changed. Fails if it is written over and removed at the end.
+        other = self.stack.dir + "/other.conf"
+        with open(other, "w", encoding="ascii") as f:
+            f.write("PARLEY_WORKERS=1\n")
+        done = self.stack.parley.run("serve", PARLEY_LISTEN=self.stack.dir + "/l", PARLEY_ADMIN=self.stack.dir + "/a",
+                                     PARLEY_PIDFILE=other)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("does not begin with a pid", done.stderr)
+        with open(other, encoding="ascii") as f:
+            self.assertEqual(f.read(), "PARLEY_WORKERS=1\n")
         self.expect("reload", 0, "reloaded")

@@ -18,12 +18,13 @@
 /* Why a request failed. cause is for the log alone, the rest is for the client too. */
 struct err_info {
     enum err err;
-    const char *slug;   /* stable snake_case code, static storage; NULL: err_name(err) */
-    char field[128];    /* "messages[3].role", "If-Match", …; "" when no field is at fault */
-    bool field_is_sent; /* field has a name that the client chose: not for the log */
-    char detail[256];   /* one sentence for a person; "" when there is nothing to add */
-    char cause[256];    /* the message of a server or the system, without content of clients */
-    int retry_after_s;  /* 0: none */
+    const char *slug;    /* stable snake_case code, static storage; NULL: err_name(err) */
+    char field[128];     /* "messages[3].role", "If-Match", …; "" when no field is at fault */
+    bool field_is_sent;  /* field has a name that the client chose: not for the log */
+    bool detail_is_sent; /* the same of detail */
+    char detail[256];    /* one sentence for a person; "" when there is nothing to add */
+    char cause[256];     /* the message of a server or the system, without content of clients */
+    int retry_after_s;   /* 0: none */
 };
 
 /* How a request spent its time, for its log line and the metrics. Microseconds. */

@@ -56,10 +56,14 @@ static enum err read_user(struct request_ctx *ctx, const struct http_request *re
                         "After UTF-8'' a percent sign must be followed by two hex digits.");
     if (!out->p)
         return ctx_nomem(ctx);
-    if (api_user_valid(*out))
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
-                    "A user is named by " API_USER_RULE ".");
+    if (!api_user_valid(*out))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
+                        "A user is named by " API_USER_RULE ".");
+    /* Only the encoded form can have one; no body may. */
+    if (sv_trim(*out).n != out->n)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
+                        "A user does not begin or end in a blank.");
+    return ERR_NONE;
 }
 
 static enum err read_key(struct request_ctx *ctx, const struct http_request *req,

@@ -15,24 +15,29 @@ static struct sv type_of(struct sv role)
 
 /* ---- tool calls: of OpenAI's form in LangChain's ---- */
 
-/* The JSON object that the arguments are, or are the text of; absent: they are neither. */
+/* The JSON object that the arguments are, or are the text of; absent: they are neither, or have
+ * more values than there is memory for. What checked them is freed at once, because an answer may
+ * have any number of calls. */
 static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct sv arguments)
 {
     const struct json_node node = {.type = JSON_IS_STRING, .raw = arguments};
     struct json_doc doc;
+    struct sv object = SV_NONE;
     struct sv text;
     if (!arguments.p || sv_eq(arguments, SV("null")) || sv_eq(arguments, SV("\"\"")))
         return SV("{}");
     if (arguments.p[0] != '"')
         return arguments.p[0] == '{' ? arguments : SV_NONE;
-    enum err e = json_doc_string(ctx, &node, &text);
-    if (e == ERR_NONE)
-        e = json_doc_parse(ctx, text, &doc);
-    if (e == ERR_NONE && doc.nodes[0].type == JSON_IS_OBJECT)
-        return doc.nodes[0].raw;
-    j->b->failed = j->b->failed || e == ERR_NOMEM;
+    if (json_doc_string(ctx, &node, &text) != ERR_NONE) {
+        j->b->failed = true;
+        return SV_NONE;
+    }
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    if (json_doc_parse(ctx, text, &doc) == ERR_NONE && doc.nodes[0].type == JSON_IS_OBJECT)
+        object = doc.nodes[0].raw;
+    arena_rewind(ctx->arena, mark);
     ctx_clear_error(ctx);
-    return SV_NONE;
+    return object;
 }
 
 /* The function of a call in OpenAI's form; absent: it has another form. */
@@ -48,11 +53,14 @@ static void write_calls(struct request_ctx *ctx, struct json_writer *j, struct s
     struct sv call;
     json_put_array(j, valid ? "tool_calls" : "invalid_tool_calls");
     for (sv_skip(&calls, 1); json_element_next(&calls, &call);) {
+        const struct arena_mark mark = arena_get_mark(ctx->arena);
         const struct sv function = function_of(call);
         const struct sv arguments = json_member_get(function, "arguments");
         const struct sv args = function.p ? args_of(ctx, j, arguments) : call;
-        if ((args.p != NULL) != valid)
+        if ((args.p != NULL) != valid) {
+            arena_rewind(ctx->arena, mark);
             continue;
+        }
         if (!function.p) {
             json_write_raw(j, call);
             continue;

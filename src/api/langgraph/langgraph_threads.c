@@ -18,6 +18,7 @@ static enum err read_thread(struct api_call *c)
                     &c->session));
     if (s->n_messages == (size_t)s->message_count)
         return ERR_NONE;
+    c->ctx->err.detail_is_sent = true;
     return ctx_fail(c->ctx, ERR_TOO_LARGE, "thread_too_large", NULL,
                     "%" PRId64 " messages do not fit into one answer (at most %d, and "
                     "PARLEY_PAGE_BYTES). GET /v1/sessions/%.*s/messages reads them in pages.",

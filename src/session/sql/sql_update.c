@@ -50,6 +50,16 @@
     " CASE WHEN m.content LIKE '{%' THEN parley_jsonb(m.content) ELSE '{}' END"                    \
     " || coalesce(parley_jsonb(m.extra), '{}') AS x) v) END"
 
+/* Whether e is m in the form in which write_message shows what LangChain has no type for: an item of another
+ * type, or a message of another role. All members of e are in its extra. */
+#define SQL_OTHER_AS_READ                                                                          \
+    "CASE WHEN e.type <> 'message' AND e.type IN (m.type, CASE m.type WHEN 'message' THEN m.role END)" \
+    " THEN coalesce(parley_jsonb(m.extra), '{}') - '{type,id}'::text[]"                            \
+    " || CASE WHEN m.type = 'message' OR m.role IS NULL THEN '{}' ELSE jsonb_build_object('role', m.role) END" \
+    " || CASE WHEN m.content IS NULL THEN '{}' ELSE jsonb_build_object('content',"                 \
+    " parley_jsonb(CASE m.content WHEN 'null' THEN '\"\"' ELSE m.content END)) END"                \
+    " = coalesce(e.extra::jsonb, '{}') END"
+
 /* Locks the session, so that the statement after it sees what the writer before it did: of two
  * updates at once with one new id, the second replaces the message of the first. */
 static const struct db_stmt session_lock = {
@@ -76,7 +86,7 @@ static const struct db_stmt session_edit = {
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
     " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
     " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
-    " AND (" SQL_ITEM_AS_READ ") IS NOT TRUE"
+    " AND (" SQL_ITEM_AS_READ ") IS NOT TRUE AND (" SQL_OTHER_AS_READ ") IS NOT TRUE"
     " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role"
     " OR (" SQL_OTHER("content") " AND (m.content <> 'null' OR e.content <> '\"\"')) OR ("
     SQL_OTHER("extra") " AND coalesce(" SQL_AS_READ " <> e.extra::jsonb, true)))"
