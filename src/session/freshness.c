@@ -49,7 +49,12 @@ static bool encode_value(struct sessions *s, struct request_ctx *ctx, const stru
 {
     out->stamp = stamp_of(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
-    return out->ttl_ms > 0 && session_codec_encode(ctx, session, &out->bytes) == ERR_NONE;
+    if (out->ttl_ms <= 0)
+        return false;
+    if (session_codec_encode(ctx, session, &out->bytes) == ERR_NONE)
+        return true;
+    ctx_clear_error(ctx); /* too large for the request's memory: then it is in no cache */
+    return false;
 }
 
 /* False: the value is not the session of this id and stamp. */
@@ -98,8 +103,11 @@ static void store_read(struct sessions *s, struct request_ctx *ctx, const struct
                        bool redis_too, const struct session *session)
 {
     struct cache_value value;
+    /* The answer needs the memory. */
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
     if (has_enough(session, SESSION_WINDOW) && encode_value(s, ctx, session, &value))
         cache_put(s->cache, ctx, r->key, &r->snapshot, redis_too, &value);
+    arena_rewind(ctx->arena, mark);
 }
 
 /* The answer while PostgreSQL is away: perhaps old, and marked as degraded. */
@@ -314,10 +322,12 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     cache_raise_epoch(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
     if (result != ERR_NONE)
         return;
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
     if (now && encode_value(s, ctx, now, &value))
         cache_put(s->cache, ctx, w->key, &w->snapshot, !w->appends, &value);
     else
         cache_remove(s->cache, w->key, !w->appends);
+    arena_rewind(ctx->arena, mark);
 }
 
 bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,

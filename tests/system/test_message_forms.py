@@ -141,6 +141,17 @@ class Chat(ParleyTest, LangGraph):
                         m.pop(name)
                     self.assertEqual(m, {"content": None, **want})
 
+    def test_large_ones(self):
+        """Fails if what was encoded for the caches, which has these members twice, leaves no memory for the answer."""
+        path = self.make()
+        sent = [{"id": "c", "args": "x" * 990_000}]
+        for _ in range(6):
+            self.post(path + "/messages", {"role": "assistant", "content": None, "tool_calls": sent}, status=201)
+        for query in ("?messages=6", "/messages?limit=6"):
+            got = self.get(path + query)
+            self.assertEqual([m["tool_calls"] for m in got.get("messages", got.get("data"))], [sent] * 6)
+        self.assertEqual(len(self.state(path.split("/")[-1])["values"]["messages"]), 6)
+
     def test_by_the_other_interfaces(self):
         session_id = self.new_id()
         path = f"/v1/sessions/{session_id}"
