@@ -179,7 +179,8 @@ static const struct command commands[] = {
      "all tenants, their keys and limits"},
     {"host list", "[--json]", NULL, host_list_run, TAKES(JSON), false,
      "the hosts that are registered in the database"},
-    {"host forget", "ID | --stale SECONDS", "ID", host_forget_run, TAKES(STALE), false,
+    {"host forget", "ID | --stale SECONDS", "an ID or --stale SECONDS", host_forget_run,
+     TAKES(STALE), false,
      "remove the registration of a host that is gone, or of all that were\n"
      "not seen for so long; a running host is kept"},
 };
