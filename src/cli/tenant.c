@@ -164,7 +164,7 @@ static enum err delete_tenant(struct command_context *c, struct sessions *sessio
 int tenant_delete_run(struct command_context *c)
 {
     struct session_erasure done = {.sessions = 0};
-    struct sessions *sessions;
+    struct sessions *sessions = NULL;
     int64_t keys = 0;
     const int status = open_tenant(c, true, &sessions);
     if (status != EXIT_GOOD)
@@ -204,7 +204,7 @@ int tenant_set_run(struct command_context *c)
     if (!parse_bound(sessions, AUTH_SESSIONS_MAX, &tenant.sessions))
         return command_usage_error("--sessions must be 1 to 1000000000, none or default, and is ",
                                    sessions);
-    struct sessions *sessions_of;
+    struct sessions *sessions_of = NULL;
     const int status = open_tenant(c, !c->given[OPTION_CREATE], &sessions_of);
     if (status != EXIT_GOOD)
         return status;
