@@ -324,19 +324,28 @@ TEST(busy_ones_are_closed_after_a_loss)
     fx_close(fx);
 }
 
-/* If the server is full and one connection is open, the next request waits for that one. Fails if
- * OPEN_FULL is treated as OPEN_REFUSED: tried. */
-TEST(full_server_means_waiting)
+/* The server takes one connection of the login. The caller holds it, and seeker asks for another.
+ */
+static struct fx *fill_server(struct db_conn **held, struct seeker *seeker)
 {
-    struct db_conn *c[2];
     fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
     struct db_settings settings = fx_settings(fx_url_as("db_test_login"));
     settings.pool_min = 1;
     struct fx *fx = fx_open(&settings);
-    struct seeker s = {.fx = fx};
+    *seeker = (struct seeker){.fx = fx};
     fx_admin("ALTER ROLE db_test_login CONNECTION LIMIT 1");
-    acquire_n(fx, c, 1);
-    seek_begin(&s, 1);
+    acquire_n(fx, held, 1);
+    seek_begin(seeker, 1);
+    return fx;
+}
+
+/* If the server is full and one connection is open, the next request waits for that one. Fails if
+ * OPEN_FULL is treated as OPEN_REFUSED: tried. */
+TEST(full_server_means_waiting)
+{
+    struct db_conn *c[1];
+    struct seeker s;
+    struct fx *fx = fill_server(c, &s);
     CU_ASSERT_EQUAL(fx_status(fx).state, DB_UP);
     release_n(fx, c, 1);
     seek_end(&s);
@@ -349,14 +358,8 @@ TEST(full_server_means_waiting)
 TEST(the_last_connection_of_a_full_server_is_lost)
 {
     struct db_conn *c[1];
-    fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
-    struct db_settings settings = fx_settings(fx_url_as("db_test_login"));
-    settings.pool_min = 1;
-    struct fx *fx = fx_open(&settings);
-    struct seeker s = {.fx = fx};
-    fx_admin("ALTER ROLE db_test_login CONNECTION LIMIT 1");
-    acquire_n(fx, c, 1);
-    seek_begin(&s, 1);
+    struct seeker s;
+    struct fx *fx = fill_server(c, &s);
     pthread_mutex_lock(&fx->db->lock);
     const int64_t pause_end_us = fx->db->retry_at_us;
     pthread_mutex_unlock(&fx->db->lock);
