@@ -25,6 +25,7 @@ enum db_oid {
     OID_INT4 = 23,
     OID_TEXT = 25,
     OID_JSON = 114,
+    OID_BYTEA_ARRAY = 1001,
     OID_TEXT_ARRAY = 1009,
     OID_INT8_ARRAY = 1016,
     OID_TIMESTAMPTZ = 1184,
@@ -154,7 +155,7 @@ enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct requ
                                    struct db_step *steps, int n_steps, struct db_fault *f);
 /* The statement that sets the tenant and the time limits for the transaction. limits: its
  * parameters, filled here. */
-void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[2],
+void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[3],
                     struct db_step *step);
 
 /* ---- the pool ---- */
@@ -242,7 +243,7 @@ void db_rows_from(struct db_rows *rows, void *result);
 /* The wire form of a parameter; false when there is no memory. */
 MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p,
                                const char **value, int *length);
-/* A one-dimensional array of n elements in their binary form, all OID_TEXT or all OID_INT8. */
+/* A one-dimensional array of n elements in their binary form, OID_TEXT, OID_BYTEA or OID_INT8. */
 MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
                                    size_t n, struct db_param *out);
 

@@ -56,7 +56,7 @@ static bool hangs(struct db *db, struct db_conn *c)
         return result == OPEN_LATE;
     }
     struct db_step step;
-    struct db_param limits[2];
+    struct db_param limits[3];
     struct db_fault fault;
     db_limits_step(db, &ctx, limits, &step);
     db_pipeline_run(db, c, &ctx, &step, 1, &fault);

@@ -27,12 +27,13 @@ static void results_clear(void *arg)
         PQclear(r->v[i]);
 }
 
-static const char limits_sql[] = "SELECT set_config('parley.tenant', $1, true), "
-                                 "set_config('statement_timeout', $2::bigint::text, true), "
-                                 "set_config('lock_timeout', '1000', true), clock_timestamp()";
+static const char limits_sql[] =
+    "SELECT set_config('parley.tenant', $1, true), "
+    "set_config('statement_timeout', $2::bigint::text, true), "
+    "set_config('lock_timeout', $3::bigint::text, true), clock_timestamp()";
 static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
 
-void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[2],
+void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[3],
                     struct db_step *step)
 {
     /* The server's limit is a little earlier than this side's: its answer says that nothing was
@@ -45,7 +46,8 @@ void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct d
         ms = 1; /* 0 would mean no limit */
     limits[0] = db_text(ctx->tenant.p ? ctx->tenant : SV(""));
     limits[1] = db_i64(ms);
-    *step = (struct db_step){.stmt = &limits_stmt, .params = limits, .n_params = 2};
+    limits[2] = db_i64(ctx->lock_ms > 0 ? ctx->lock_ms : 1000);
+    *step = (struct db_step){.stmt = &limits_stmt, .params = limits, .n_params = 3};
 }
 
 /* Whether the statement is prepared when the server reaches steps[at]. */

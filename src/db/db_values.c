@@ -97,7 +97,9 @@ enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const str
 {
     size_t bytes = n > 0 ? 20 : 12;
     bool has_null = false;
-    *out = (struct db_param){.type = element == OID_TEXT ? OID_TEXT_ARRAY : OID_INT8_ARRAY};
+    *out = (struct db_param){.type = element == OID_TEXT    ? OID_TEXT_ARRAY
+                                     : element == OID_BYTEA ? OID_BYTEA_ARRAY
+                                                            : OID_INT8_ARRAY};
     if (!v)
         return ERR_NONE;
     for (size_t i = 0; i < n; i++) {
@@ -130,6 +132,11 @@ enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const str
 enum err db_text_array(struct request_ctx *ctx, const struct sv *v, size_t n, struct db_param *out)
 {
     return db_array_encode(ctx, OID_TEXT, v, n, out);
+}
+
+enum err db_bytes_array(struct request_ctx *ctx, const struct sv *v, size_t n, struct db_param *out)
+{
+    return db_array_encode(ctx, OID_BYTEA, v, n, out);
 }
 
 enum err db_i64_array(struct request_ctx *ctx, const int64_t *v, size_t n, struct db_param *out)

@@ -107,6 +107,12 @@ void metrics_observe(struct metrics_histogram *h, int64_t us)
     metrics_add(&h->sum_us, v);
 }
 
+void metrics_batch(struct metrics_batches *b, size_t members)
+{
+    metrics_add(&b->size[members <= 2 ? 0 : members <= 4 ? 1 : members <= 8 ? 2 : 3], 1);
+    metrics_add(&b->members, members);
+}
+
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us)
 {
     size_t i = 0;

@@ -41,6 +41,13 @@ static void *sweeper_main(void *sessions)
 
 /* ---- the service ---- */
 
+static void destroy(struct sessions *s)
+{
+    db_batcher_destroy(s->appends);
+    db_batcher_destroy(s->creates);
+    free(s);
+}
+
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot)
 {
@@ -51,9 +58,12 @@ struct sessions *sessions_open(const struct sessions_settings *settings, struct 
     s->db = db;
     s->cache = cache;
     s->slot = slot;
-    if (settings->sweep_s == 0 || thread_loop_start(&s->sweeper, sweeper_main, s))
+    s->appends = db_batcher_create(db, &sql_write_kind, s, slot ? &slot->appends : NULL);
+    s->creates = db_batcher_create(db, &sql_write_kind, s, slot ? &slot->creates : NULL);
+    if (s->appends && s->creates &&
+        (settings->sweep_s == 0 || thread_loop_start(&s->sweeper, sweeper_main, s)))
         return s;
-    free(s);
+    destroy(s);
     return NULL;
 }
 
@@ -63,7 +73,7 @@ void sessions_close(struct sessions *s)
         return;
     if (s->settings.sweep_s > 0)
         thread_loop_stop(&s->sweeper);
-    free(s);
+    destroy(s);
 }
 
 bool session_is_expired(const struct session *s, int64_t now_us)

@@ -71,9 +71,9 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct fresh_write fresh;
     struct session now;
     TRY(fresh_write_begin(s, ctx, id, &fresh));
-    enum err e = session_write_idempotent(s, ctx, &w, sql_message_append);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_write_batched);
     fresh.appends = e == ERR_NONE && !receipt->created;
-    bool known = e == ERR_NONE && !receipt->replayed &&
+    bool known = e == ERR_NONE && !receipt->replayed && !receipt->superseded &&
                  fresh_after_append(s, ctx, &fresh, append, receipt, &now);
     fresh_write_end(s, ctx, &fresh, e, known ? &now : NULL);
     if (e == ERR_NOT_FOUND)

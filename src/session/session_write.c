@@ -62,7 +62,7 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
                               .receipt = receipt};
     /* Nobody can have read a session whose id was made just now: the caches need nothing. */
     TRY(w.id_is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
-    enum err e = session_write_idempotent(s, ctx, &w, sql_session_insert);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_write_batched);
     const enum err made = e == ERR_NONE ? session_of_draft(ctx, &whole, receipt, out) : e;
     const bool known = made == ERR_NONE && !receipt->replayed &&
                        session_is_read_as_sent(whole.metadata, whole.messages, whole.n_messages);
@@ -78,8 +78,7 @@ static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct s
 {
     enum err e = sql_session_insert(s, ctx, w);
     w->found = e == ERR_NONE;
-    /* The session existed at the insert and was deleted before the read. */
-    return e == ERR_NOT_FOUND ? session_being_deleted(ctx) : e;
+    return e == ERR_NOT_FOUND ? ERR_NONE : e;
 }
 
 static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
@@ -93,6 +92,9 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
     fresh_write_end(s, ctx, &fresh, e, w->found && !w->receipt->replayed ? w->out : NULL);
     if (there)
         w->receipt->status = 200;
+    /* The session existed at the insert and was deleted before the read. */
+    if (e == ERR_NOT_FOUND)
+        return session_being_deleted(ctx);
     if (e == ERR_NONE && w->receipt->created)
         return session_of_draft(ctx, w->draft, w->receipt, w->out);
     return e;

@@ -31,6 +31,7 @@ struct err_info {
 struct request_trace {
     int64_t pool_us, sql_us, cache_us;
     uint32_t statements, round_trips;
+    uint32_t batch;     /* members of its batch; 0: its statement was its own */
     const char *source; /* of a read: "memory", "redis" or "postgres"; NULL otherwise */
 };
 
@@ -54,6 +55,7 @@ struct request_ctx {
                               * connection, and not counted in the metrics as a request */
     uint64_t contention_key; /* the same for requests that may wait for one row, which get a part of
                               * the connections only; 0: none */
+    int lock_ms;             /* the longest wait for a lock in PostgreSQL; 0: a second */
     void *ahead;             /* owned by session/: what was read ahead for this request */
     struct sv request_id;
     struct ctx_hook before_wait;

@@ -33,6 +33,8 @@ struct db_param db_null_i64(void);
  * SQL NULL of the array's type, n == 0 an empty array. */
 MUSTCHECK enum err db_text_array(struct request_ctx *ctx, const struct sv *v, size_t n,
                                  struct db_param *out);
+MUSTCHECK enum err db_bytes_array(struct request_ctx *ctx, const struct sv *v, size_t n,
+                                  struct db_param *out);
 MUSTCHECK enum err db_i64_array(struct request_ctx *ctx, const int64_t *v, size_t n,
                                 struct db_param *out);
 

@@ -24,6 +24,14 @@ struct metrics_histogram {
     _Atomic uint64_t sum_us;
 };
 
+/* Writes of several requests in one statement. */
+enum { METRICS_BATCH_SIZES = 4, METRICS_APART = 4 };
+struct metrics_batches {
+    _Atomic uint64_t size[METRICS_BATCH_SIZES]; /* batches of 2, up to 4, up to 8, and more */
+    _Atomic uint64_t members;
+    _Atomic uint64_t apart[METRICS_APART]; /* statements of their own, by enum db_apart */
+};
+
 struct metrics_slot {
     _Atomic uint64_t requests[METRICS_ROUTES_MAX][METRICS_STATUSES];
     struct metrics_histogram latency;
@@ -38,6 +46,7 @@ struct metrics_slot {
     _Atomic uint64_t queue_refused; /* requests refused because they had waited too long */
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
     _Atomic uint64_t read_batches, read_batched; /* statements of several reads; reads in them */
+    struct metrics_batches appends, creates;
     _Atomic uint64_t cache_sets, cache_sets_lost;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: set by the worker, and to 0 by the supervisor when the worker ends. */
@@ -51,6 +60,7 @@ extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
 void metrics_add(_Atomic uint64_t *counter, uint64_t n);
 void metrics_set(_Atomic int64_t *gauge, int64_t v);
 void metrics_observe(struct metrics_histogram *h, int64_t us); /* negative counts as 0 */
+void metrics_batch(struct metrics_batches *b, size_t members);
 /* route below METRICS_ROUTES_MAX; an HTTP status not in the table counts as "other". */
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us);
 

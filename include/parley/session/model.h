@@ -154,8 +154,9 @@ struct session_receipt {
     int64_t at, session_at, expires_at; /* the write; the session's creation and expiry */
     int status;                         /* HTTP status of the first answer */
     bool created;                       /* this call made the session */
-    bool replayed;                      /* it answers an earlier request with the same key again */
-    struct session_message *window;     /* ?return=N: the newest N, oldest first */
+    bool superseded; /* a later append of the same batch has changed the session again */
+    bool replayed;   /* it answers an earlier request with the same key again */
+    struct session_message *window; /* ?return=N: the newest N, oldest first */
     size_t n_window;
 };
 /* The messages that n drafts became by a write, without the first skip. out: room for the others;

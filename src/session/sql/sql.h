@@ -11,14 +11,16 @@
 
 #include "parley/base/thread.h"
 #include "parley/db/batch.h"
+#include "parley/db/batcher.h"
 #include "parley/session/ahead.h"
 #include "parley/session/users.h"
 
 struct sessions {
     struct sessions_settings settings;
-    struct db *db;              /* borrowed */
-    struct cache *cache;        /* borrowed; may be NULL */
-    struct metrics_slot *slot;  /* borrowed; may be NULL */
+    struct db *db;             /* borrowed */
+    struct cache *cache;       /* borrowed; may be NULL */
+    struct metrics_slot *slot; /* borrowed; may be NULL */
+    struct db_batcher *appends, *creates;
     struct thread_loop sweeper; /* if settings.sweep_s > 0 */
 };
 
@@ -100,6 +102,13 @@ MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
 
+/* ---- sql_batch.c: writes of several requests in one statement ---- */
+
+extern const struct db_batcher_kind sql_write_kind;
+/* sql_session_insert or sql_message_append, in a batch if the write is fit for one. */
+MUSTCHECK enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx,
+                                     struct session_write *w);
+
 /* ---- sql_message.c: messages ---- */
 
 /* With append->create, makes the session first if the id is free. */
@@ -176,16 +185,17 @@ void sql_session_from_row(const struct db_rows *rows, int i, struct session *out
 /* The sessions of all rows, with their session_id. Does not set has_more. */
 MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
                                           struct session_list *out);
-/* Messages of the rows, which have generation and SQL_MESSAGE, in the order of the rows or
- * reversed. Ends at the first row whose seq is NULL. */
+/* Messages of rows from to to - 1, which have generation and SQL_MESSAGE, in the order of the rows
+ * or reversed. Ends at the first row whose seq is NULL. */
 MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
-                                          bool reversed, struct session_message **out, size_t *n);
+                                          int from, int to, bool reversed,
+                                          struct session_message **out, size_t *n);
 /* Numbers and times of the session in row i. Sets neither mark_before nor first_seq. */
 void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
-/* Sets w->done and, if it is true, the receipt from the write's row. appended: how many messages
+/* Sets w->done and, if it is true, the receipt from row i. appended: how many messages
  * the write added at the end. */
-void sql_change_from_rows(struct session_write *w, const struct db_rows *rows, int status,
-                          size_t appended);
+void sql_change_from_row(struct session_write *w, const struct db_rows *rows, int i, int status,
+                         size_t appended);
 /* Copies the receipt's numbers and times into the session. */
 void sql_apply_receipt(struct session *s, const struct session_receipt *receipt);
 
@@ -193,6 +203,8 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
+/* For a session that the write creates: milliseconds of PostgreSQL's clock, and random bits. */
+int64_t sql_new_generation(const struct sessions *s, const struct session_write *w);
 /* The mark of a write: 64 random bits. */
 struct db_param sql_mark(void);
 /* db_batch for a write of at most SQL_WRITE_MAX calls; it describes failures to the client.

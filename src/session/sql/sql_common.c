@@ -59,9 +59,7 @@ static const struct session_message_draft *messages_of(const struct session_writ
     return w->draft ? w->draft->messages : w->append ? w->append->messages : NULL;
 }
 
-/* The generation of the session that a write creates: milliseconds of PostgreSQL's clock, and
- * random bits. */
-static struct db_param new_generation(const struct sessions *s, const struct session_write *w)
+int64_t sql_new_generation(const struct sessions *s, const struct session_write *w)
 {
     enum { RANDOM_BITS = 21 };
     size_t n;
@@ -71,7 +69,7 @@ static struct db_param new_generation(const struct sessions *s, const struct ses
         const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
         generation = (int64_t)(ms << RANDOM_BITS | random_u64() >> (64 - RANDOM_BITS));
     } while (is_reserved(generation, messages, n));
-    return db_i64(generation);
+    return generation;
 }
 
 /* With row-level security PostgreSQL does not say which value violates a constraint. */
@@ -136,7 +134,7 @@ enum err sql_write(struct sessions *s, struct request_ctx *ctx, const struct ses
     bool repeated = false;
     memcpy(all + 1, calls, n * sizeof(*calls));
     if (generation)
-        *generation = new_generation(s, w);
+        *generation = db_i64(sql_new_generation(s, w));
     for (int counts = 0;;) {
         const enum err e =
             db_batch(s->db, ctx, DB_WRITE, first, (size_t)(all + 1 + n - first), &failure);
@@ -148,7 +146,7 @@ enum err sql_write(struct sessions *s, struct request_ctx *ctx, const struct ses
             strcmp(failure.constraint, "sessions_tenant_generation_key") == 0) {
             ctx_clear_error(ctx);
             repeated = true;
-            *generation = new_generation(s, w);
+            *generation = db_i64(sql_new_generation(s, w));
             continue;
         }
         if (counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
@@ -175,16 +173,16 @@ void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_rece
     out->expires_at = db_get_time(rows, i, db_column(rows, "expires_at"));
 }
 
-void sql_change_from_rows(struct session_write *w, const struct db_rows *rows, int status,
-                          size_t appended)
+void sql_change_from_row(struct session_write *w, const struct db_rows *rows, int i, int status,
+                         size_t appended)
 {
     struct session_receipt *r = w->receipt;
-    w->done = rows->count > 0 && !db_is_null(rows, 0, db_column(rows, "generation"));
+    w->done = rows->count > i && !db_is_null(rows, i, db_column(rows, "generation"));
     if (!w->done)
         return;
-    sql_receipt_from_row(rows, 0, r);
+    sql_receipt_from_row(rows, i, r);
     r->session_id = w->id;
-    r->mark_before = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark_before"));
+    r->mark_before = (uint64_t)db_get_i64(rows, i, db_column(rows, "mark_before"));
     r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
     r->status = status;
 }
@@ -230,8 +228,8 @@ enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *r
     return ERR_NONE;
 }
 
-enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows, bool reversed,
-                                struct session_message **out, size_t *n)
+enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows, int from,
+                                int to, bool reversed, struct session_message **out, size_t *n)
 {
     const int of = db_column(rows, "generation"), seq = db_column(rows, "seq"),
               id = db_column(rows, "message_id"), type = db_column(rows, "type"),
@@ -239,14 +237,14 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
               metadata = db_column(rows, "message_metadata"), extra = db_column(rows, "extra"),
               at = db_column(rows, "message_created_at");
     size_t count = 0;
-    while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
+    while (from + (int)count < to && !db_is_null(rows, from + (int)count, seq))
         count++;
     struct session_message *messages = arena_array(ctx->arena, count, sizeof(*messages));
     char *made = arena_array(ctx->arena, count, UUID_LEN + 1);
     if (!messages || !made)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < count; i++) {
-        int row = (int)(reversed ? count - 1 - i : i);
+        const int row = from + (int)(reversed ? count - 1 - i : i);
         struct session_message *m = &messages[i];
         m->seq = db_get_i64(rows, row, seq);
         m->message_id = session_message_id(db_get_text(rows, row, id), db_get_i64(rows, row, of),

@@ -18,11 +18,19 @@
     " s.tenant = $1 AND s.session_id = $2 AND s.expires_at > now()"                                \
     " AND ($3::text IS NULL OR s.user_id = $3) "
 
+/* Whether a write with this key (NULL: none) is the first one. If it is not, the write finds no row, and
+ * PostgreSQL logs no error. A record that is too old fails the insert of the new one. */
+#define SQL_KEY_IS_NEW(key)                                                                        \
+    "(" key "::text IS NULL OR (SELECT true FROM idempotency_keys k WHERE k.tenant = $1"             \
+    " AND k.key BETWEEN " key " AND " key " AND k.created_at > now() - interval '24 hours'"          \
+    " ORDER BY k.key LIMIT 1) IS NULL)"
+
 /* If-Match, against any of the entity tags (http/conditional.h). */
 #define SQL_MATCH                                                                                  \
     " ($4::text[] IS NULL OR s.generation || '.v' || s.version || '.' || to_hex(s.mark) = ANY($4)" \
     " OR s.generation || '.s' || s.state_version || '.' || to_hex(s.state_mark) = ANY($4)"         \
-    " OR s.generation || '.c' || (s.mark >> 6 & 288230376151711743) = ANY($4)) "
+    " OR s.generation || '.c' || (s.mark >> 6 & 288230376151711743) = ANY($4))"                    \
+    " AND " SQL_KEY_IS_NEW("$5") " "
 
 /* What every change of a live session sets, so that each change has a stamp of its own. updated_at is
  * evaluated after the row is locked (again, if the update had to wait), so it never goes back. */
@@ -61,11 +69,13 @@
 
 /* Stores the idempotency record in the statement of the change. s is the changed row: without a change
  * there is no record. A key that is taken fails the whole statement. */
-#define SQL_RECORD(status, first_seq, state)                                                     \
+#define SQL_INSERT_RECORD                                                                        \
     " k AS (INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id,"           \
     " generation, version, state_version, first_seq, last_seq, message_count, at, expires_at,"     \
-    " session_at, mark, state_mark, state, user_id)"                                               \
-    " SELECT $1, $5, $6, " status ", $2, s.generation, s.version, s.state_version, " first_seq     \
+    " session_at, mark, state_mark, state, user_id) "
+#define SQL_RECORD(status, first_seq, state)                                                     \
+    SQL_INSERT_RECORD                                                                            \
+    "SELECT $1, $5, $6, " status ", $2, s.generation, s.version, s.state_version, " first_seq     \
     ", s.last_seq, s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
     " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 

@@ -57,7 +57,7 @@ static const struct db_stmt append_create = {
     " SELECT $5, $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
     SQL_HOUR("now() + $4::bigint * interval '1 second'") ", $6, $6"
     " FROM (SELECT count(*) FROM expired) after_expired"
-    " WHERE NOT EXISTS (SELECT FROM sessions l"
+    " WHERE " SQL_KEY_IS_NEW("$7") " AND NOT EXISTS (SELECT FROM sessions l"
     " WHERE l.tenant = $1 AND l.session_id = $2 AND l.expires_at > now())"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING 1 AS made"};
 /* clang-format on */
@@ -108,7 +108,8 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
                                 db_text(w->precondition->user),
                                 db_i64(s->settings.ttl_seconds),
                                 db_null_i64(),
-                                sql_mark()};
+                                sql_mark(),
+                                db_text(w->precondition->key)};
     struct db_call calls[SQL_WRITE_MAX];
     /* If-Match cannot hold for a session that is not there, so none is made. */
     const bool may_create = append->create && !w->precondition->must_exist;
@@ -126,13 +127,14 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
                          ? (struct db_call){&window_keyed, window, ARRAY_LEN(window), {0}}
                          : (struct db_call){&window_read, window, ARRAY_LEN(window) - 2, {0}};
     TRY(sql_write(s, ctx, w, calls, n, may_create ? &create[4] : NULL));
-    sql_change_from_rows(w, &calls[at].rows, 201, append->n_messages);
+    sql_change_from_row(w, &calls[at].rows, 0, 201, append->n_messages);
     if (!w->done)
         return ERR_NONE;
     w->receipt->created = may_create && calls[0].rows.count > 0;
     if (append->return_n == 0)
         return ERR_NONE;
-    return sql_messages_from_rows(ctx, &calls[n - 1].rows, true, &w->receipt->window,
+    const struct db_rows *rows = &calls[n - 1].rows;
+    return sql_messages_from_rows(ctx, rows, 0, rows->count, true, &w->receipt->window,
                                   &w->receipt->n_window);
 }
 
@@ -191,7 +193,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
-    TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
+    TRY(sql_messages_from_rows(ctx, &rows, 0, rows.count, false, &out->messages, &out->n));
     const size_t within = rows_within(&rows, query->limit, bytes);
     out->has_more = out->n > within;
     out->n = within;
@@ -221,7 +223,7 @@ enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv
         return ERR_NOT_FOUND;
     struct session_message *m;
     size_t n;
-    TRY(sql_messages_from_rows(ctx, &rows, false, &m, &n));
+    TRY(sql_messages_from_rows(ctx, &rows, 0, rows.count, false, &m, &n));
     *out = m[0];
     return ERR_NONE;
 }

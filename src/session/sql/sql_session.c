@@ -38,7 +38,8 @@ static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows 
         return ERR_NOT_FOUND;
     sql_session_from_row(rows, 0, out);
     out->session_id = id;
-    return sql_messages_from_rows(ctx, rows, true, &out->messages, &out->n_messages);
+    return sql_messages_from_rows(ctx, rows, 0, rows->count, true, &out->messages,
+                                  &out->n_messages);
 }
 
 enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
@@ -98,7 +99,7 @@ static const struct db_stmt session_insert = {
     "," SQL_INSERT_SESSION
     " SELECT $19, $1, $2, $3, $8, $9, $10, $11, $12, now() + $11::bigint * interval '1 second', "
     SQL_HOUR("now() + $11::bigint * interval '1 second'") ", $20, $20, $7, $7"
-    " FROM (SELECT count(*) FROM expired) after_expired"
+    " FROM (SELECT count(*) FROM expired) after_expired WHERE " SQL_KEY_IS_NEW("$5")
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     SQL_INSERT_DRAFTS("i.n", "s.created_at") ", unnest($13::text[], $14::text[], $15::text[], $16::text[],"
     " $17::text[], $18::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
@@ -173,7 +174,7 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
         TRY(insert_params(ctx, w, p));
     }
     TRY(sql_write(s, ctx, w, calls, w->out ? 2 : 1, generation));
-    sql_change_from_rows(w, &calls[0].rows, 201, draft->n_messages);
+    sql_change_from_row(w, &calls[0].rows, 0, 201, draft->n_messages);
     w->receipt->created = w->done;
     return w->out ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
@@ -210,7 +211,7 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
     copy[7] = db_text(w->from);
     do {
         TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), &copy[8]));
-        sql_change_from_rows(w, rows, 201, 0);
+        sql_change_from_row(w, rows, 0, 201, 0);
         /* Found and not done: a message's id names the new generation. Repeat with another one. */
     } while (!w->done && db_get_i64(rows, 0, db_column(rows, "found")) > 0);
     w->receipt->created = w->done;
@@ -247,7 +248,7 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     p[16] = db_bool(w->patch->has_ttl);
     struct db_call call = {&session_update_stmt, p, ARRAY_LEN(p), {0}};
     TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_rows(w, &call.rows, 200, 0);
+    sql_change_from_row(w, &call.rows, 0, 200, 0);
     return ERR_NONE;
 }
 
@@ -269,6 +270,6 @@ enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx, struct 
     TRY(sql_precondition_params(ctx, w, p));
     struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
     TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_rows(w, &call.rows, 204, 0);
+    sql_change_from_row(w, &call.rows, 0, 204, 0);
     return ERR_NONE;
 }

@@ -138,11 +138,11 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
     p[EDIT_PARAMS - 1] = db_bool(w->out != NULL);
-    struct db_call calls[] = {{&session_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
+    struct db_call calls[] = {{&session_lock, p, 5, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
     TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
     w->state = db_get_text(rows, 0, db_column(rows, "state"));
-    sql_change_from_rows(w, rows, 200, 0);
+    sql_change_from_row(w, rows, 0, 200, 0);
     return ERR_NONE;
 }

@@ -1,0 +1,74 @@
+/*
+ * Writes of several requests in one statement. Requests that want the same kind of statement while
+ * others of their tenant are under way wait in a queue. When one of these ends, the first request
+ * that waits becomes the leader: its thread takes those behind it and runs one statement for all.
+ * There is no timer and no added delay: a request that finds nothing under way runs its own
+ * statement at once.
+ *
+ * Thread rule: all threads of a worker share one batcher for each kind. A member belongs to the
+ * thread that calls db_batcher_run. The leader reads and writes it, its context and its arena while
+ * that thread sleeps.
+ */
+#ifndef PARLEY_DB_BATCHER_H
+#define PARLEY_DB_BATCHER_H
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "parley/db/db.h"
+
+enum { DB_BATCHER_MAX = 16 }; /* members of a batch */
+
+/* A statement or a batch that is under way. */
+struct db_run {
+    LIST_ENTRY(db_run) link;
+    struct sv tenant;
+    int64_t began_us;
+};
+
+/* Why a member runs its own statement. */
+enum db_apart {
+    DB_TOGETHER,
+    DB_APART_SKIPPED,   /* the batch left it out */
+    DB_APART_FAILED,    /* the server refused the batch */
+    DB_APART_CONTENDED, /* another statement of its contention key runs apart */
+    DB_APART_UNFIT      /* no batch can have it */
+};
+
+/* The part of one request. Zeroed, but for ctx. Usually the first member of the caller's struct. */
+struct db_member {
+    struct request_ctx *ctx; /* with tenant, deadline and contention key */
+    enum db_apart apart;     /* set by run_batch: this one must run its own statement */
+    /* Private to the batcher. */
+    enum err err;
+    atomic_int state;
+    sem_t wake;
+    struct db_run run; /* if it leads */
+    TAILQ_ENTRY(db_member) link;
+};
+
+struct db_batcher_kind {
+    /* Whether m may be in a batch with n others of its tenant. Must not wait. */
+    bool (*fits)(struct db_member *const *members, size_t n, const struct db_member *m);
+    /* One statement for all. ctx: its tenant, the earliest deadline, the leader's arena. If it
+     * fails, nothing was done, or ERR_OUTCOME_UNKNOWN, and each member fails with this error.
+     * A member that is apart was left out. */
+    enum err (*run_batch)(void *service, struct request_ctx *ctx, struct db_member *const *members,
+                          size_t n);
+    /* The statement of one, in its own context. */
+    enum err (*run_alone)(void *service, struct db_member *m);
+};
+
+struct db_batcher;
+/* kind is in static storage. counts may be NULL. NULL: no memory. */
+struct db_batcher *db_batcher_create(struct db *db, const struct db_batcher_kind *kind,
+                                     void *service, struct metrics_batches *counts);
+void db_batcher_destroy(struct db_batcher *b); /* no member may be left; NULL is fine */
+/* Runs the member's statement, in a batch or alone, and returns its result. ERR_OVERLOAD: it
+ * waited for db_settings.acquire_ms, and nothing was done. */
+MUSTCHECK enum err db_batcher_run(struct db_batcher *b, struct db_member *m);
+/* Counts a write that no batch can have. */
+void db_batcher_count_unfit(struct db_batcher *b);
+
+#endif

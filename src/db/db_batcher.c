@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* Who leads a batch, who is in it, and who waits. What a batch does is in session/sql/. */
+#include "parley/db/batcher.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "db_internal.h"
+
+/* Measured: docs/internals/performance.md. */
+enum { UNDER_WAY_MAX = 2 };
+/* What takes longer no longer counts as under way, so that one statement that hangs stops nobody.
+ */
+enum { SLOW_US = 50000 };
+/* A batch ends at the earliest deadline of its members, so theirs may not differ by more. */
+enum { DEADLINES_US = 250000 };
+enum { APART_SLOTS = 256 };
+
+enum { MEMBER_WAITING, MEMBER_TAKEN, MEMBER_LEADING, MEMBER_DONE };
+
+TAILQ_HEAD(db_members, db_member);
+
+struct db_batcher {
+    struct db *db; /* borrowed */
+    const struct db_batcher_kind *kind;
+    void *service;
+    struct metrics_batches *counts; /* may be NULL */
+    pthread_mutex_t lock;           /* of what follows; never held around a statement */
+    struct db_members waiting;      /* in the order of arrival */
+    LIST_HEAD(, db_run) under_way;
+    /* Statements under way that run apart, by contention key. They may wait for a locked row. A
+     * batch skips that row, so it could overtake them for ever: others of the key run apart, too.
+     */
+    unsigned apart[APART_SLOTS];
+};
+
+struct db_batcher *db_batcher_create(struct db *db, const struct db_batcher_kind *kind,
+                                     void *service, struct metrics_batches *counts)
+{
+    struct db_batcher *b = calloc(1, sizeof(*b));
+    if (!b)
+        return NULL;
+    b->db = db;
+    b->kind = kind;
+    b->service = service;
+    b->counts = counts;
+    TAILQ_INIT(&b->waiting);
+    LIST_INIT(&b->under_way);
+    pthread_mutex_init(&b->lock, NULL);
+    return b;
+}
+
+void db_batcher_destroy(struct db_batcher *b)
+{
+    if (b)
+        pthread_mutex_destroy(&b->lock);
+    free(b);
+}
+
+/* ---- under the lock ---- */
+
+/* Only runs of one tenant count: a batch has one tenant, so others gain nothing by waiting. */
+static bool may_start(const struct db_batcher *b, struct sv tenant)
+{
+    const int64_t slow = clock_mono_us() - SLOW_US;
+    const struct db_run *r;
+    int n = 0;
+    LIST_FOREACH(r, &b->under_way, link)
+    {
+        n += r->began_us > slow && sv_eq(r->tenant, tenant);
+    }
+    return n < UNDER_WAY_MAX;
+}
+
+static void start(struct db_batcher *b, struct db_member *m)
+{
+    m->run = (struct db_run){.tenant = m->ctx->tenant, .began_us = clock_mono_us()};
+    LIST_INSERT_HEAD(&b->under_way, &m->run, link);
+    atomic_store(&m->state, MEMBER_LEADING);
+}
+
+static struct db_member *first_of(const struct db_batcher *b, struct sv tenant)
+{
+    struct db_member *m;
+    TAILQ_FOREACH (m, &b->waiting, link) {
+        if (sv_eq(m->ctx->tenant, tenant))
+            return m;
+    }
+    return NULL;
+}
+
+/* Makes the first waiting request of the tenant a leader, if one more may be under way. */
+static void start_next(struct db_batcher *b, struct sv tenant)
+{
+    struct db_member *m = first_of(b, tenant);
+    if (!m || !may_start(b, tenant))
+        return;
+    TAILQ_REMOVE(&b->waiting, m, link);
+    start(b, m);
+    (void)sem_post(&m->wake);
+}
+
+static bool may_join(const struct db_batcher *b, struct db_member *const *members, size_t n,
+                     const struct db_member *m)
+{
+    const struct request_ctx *leader = members[0]->ctx;
+    const int64_t apart_us = m->ctx->deadline.at_us - leader->deadline.at_us;
+    return sv_eq(m->ctx->tenant, leader->tenant) && apart_us >= -DEADLINES_US &&
+           apart_us <= DEADLINES_US && b->kind->fits(members, n, m);
+}
+
+/* Takes the members of a batch from the queue; members[0] is the leader. */
+static size_t take_members(struct db_batcher *b, struct db_member *members[DB_BATCHER_MAX])
+{
+    size_t n = 1;
+    struct db_member *m = TAILQ_FIRST(&b->waiting);
+    while (m && n < DB_BATCHER_MAX) {
+        struct db_member *next = TAILQ_NEXT(m, link);
+        if (may_join(b, members, n, m)) {
+            TAILQ_REMOVE(&b->waiting, m, link);
+            atomic_store(&m->state, MEMBER_TAKEN);
+            members[n++] = m;
+        }
+        m = next;
+    }
+    return n;
+}
+
+/* ---- a batch ---- */
+
+static struct deadline earliest(struct db_member *const *members, size_t n)
+{
+    struct deadline at = members[0]->ctx->deadline;
+    for (size_t i = 1; i < n; i++)
+        at = deadline_earlier(at, members[i]->ctx->deadline);
+    return at;
+}
+
+static void run_batch(struct db_batcher *b, struct db_member *const *members, size_t n)
+{
+    struct request_ctx *leader = members[0]->ctx, ctx;
+    ctx_init(&ctx, leader->arena, earliest(members, n), leader->tenant, leader->request_id);
+    ctx.before_wait = leader->before_wait;
+    const enum err e = b->kind->run_batch(b->service, &ctx, members, n);
+    for (size_t i = 0; i < n; i++) {
+        struct request_ctx *own = members[i]->ctx;
+        if (e != ERR_NONE) {
+            members[i]->err = e;
+            own->err = ctx.err;
+        }
+        own->trace.pool_us += ctx.trace.pool_us;
+        own->trace.sql_us += ctx.trace.sql_us;
+        own->trace.round_trips += ctx.trace.round_trips;
+        own->trace.batch = (uint32_t)n;
+    }
+    if (b->counts)
+        metrics_batch(b->counts, n);
+}
+
+static void count_apart(struct db_batcher *b, enum db_apart why)
+{
+    if (b->counts)
+        metrics_add(&b->counts->apart[why - 1], 1);
+}
+
+void db_batcher_count_unfit(struct db_batcher *b)
+{
+    count_apart(b, DB_APART_UNFIT);
+}
+
+static enum err run_apart(struct db_batcher *b, struct db_member *m)
+{
+    const size_t slot = m->ctx->contention_key % APART_SLOTS;
+    count_apart(b, m->apart);
+    pthread_mutex_lock(&b->lock);
+    b->apart[slot]++;
+    pthread_mutex_unlock(&b->lock);
+    const enum err e = b->kind->run_alone(b->service, m);
+    pthread_mutex_lock(&b->lock);
+    b->apart[slot]--;
+    pthread_mutex_unlock(&b->lock);
+    return e;
+}
+
+static enum err lead(struct db_batcher *b, struct db_member *m)
+{
+    struct db_member *members[DB_BATCHER_MAX] = {m};
+    pthread_mutex_lock(&b->lock);
+    const size_t n = take_members(b, members);
+    pthread_mutex_unlock(&b->lock);
+    if (n == 1)
+        m->err = b->kind->run_alone(b->service, m);
+    else
+        run_batch(b, members, n);
+    pthread_mutex_lock(&b->lock);
+    LIST_REMOVE(&m->run, link);
+    start_next(b, m->ctx->tenant);
+    pthread_mutex_unlock(&b->lock);
+    for (size_t i = 1; i < n; i++) {
+        atomic_store(&members[i]->state, MEMBER_DONE);
+        (void)sem_post(&members[i]->wake);
+    }
+    return m->err;
+}
+
+/* ---- a member ---- */
+
+static bool wait_until(sem_t *wake, int64_t at_us)
+{
+    const struct timespec at = {.tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000};
+    return sem_clockwait(wake, CLOCK_MONOTONIC, &at) == 0;
+}
+
+/* Returns when the member leads, when it was answered by a leader, or, with its error, when it has
+ * waited for too long. It returns after a post only, because the leader touches it until then. */
+static void wait_for_turn(struct db_batcher *b, struct db_member *m)
+{
+    const struct deadline limit =
+        deadline_earlier(m->ctx->deadline, deadline_in_ms(b->db->set.acquire_ms));
+    bool gone = false;
+    ctx_will_wait(m->ctx);
+    while (!gone && !wait_until(&m->wake, deadline_earlier(limit, deadline_in_ms(50)).at_us)) {
+        pthread_mutex_lock(&b->lock);
+        if (atomic_load(&m->state) == MEMBER_WAITING) {
+            gone = deadline_passed(limit);
+            if (gone)
+                TAILQ_REMOVE(&b->waiting, m, link);
+            else
+                start_next(b, m->ctx->tenant);
+        }
+        pthread_mutex_unlock(&b->lock);
+    }
+    if (gone)
+        m->err = ctx_fault(m->ctx, ERR_OVERLOAD, "the statements before this one took too long");
+}
+
+enum err db_batcher_run(struct db_batcher *b, struct db_member *m)
+{
+    const struct sv tenant = m->ctx->tenant;
+    const uint64_t key = m->ctx->contention_key;
+    pthread_mutex_lock(&b->lock);
+    const bool apart = key != 0 && b->apart[key % APART_SLOTS] > 0;
+    if (apart) {
+        m->apart = DB_APART_CONTENDED;
+    } else if (may_start(b, tenant) && !first_of(b, tenant)) {
+        start(b, m);
+    } else {
+        (void)sem_init(&m->wake, 0, 0);
+        atomic_store(&m->state, MEMBER_WAITING);
+        TAILQ_INSERT_TAIL(&b->waiting, m, link);
+        start_next(b, tenant);
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (!apart && atomic_load(&m->state) != MEMBER_LEADING)
+        wait_for_turn(b, m);
+    if (!apart && atomic_load(&m->state) == MEMBER_LEADING)
+        m->err = lead(b, m);
+    return m->apart ? run_apart(b, m) : m->err;
+}

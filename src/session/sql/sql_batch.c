@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Appends, and creates, of several requests of one tenant in one statement and one commit.
+ *
+ * Nobody waits in a circle. A batch locks sessions without waiting: it skips those that are locked.
+ * It waits for idempotency keys only, with all its sessions locked, in the order of the keys, and
+ * for BATCH_LOCK_MS at most. A single write locks one session, then inserts one key, then waits for
+ * nothing. An erasure, a deletion and the sweeper lock sessions first, and then skip keys that are
+ * locked. A create of a tenant with a limit takes an advisory lock; it is in no batch.
+ */
+#include "sql_fragments.h"
+
+#include <string.h>
+
+enum {
+    BATCH_BYTES = 16 * 1024, /* of one member's texts */
+    BATCH_MESSAGES = 64,     /* of one member */
+    BATCH_WINDOWS = 4,       /* members with ?return=N; each may have page_bytes */
+    BATCH_RETURN = 100,
+    BATCH_LOCK_MS = 20
+};
+
+/* The statements end alike. r has a row for each member that is done: what it stored, and its
+ * number n. Keys are inserted after all sessions have changed: the count reads all of s. */
+/* clang-format off */
+#define SQL_MEMBERS(columns, of)                                                                   \
+    "WITH i AS MATERIALIZED (SELECT i.* FROM unnest(" columns ") WITH ORDINALITY"                  \
+    " AS i(" of ", n) WHERE " SQL_KEY_IS_NEW("i.key") "),"
+#define SQL_STORE_MEMBERS(drafts)                                                                  \
+    SQL_INSERT_MESSAGES "SELECT $1, r.generation, r.last_seq - r.messages + d.at, d.id, d.type, d.role,"   \
+    " d.content, d.metadata::jsonb, d.extra, coalesce(octet_length(d.content), 0)"                 \
+    " + octet_length(d.metadata::jsonb::text) + coalesce(octet_length(d.extra), 0), r.updated_at"  \
+    " FROM r JOIN unnest(" drafts ") AS d(of, at, type, role, content, metadata, id, extra) ON d.of = r.n),"        \
+    SQL_INSERT_RECORD "SELECT $1, key, fingerprint, 201, session_id, generation, version, state_version,"  \
+    " least(last_seq, last_seq - messages + 1), last_seq, message_count, updated_at, expires_at, created_at,"  \
+    " mark, state_mark, NULL, user_id FROM r, (SELECT count(*) FROM s) after_sessions"             \
+    " WHERE key IS NOT NULL ORDER BY key) SELECT * FROM r"
+
+/* l: the sessions that nobody else has locked, and their values after the lock. a: the members whose
+ * session is there and theirs. The n-th member of a session has version + n; its messages follow those
+ * of the member before it. s: each session is updated once, for all its members. */
+static const struct db_stmt append_batch = {
+    "append_batch",
+    SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[]",
+                "session_id, user_id, mark, messages, key, fingerprint")
+    " l AS MATERIALIZED (SELECT d.session_id, s.* FROM (SELECT DISTINCT session_id FROM i) d"
+    " CROSS JOIN LATERAL (SELECT s.generation, s.mark AS mark_before, s.user_id AS owner FROM sessions s"
+    " WHERE s.tenant = $1 AND s.session_id BETWEEN d.session_id AND d.session_id AND s.expires_at > now()"
+    " ORDER BY s.session_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) s),"
+    " a AS MATERIALIZED (SELECT i.*, l.generation, coalesce(lag(i.mark) OVER w, l.mark_before) AS mark_before,"
+    " row_number() OVER w AS step, sum(i.messages) OVER w AS upto, lead(i.n) OVER w IS NOT NULL AS superseded"
+    " FROM i JOIN l ON l.session_id = i.session_id WHERE i.user_id IS NULL OR i.user_id = l.owner"
+    " WINDOW w AS (PARTITION BY i.session_id ORDER BY i.n)),"
+    " s AS (UPDATE sessions s SET version = s.version + a.step, mark = a.mark, mark_before = a.mark_before,"
+    " updated_at = greatest(clock_timestamp(), s.updated_at)," SQL_SLIDE
+    ", last_seq = s.last_seq + a.upto, message_count = s.message_count + a.upto FROM a WHERE NOT a.superseded"
+    " AND s.tenant = $1 AND s.generation = a.generation"
+    " RETURNING" SQL_CHANGED ", a.step AS steps, a.upto AS added),"
+    " r AS MATERIALIZED (SELECT a.n, a.session_id, a.messages, a.key, a.fingerprint, a.mark, a.mark_before,"
+    " a.superseded, s.generation, s.version - s.steps + a.step AS version, s.state_version,"
+    " (s.message_count - s.added + a.upto)::bigint AS message_count, (s.last_seq - s.added + a.upto)::bigint AS last_seq,"
+    " s.updated_at, s.expires_at, s.created_at, s.state_mark, s.user_id FROM s JOIN a ON a.generation = s.generation),"
+    SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
+
+static const struct db_stmt create_batch = {
+    "create_batch",
+    SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],"
+                " $16::bigint[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::bigint[]",
+                "session_id, user_id, mark, messages, key, fingerprint, generation, language, context,"
+                " metadata, ttl, sliding")
+    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
+    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+    " SELECT generation, $1, session_id, user_id, language, context, metadata::jsonb, ttl, sliding = 1,"
+    " now() + ttl * interval '1 second', " SQL_HOUR("now() + ttl * interval '1 second'") ","
+    " messages, messages, mark, mark FROM i RETURNING" SQL_CHANGED "),"
+    " r AS MATERIALIZED (SELECT i.n, i.session_id, i.messages, i.key, i.fingerprint, false AS superseded, s.*"
+    " FROM s JOIN i ON i.generation = s.generation),"
+    SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
+
+/* The newest messages of the members with ?return=N, each the last one of its session, and the first
+ * of them in the member's record. A session whose mark is another one was skipped. */
+static const struct db_stmt window_batch = {
+    "window_batch",
+    "WITH w AS (SELECT q.n, q.key, q.mark AS own, s.generation," SQL_MESSAGE
+    "FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) WITH ORDINALITY"
+    " AS q(session_id, mark, most, key, n) CROSS JOIN LATERAL (SELECT tenant, generation, mark FROM sessions"
+    " WHERE tenant = $1 AND session_id BETWEEN q.session_id AND q.session_id ORDER BY session_id LIMIT 1) s"
+    SQL_NEWEST("q.most", "$6") "WHERE s.mark = q.mark),"
+    " k AS (UPDATE idempotency_keys k SET state = f.first::text FROM (SELECT key, own, min(seq) AS first FROM w"
+    " WHERE key IS NOT NULL GROUP BY key, own) f WHERE k.tenant = $1 AND k.key = f.key AND k.mark = f.own)"
+    " SELECT * FROM w ORDER BY n, seq"};
+/* clang-format on */
+
+/* ---- who may be in a batch ---- */
+
+struct member {
+    struct db_member of_batch;
+    struct session_write *w;
+};
+
+static struct session_write *write_of(const struct db_member *m)
+{
+    return ((const struct member *)(const void *)m)->w;
+}
+
+static const struct session_message_draft *drafts_of(const struct session_write *w, size_t *n)
+{
+    *n = w->append ? w->append->n_messages : w->draft->n_messages;
+    return w->append ? w->append->messages : w->draft->messages;
+}
+
+static size_t return_n(const struct session_write *w)
+{
+    return w->append ? w->append->return_n : 0;
+}
+
+/* What a batch cannot do, or what is large, goes alone. Message ids may be taken. */
+static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
+{
+    const struct session_precondition *p = w->precondition;
+    size_t n, bytes = 0;
+    const struct session_message_draft *m = drafts_of(w, &n);
+    if (w->append ? w->append->create || p->must_exist || return_n(w) > BATCH_RETURN
+                  : !w->id_is_new || w->out || ctx->sessions_max > 0)
+        return false;
+    if (w->draft)
+        bytes = w->draft->context.n + w->draft->metadata.n;
+    for (size_t i = 0; i < n; i++) {
+        bytes += m[i].content.n + m[i].metadata.n + m[i].extra.n;
+        if (m[i].message_id.p)
+            return false;
+    }
+    return n <= BATCH_MESSAGES && bytes <= BATCH_BYTES;
+}
+
+/* One key at a time. Nothing follows a member that returns the newest messages of its session. */
+static bool fits(struct db_member *const *members, size_t n, const struct db_member *m)
+{
+    const struct session_write *next = write_of(m);
+    size_t windows = return_n(next) > 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct session_write *w = write_of(members[i]);
+        windows += return_n(w) > 0;
+        if ((next->precondition->key.p && w->precondition->key.p &&
+             sv_eq(next->precondition->key, w->precondition->key)) ||
+            (return_n(w) > 0 && sv_eq(w->id, next->id)))
+            return false;
+    }
+    return windows <= BATCH_WINDOWS || return_n(next) == 0;
+}
+
+/* ---- parameters ---- */
+
+enum { APPEND_PARAMS = 15, CREATE_PARAMS = 21, WINDOW_PARAMS = 6 };
+
+struct columns {
+    struct sv text[5][DB_BATCHER_MAX];
+    int64_t number[4][DB_BATCHER_MAX];
+};
+
+/* $1 to $7. */
+static enum err member_params(struct request_ctx *ctx, struct db_member *const *members, size_t n,
+                              struct columns *c, struct db_param *p)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct session_write *w = write_of(members[i]);
+        size_t messages;
+        (void)drafts_of(w, &messages);
+        c->text[0][i] = w->id;
+        c->text[1][i] = w->append ? w->precondition->user : w->draft->user_id;
+        c->text[2][i] = w->precondition->key;
+        c->text[3][i] = w->precondition->key.p ? w->precondition->fingerprint : SV_NONE;
+        c->number[0][i] = (int64_t)random_u64();
+        c->number[1][i] = (int64_t)messages;
+    }
+    p[0] = db_text(ctx->tenant);
+    TRY(db_text_array(ctx, c->text[0], n, &p[1]));
+    TRY(db_text_array(ctx, c->text[1], n, &p[2]));
+    TRY(db_i64_array(ctx, c->number[0], n, &p[3]));
+    TRY(db_i64_array(ctx, c->number[1], n, &p[4]));
+    TRY(db_text_array(ctx, c->text[2], n, &p[5]));
+    return db_bytes_array(ctx, c->text[3], n, &p[6]);
+}
+
+/* $8 to $15: the messages of all members, with the number of the member and the place in it. */
+static enum err message_params(struct request_ctx *ctx, struct db_member *const *members, size_t n,
+                               struct db_param *p)
+{
+    size_t total = 0, count;
+    for (size_t i = 0; i < n; i++) {
+        (void)drafts_of(write_of(members[i]), &count);
+        total += count;
+    }
+    struct session_message_draft *all = arena_array(ctx->arena, total, sizeof(*all));
+    int64_t *of = arena_array(ctx->arena, total, sizeof(*of));
+    int64_t *at = arena_array(ctx->arena, total, sizeof(*at));
+    if (!all || !of || !at)
+        return ctx_nomem(ctx);
+    total = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct session_message_draft *m = drafts_of(write_of(members[i]), &count);
+        for (size_t k = 0; k < count; k++, total++) {
+            all[total] = m[k];
+            of[total] = (int64_t)i + 1;
+            at[total] = (int64_t)k + 1;
+        }
+    }
+    TRY(db_i64_array(ctx, of, total, &p[7]));
+    TRY(db_i64_array(ctx, at, total, &p[8]));
+    return sql_message_arrays(ctx, all, total, &p[9]);
+}
+
+/* $16 to $21. */
+static enum err session_params(const struct sessions *s, struct request_ctx *ctx,
+                               struct db_member *const *members, size_t n, struct columns *c,
+                               struct db_param *p)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct session_draft *draft = write_of(members[i])->draft;
+        c->number[0][i] = sql_new_generation(s, write_of(members[i]));
+        c->number[1][i] = draft->ttl_seconds;
+        c->number[2][i] = draft->sliding;
+        c->text[0][i] = draft->language;
+        c->text[1][i] = draft->context;
+        c->text[2][i] = draft->metadata;
+    }
+    TRY(db_i64_array(ctx, c->number[0], n, &p[15]));
+    TRY(db_text_array(ctx, c->text[0], n, &p[16]));
+    TRY(db_text_array(ctx, c->text[1], n, &p[17]));
+    TRY(db_text_array(ctx, c->text[2], n, &p[18]));
+    TRY(db_i64_array(ctx, c->number[1], n, &p[19]));
+    return db_i64_array(ctx, c->number[2], n, &p[20]);
+}
+
+/* $1 to $5 of window_batch; those without ?return=N ask for no message. */
+static enum err window_params(const struct sessions *s, struct request_ctx *ctx,
+                              struct db_member *const *members, size_t n, struct columns *c,
+                              struct db_param *p)
+{
+    for (size_t i = 0; i < n; i++)
+        c->number[2][i] = (int64_t)return_n(write_of(members[i]));
+    p[0] = db_text(ctx->tenant);
+    TRY(db_text_array(ctx, c->text[0], n, &p[1]));
+    TRY(db_i64_array(ctx, c->number[0], n, &p[2]));
+    TRY(db_i64_array(ctx, c->number[2], n, &p[3]));
+    TRY(db_text_array(ctx, c->text[2], n, &p[4]));
+    p[5] = db_i64(s->settings.page_bytes);
+    return ERR_NONE;
+}
+
+/* ---- results ---- */
+
+static void take_receipts(const struct db_rows *rows, struct db_member *const *members, size_t n)
+{
+    const int n_column = db_column(rows, "n");
+    for (size_t i = 0; i < n; i++)
+        members[i]->apart = DB_APART_SKIPPED;
+    for (int row = 0; row < rows->count; row++) {
+        struct db_member *m = members[db_get_i64(rows, row, n_column) - 1];
+        struct session_write *w = write_of(m);
+        size_t messages;
+        (void)drafts_of(w, &messages);
+        m->apart = DB_TOGETHER;
+        sql_change_from_row(w, rows, row, 201, messages);
+        w->receipt->created = w->draft != NULL;
+        w->receipt->superseded = db_get_bool(rows, row, db_column(rows, "superseded"));
+    }
+}
+
+static struct sv dup_text(struct request_ctx *ctx, struct sv text, bool *failed)
+{
+    const struct sv copy = text.p ? arena_dup(ctx->arena, text) : SV_NONE;
+    *failed = *failed || (text.p && !copy.p);
+    return copy;
+}
+
+/* Copies the member's part of the rows into its own arena: the rows are freed with the leader's. */
+static enum err take_window(const struct db_rows *rows, int from, int to, struct db_member *m)
+{
+    struct session_receipt *r = write_of(m)->receipt;
+    bool failed = false;
+    TRY(sql_messages_from_rows(m->ctx, rows, from, to, false, &r->window, &r->n_window));
+    for (size_t i = 0; i < r->n_window; i++) {
+        struct session_message *message = &r->window[i];
+        struct sv *const texts[] = {&message->message_id, &message->type,     &message->role,
+                                    &message->content,    &message->metadata, &message->extra};
+        for (size_t k = 0; k < ARRAY_LEN(texts); k++)
+            *texts[k] = dup_text(m->ctx, *texts[k], &failed);
+    }
+    return failed ? ctx_nomem(m->ctx) : ERR_NONE;
+}
+
+static void take_windows(const struct db_rows *rows, struct db_member *const *members)
+{
+    const int n_column = db_column(rows, "n");
+    for (int from = 0, to; from < rows->count; from = to) {
+        const int64_t n = db_get_i64(rows, from, n_column);
+        for (to = from + 1; to < rows->count && db_get_i64(rows, to, n_column) == n; to++)
+            continue;
+        members[n - 1]->err = take_window(rows, from, to, members[n - 1]);
+    }
+}
+
+/* ---- a batch ---- */
+
+/* Whether each member is to try alone: the server refused the statement, and nothing was done.
+ * Which member was at fault it does not say. Without resources (class 53), or stopped by an
+ * operator (57), it would refuse the others as well. */
+static bool may_try_alone(const struct db_failure *failure)
+{
+    return failure->sqlstate[0] && memcmp(failure->sqlstate, "53", 2) != 0 &&
+           memcmp(failure->sqlstate, "57", 2) != 0 && memcmp(failure->sqlstate, "08", 2) != 0;
+}
+
+static enum err run_batch(void *service, struct request_ctx *ctx, struct db_member *const *members,
+                          size_t n)
+{
+    struct sessions *s = service;
+    struct columns c;
+    struct db_param p[CREATE_PARAMS], w[WINDOW_PARAMS];
+    const bool appends = write_of(members[0])->append != NULL;
+    struct db_call calls[] = {{&append_batch, p, APPEND_PARAMS, {0}},
+                              {&window_batch, w, WINDOW_PARAMS, {0}}};
+    struct db_failure failure;
+    size_t windows = 0;
+    for (size_t i = 0; i < n; i++)
+        windows += return_n(write_of(members[i])) > 0;
+    TRY(member_params(ctx, members, n, &c, p));
+    TRY(message_params(ctx, members, n, p));
+    if (windows > 0)
+        TRY(window_params(s, ctx, members, n, &c, w));
+    if (!appends) {
+        TRY(session_params(s, ctx, members, n, &c, p));
+        calls[0] = (struct db_call){&create_batch, p, CREATE_PARAMS, {0}};
+    }
+    ctx->lock_ms = BATCH_LOCK_MS;
+    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, windows > 0 ? 2 : 1, &failure);
+    if (e != ERR_NONE && may_try_alone(&failure)) {
+        for (size_t i = 0; i < n; i++)
+            members[i]->apart = DB_APART_FAILED;
+        ctx_clear_error(ctx);
+        return ERR_NONE;
+    }
+    TRY(e);
+    take_receipts(&calls[0].rows, members, n);
+    if (windows > 0)
+        take_windows(&calls[1].rows, members);
+    return ERR_NONE;
+}
+
+static enum err run_alone(void *service, struct db_member *m)
+{
+    struct session_write *w = write_of(m);
+    return (w->append ? sql_message_append : sql_session_insert)(service, m->ctx, w);
+}
+
+const struct db_batcher_kind sql_write_kind = {fits, run_batch, run_alone};
+
+enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    struct member m = {.of_batch = {.ctx = ctx}, .w = w};
+    struct db_batcher *b = w->append ? s->appends : s->creates;
+    if (is_fit(ctx, w))
+        return db_batcher_run(b, &m.of_batch);
+    db_batcher_count_unfit(b);
+    return run_alone(s, &m.of_batch);
+}
