@@ -104,6 +104,7 @@ static void log_request(const struct api_service *api, const struct request_ctx 
     log_int(&l, "sql_us", ctx->trace.sql_us);
     log_int(&l, "cache_us", ctx->trace.cache_us);
     log_int(&l, "round_trips", ctx->trace.round_trips);
+    log_int(&l, "batch", ctx->trace.batch);
     log_str(&l, "source", ctx->trace.source);
     log_end(&l);
 }

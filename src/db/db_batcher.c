@@ -9,7 +9,7 @@
 #include "db_internal.h"
 
 /* Measured: docs/internals/performance.md. */
-enum { UNDER_WAY_MAX = 2 };
+enum { UNDER_WAY_MAX = 1 };
 /* What takes longer no longer counts as under way, so that one statement that hangs stops nobody.
  */
 enum { SLOW_US = 50000 };

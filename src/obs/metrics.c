@@ -195,6 +195,48 @@ static void render_histogram(struct buf *out, struct slots s, const struct serie
     buf_printf(out, "\n%s_count %llu\n", h->name, (unsigned long long)below);
 }
 
+/* Of writes, by kind: the sizes of batches, and why others had a statement of their own. */
+static const struct {
+    const char *name;
+    size_t offset;
+} kinds[] = {{"append", offsetof(struct metrics_slot, appends)},
+             {"create", offsetof(struct metrics_slot, creates)}};
+
+static void render_batches(struct buf *out, struct slots s)
+{
+    static const char *const bounds[METRICS_BATCH_SIZES] = {"2", "4", "8", "+Inf"};
+    static const char name[] = "parley_write_batch_size";
+    write_family(out, name, "histogram", "Writes that shared a statement and a commit.");
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        unsigned long long below = 0;
+        for (size_t i = 0; i < METRICS_BATCH_SIZES; i++) {
+            below += sum(s, kinds[k].offset + offsetof(struct metrics_batches, size), i);
+            buf_printf(out, "%s_bucket{kind=\"%s\",le=\"%s\"} %llu\n", name, kinds[k].name,
+                       bounds[i], below);
+        }
+        const unsigned long long members =
+            sum(s, kinds[k].offset + offsetof(struct metrics_batches, members), 0);
+        buf_printf(out, "%s_sum{kind=\"%s\"} %llu\n%s_count{kind=\"%s\"} %llu\n", name,
+                   kinds[k].name, members, name, kinds[k].name, below);
+    }
+}
+
+static void render_apart(struct buf *out, struct slots s)
+{
+    static const char *const reasons[METRICS_APART] = {"skipped", "failed", "contended", "unfit"};
+    static const char name[] = "parley_writes_apart_total";
+    write_family(out, name, "counter", "Writes that no batch took, by the reason.");
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        for (size_t i = 0; i < METRICS_APART; i++) {
+            const size_t at = kinds[k].offset + offsetof(struct metrics_batches, apart);
+            const unsigned long long count = sum(s, at, i);
+            if (count > 0)
+                buf_printf(out, "%s{kind=\"%s\",reason=\"%s\"} %llu\n", name, kinds[k].name,
+                           reasons[i], count);
+        }
+    }
+}
+
 static void render_errors(struct buf *out, struct slots s)
 {
     static const char name[] = "parley_errors_total";
@@ -224,6 +266,8 @@ void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_
     for (size_t i = 0; i < ARRAY_LEN(histograms); i++)
         render_histogram(out, s, &histograms[i]);
     render_errors(out, s);
+    render_batches(out, s);
+    render_apart(out, s);
     for (size_t i = 0; i < ARRAY_LEN(sums); i++)
         render_sum(out, s, &sums[i]);
 }

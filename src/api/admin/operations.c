@@ -238,6 +238,21 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
     }
 }
 
+/* Writes that shared a statement. offset: of their struct metrics_batches. */
+static void add_batches(struct json_tree *t, struct json_object *in, const char *name,
+                        const struct api_service *api, size_t offset)
+{
+    const size_t n = atomic_load(&api->host->n_slots);
+    const int64_t batches =
+        sum_of(api->slots, n, offset + offsetof(struct metrics_batches, size), METRICS_BATCH_SIZES);
+    const int64_t members =
+        sum_of(api->slots, n, offset + offsetof(struct metrics_batches, members), 1);
+    struct json_object *kind = json_tree_object(t, in, name);
+    json_tree_number(t, kind, "batches", batches);
+    json_tree_number(t, kind, "members", members);
+    json_tree_number(t, kind, "average_size", batches > 0 ? (members + batches / 2) / batches : 0);
+}
+
 /* Since the start of the service, over all workers, also those that have ended. */
 static void add_totals(struct json_tree *t, const struct api_service *api)
 {
@@ -254,6 +269,8 @@ static void add_totals(struct json_tree *t, const struct api_service *api)
     for (size_t i = 0; i < ARRAY_LEN(counters); i++)
         json_tree_number(t, totals, counters[i].name,
                          sum_of(api->slots, n, counters[i].offset, counters[i].n));
+    add_batches(t, totals, "append_batches", api, offsetof(struct metrics_slot, appends));
+    add_batches(t, totals, "create_batches", api, offsetof(struct metrics_slot, creates));
     for (size_t k = 0; k < METRICS_SOURCES; k++) {
         struct json_object *source = json_tree_object(t, totals, sources[k]);
         json_tree_number(t, source, "hits",

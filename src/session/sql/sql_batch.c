@@ -62,6 +62,21 @@ static const struct db_stmt append_batch = {
     " s.updated_at, s.expires_at, s.created_at, s.state_mark, s.user_id FROM s JOIN a ON a.generation = s.generation),"
     SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
 
+/* The common batch: plain messages without keys, each for another session. It costs two thirds. */
+static const struct db_stmt append_plain_batch = {
+    "append_plain_batch",
+    "WITH l AS MATERIALIZED (SELECT i.*, s.* FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])"
+    " WITH ORDINALITY AS i(session_id, user_id, new_mark, role, content, n) CROSS JOIN LATERAL (SELECT s.generation"
+    " FROM sessions s WHERE s.tenant = $1 AND s.session_id BETWEEN i.session_id AND i.session_id"
+    " AND s.expires_at > now() AND (i.user_id IS NULL OR i.user_id = s.user_id)"
+    " ORDER BY s.session_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) s),"
+    " s AS (UPDATE sessions s SET" SQL_STAMP("l.new_mark") "," SQL_SLIDE ", last_seq = s.last_seq + 1,"
+    " message_count = s.message_count + 1 FROM l WHERE s.tenant = $1 AND s.generation = l.generation"
+    " RETURNING" SQL_CHANGED ", l.n, l.role, l.content),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
+    " SELECT $1, s.generation, s.last_seq, s.role, s.content, octet_length(s.content) + 2, s.updated_at FROM s)"
+    " SELECT" SQL_CHANGED ", s.n, false AS superseded FROM s"};
+
 static const struct db_stmt create_batch = {
     "create_batch",
     SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],"
@@ -149,9 +164,23 @@ static bool fits(struct db_member *const *members, size_t n, const struct db_mem
     return windows <= BATCH_WINDOWS || return_n(next) == 0;
 }
 
+static bool is_plain(struct db_member *const *members, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct session_write *w = write_of(members[i]);
+        if (!w->append || w->precondition->key.p || w->append->n_messages != 1 ||
+            !sql_message_is_plain(&w->append->messages[0]))
+            return false;
+        for (size_t k = 0; k < i; k++)
+            if (sv_eq(write_of(members[k])->id, w->id))
+                return false;
+    }
+    return true;
+}
+
 /* ---- parameters ---- */
 
-enum { APPEND_PARAMS = 15, CREATE_PARAMS = 21, WINDOW_PARAMS = 6 };
+enum { PLAIN_PARAMS = 6, APPEND_PARAMS = 15, CREATE_PARAMS = 21, WINDOW_PARAMS = 6 };
 
 struct columns {
     struct sv text[5][DB_BATCHER_MAX];
@@ -180,6 +209,18 @@ static enum err member_params(struct request_ctx *ctx, struct db_member *const *
     TRY(db_i64_array(ctx, c->number[1], n, &p[4]));
     TRY(db_text_array(ctx, c->text[2], n, &p[5]));
     return db_bytes_array(ctx, c->text[3], n, &p[6]);
+}
+
+/* $2 to $6 of append_plain_batch. */
+static enum err plain_params(struct request_ctx *ctx, struct db_member *const *members, size_t n,
+                             struct columns *c, struct db_param *p)
+{
+    for (size_t i = 0; i < n; i++) {
+        c->text[3][i] = write_of(members[i])->append->messages[0].role;
+        c->text[4][i] = write_of(members[i])->append->messages[0].content;
+    }
+    TRY(db_text_array(ctx, c->text[3], n, &p[4]));
+    return db_text_array(ctx, c->text[4], n, &p[5]);
 }
 
 /* $8 to $15: the messages of all members, with the number of the member and the place in it. */
@@ -326,9 +367,14 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
     for (size_t i = 0; i < n; i++)
         windows += return_n(write_of(members[i])) > 0;
     TRY(member_params(ctx, members, n, &c, p));
-    TRY(message_params(ctx, members, n, p));
     if (windows > 0)
         TRY(window_params(s, ctx, members, n, &c, w));
+    if (is_plain(members, n)) {
+        TRY(plain_params(ctx, members, n, &c, p));
+        calls[0] = (struct db_call){&append_plain_batch, p, PLAIN_PARAMS, {0}};
+    } else {
+        TRY(message_params(ctx, members, n, p));
+    }
     if (!appends) {
         TRY(session_params(s, ctx, members, n, &c, p));
         calls[0] = (struct db_call){&create_batch, p, CREATE_PARAMS, {0}};
