@@ -134,6 +134,14 @@ TEST(every_counter_and_gauge)
         {AT(db_retries), "parley_db_retries_total"},
         {AT(read_batches), "parley_read_batches_total"},
         {AT(read_batched), "parley_read_batched_total"},
+        {AT(appends.members), "parley_write_batch_size_sum{kind=\"append\"}"},
+        {AT(creates.members), "parley_write_batch_size_sum{kind=\"create\"}"},
+        {AT(appends.size[3]), "parley_write_batch_size_count{kind=\"append\"}"},
+        {AT(creates.size[0]), "parley_write_batch_size_bucket{kind=\"create\",le=\"2\"}"},
+        {AT(appends.apart[0]), "parley_writes_apart_total{kind=\"append\",reason=\"skipped\"}"},
+        {AT(appends.apart[1]), "parley_writes_apart_total{kind=\"append\",reason=\"failed\"}"},
+        {AT(creates.apart[2]), "parley_writes_apart_total{kind=\"create\",reason=\"contended\"}"},
+        {AT(creates.apart[3]), "parley_writes_apart_total{kind=\"create\",reason=\"unfit\"}"},
         {AT(cache_sets), "parley_cache_sets_total"},
         {AT(cache_sets_lost), "parley_cache_sets_lost_total"},
         {AT(swept_sessions), "parley_swept_sessions_total"},
@@ -162,7 +170,7 @@ TEST(every_counter_and_gauge)
     }
     CU_ASSERT_PTR_NULL(strstr(t, "source_misses_total{source=\"postgres\"}")); /* never counted */
     metrics_set(&s[0].threads_busy, 0);
-    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 36"));
+    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 44"));
 }
 
 /* Each family is announced once, by HELP and then TYPE; its samples follow, and end in a number. */
@@ -196,8 +204,8 @@ TEST(text_is_well_formed)
             samples++;
         }
     }
-    CU_ASSERT_EQUAL(families, 25);
-    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 1 + 6);
+    CU_ASSERT_EQUAL(families, 27);
+    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (4 + 2) + 1 + 6);
 }
 
 TEST(bounds_ascend)
