@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of cli/ share. main.c reads the command line and the configuration and runs one
- * command: check.c, service.c, key.c, tenant.c, host.c, or one of its own. Commands connect to
+ * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to
  * PostgreSQL with command.c and print lists and JSON with output.c. help.c describes them.
  */
 #ifndef PARLEY_CLI_INTERNAL_H
@@ -102,8 +102,6 @@ int key_revoke_run(struct command_context *c);
 int tenant_set_run(struct command_context *c);
 int tenant_delete_run(struct command_context *c);
 int tenant_list_run(struct command_context *c);
-int service_reload_run(struct command_context *c);
-int service_stop_run(struct command_context *c);
 int host_list_run(struct command_context *c);
 int host_forget_run(struct command_context *c);
 

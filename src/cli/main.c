@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,27 @@ static int run_serve(struct command_context *c)
     return supervisor_run(c->cfg, worker_main);
 }
 
+static int signal_supervisor(const struct command_context *c, int signo)
+{
+    char why[640];
+    if (!c->cfg->listen)
+        return command_usage_error(c->faults, NULL);
+    const bool good = supervisor_signal(c->cfg->listen, signo, why, sizeof why);
+    if (!good || signo == SIGHUP)
+        fprintf(stderr, "parley: %s\n", good ? "reloaded" : why);
+    return good ? EXIT_GOOD : EXIT_FAULT;
+}
+
+static int run_reload(struct command_context *c)
+{
+    return signal_supervisor(c, SIGHUP);
+}
+
+static int run_stop(struct command_context *c)
+{
+    return signal_supervisor(c, SIGTERM);
+}
+
 static int run_migrate(struct command_context *c)
 {
     const char *to = c->given[OPTION_TO];
@@ -143,11 +165,11 @@ static const struct command commands[] = {
      "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
      "at once); SIGHUP reads the file again, checks it, and replaces\n"
      "the workers, or changes nothing and logs why"},
-    {"reload", "", NULL, service_reload_run, 0, false,
+    {"reload", "", NULL, run_reload, 0, false,
      "make the service that runs with this configuration reload (as\n"
      "SIGHUP), and wait; exit status 0: done, 1: refused, and why, or no\n"
      "service runs"},
-    {"stop", "", NULL, service_stop_run, 0, true,
+    {"stop", "", NULL, run_stop, 0, true,
      "drain and end that service (as SIGTERM), and wait for its end"},
     {"migrate", "[--to N]", NULL, run_migrate, TAKES(TO), false,
      "bring the schema to this program's version, or to version N\n"

@@ -40,9 +40,6 @@ static const struct setting settings[] = {
         "path of the FastCGI socket for nginx"),
     ROW(TEXT, "PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
         "path of the FastCGI socket for the operations routes"),
-    ROW(TEXT, "PARLEY_PIDFILE", pidfile, "", 0, SOCKET_PATH_MAX,
-        "file with the supervisor's pid, for reload and stop; empty: PARLEY_LISTEN with .pid "
-        "added"),
     ROW(NUMBER, "PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
     ROW(NUMBER, "PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
     ROW(NUMBER, "PARLEY_POOL_MIN", pool_min, "2", 0, 200,

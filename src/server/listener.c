@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The Unix sockets on which nginx reaches the workers, and the lock that keeps two services from
- * using the same ones. */
+/* The Unix sockets on which nginx reaches the workers. */
 #include "server_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -95,44 +92,6 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
         l->fd = -1;
     }
     return e;
-}
-
-bool listener_has_name(int fd, const char *name)
-{
-    struct stat own, named;
-    return fstat(fd, &own) == 0 && stat(name, &named) == 0 && own.st_dev == named.st_dev &&
-           own.st_ino == named.st_ino;
-}
-
-int listener_lock(const char *path, char *why, size_t why_n)
-{
-    char name[sizeof((struct listener *)0)->path + 8];
-    snprintf(name, sizeof name, "%s.lock", path);
-    int fd;
-    while ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0 &&
-           flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        if (listener_has_name(fd, name))
-            return fd;
-        close(fd);
-    }
-    (void)report(why, why_n, path,
-                 fd >= 0 && errno == EWOULDBLOCK
-                     ? "another server is running, or workers of one still end: wait, or set "
-                       "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
-                     : strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-void listener_unlock(int fd, const char *path)
-{
-    char name[sizeof((struct listener *)0)->path + 8];
-    if (fd < 0)
-        return;
-    snprintf(name, sizeof name, "%s.lock", path);
-    unlink(name);
-    close(fd);
 }
 
 void listener_close(struct listener *l)

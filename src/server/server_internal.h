@@ -81,22 +81,16 @@ struct listener {
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);
-/* Locks PATH.lock for this process and all that it forks, however they end: a service must not
- * begin while another still serves requests, because they do not share their memory. The
- * descriptor, or -1 and one line in why. */
-MUSTCHECK int listener_lock(const char *path, char *why, size_t why_n);
-void listener_unlock(int fd, const char *path); /* -1 is fine */
-/* Whether fd still has this name: the last holder of a lock removes the name when it unlocks. */
-bool listener_has_name(int fd, const char *name);
 
 /* ---- pidfile.c ---- */
 
-/* Makes and locks it, or takes over one whose holder has ended. The descriptor, or -1 and one line
- * in why. */
-MUSTCHECK int pidfile_open(const char *path, char *why, size_t why_n);
+/* Makes and locks the pid file for this process and all that it forks, however they end: a service
+ * must not begin while another still serves requests, because they do not share their memory. The
+ * descriptor, or -1 and one line in why. */
+MUSTCHECK int pidfile_open(const char *listen, char *why, size_t why_n);
 /* Says how far the reload of that number is: "running", "done", or "refused: …". */
 bool pidfile_write(int fd, int64_t reload, const char *outcome);
-void pidfile_close(int fd, const char *path); /* removes it; -1 is fine */
+void pidfile_close(int fd, const char *listen); /* removes it; -1 is fine */
 
 /* ---- the supervisor ---- */
 
@@ -137,7 +131,7 @@ struct worker_set {
 
 struct supervisor {
     worker_fn worker;
-    int lock_fd, pidfile_fd;
+    int pidfile_fd;
     int64_t reloads_begun;
     struct listener listen, admin;
     struct worker_run run; /* what all workers are given */

@@ -19,11 +19,10 @@ struct config {
     const char *database_url;
     const char *database_admin_url; /* as the owner of the tables; empty: database_url */
     const char *redis_url;
-    const char *listen;  /* PARLEY_LISTEN: path of the FastCGI socket */
-    const char *admin;   /* PARLEY_ADMIN: path of the operations socket */
-    const char *pidfile; /* PARLEY_PIDFILE; empty: listen with .pid at its end */
-    int64_t workers;     /* PARLEY_WORKERS; 0: one per core */
-    int64_t threads;     /* PARLEY_THREADS */
+    const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
+    const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
+    int64_t workers;    /* PARLEY_WORKERS; 0: one per core */
+    int64_t threads;    /* PARLEY_THREADS */
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */

@@ -38,7 +38,6 @@ TEST(defaults)
     CU_ASSERT_STRING_EQUAL(c.listen, "/run/parley/parley.sock");
     CU_ASSERT_STRING_EQUAL(c.admin, "/run/parley/admin.sock");
     CU_ASSERT_STRING_EQUAL(c.database_admin_url, "");
-    CU_ASSERT_STRING_EQUAL(c.pidfile, "");
     CU_ASSERT_TRUE(c.prepare);
     CU_ASSERT_FALSE(c.hosts_one);
     CU_ASSERT_TRUE(c.auth_keys);
@@ -242,7 +241,6 @@ TEST(file_of_settings)
     CU_ASSERT_EQUAL(c.pool_max, 11); /* the environment wins */
     CU_ASSERT_STRING_EQUAL(c.redis_url, "redis://h/0?a=b");
     CU_ASSERT_STRING_EQUAL(c.database_admin_url, "");
-    CU_ASSERT_STRING_EQUAL(c.pidfile, "");
     config_free(&c);
     static const char *const bad[] = {"PARLEY_THREADS\n", "PARLEY_THREADZ=1\n", "PATH=/bin\n",
                                       "PARLEY_THREADS=1\nPARLEY_THREADS=1\n", "=1\n"};
