@@ -11,7 +11,7 @@
 #include "parley/db/db.h"
 #include "parley/server/server.h"
 
-enum cli_option {
+enum {
     OPTION_TO,
     OPTION_MARKDOWN,
     OPTION_JSON,
@@ -29,12 +29,16 @@ enum cli_option {
     OPTIONS
 };
 
+/* The name of a command, one or two words, and its argument. */
+enum { COMMAND_WORDS_MAX = 3 };
+
 /* What a command was given, and what it uses. */
 struct command_context {
-    const struct config *cfg;   /* of struct command.runs_misconfigured: see config_read */
-    char *faults;               /* of the configuration, a line each; "": none */
-    const char *argument;       /* follows the name of the command; NULL: nothing */
-    const char *given[OPTIONS]; /* NULL: it was not; "" if it has no value */
+    const char *words[COMMAND_WORDS_MAX + 1]; /* then NULL */
+    const char *argument;                     /* the word after the name; NULL: none */
+    const char *given[OPTIONS];               /* NULL: it was not; "" if it has no value */
+    const struct config *cfg; /* of struct command.runs_misconfigured: see config_read */
+    char *faults;             /* of the configuration, a line each; "": none */
     /* From command_connect to command_finish: one connection. */
     struct arena *arena;
     struct db *db;
@@ -42,19 +46,24 @@ struct command_context {
 };
 
 struct command {
-    const char *name;     /* one word, or two */
-    const char *takes;    /* what follows it, for people */
-    const char *argument; /* what it takes; NULL: nothing */
+    const char *name;  /* one word, or two */
+    const char *takes; /* its options, as --NAME, and before them its argument in capitals */
     int (*run)(struct command_context *c);
-    unsigned options;        /* 1 << OPTION_... */
     bool runs_misconfigured; /* also where the configuration has faults */
     const char *help;        /* lines of at most 68 characters */
 };
 
 /* ---- help.c ---- */
 
-/* Describes the command of that name, or those whose first word it is, or all (""). How many. */
-size_t help_print(FILE *out, const struct command *commands, size_t n, const char *name);
+extern const struct cli_option {
+    const char *name;
+    const char *value; /* NULL: it takes none */
+    const char *help;
+} cli_options[OPTIONS];
+
+void help_command(FILE *out, const struct command *command);
+/* Describes those whose first word it is, or all (""). Whether there are any. */
+bool help_commands(FILE *out, const struct command *commands, size_t n, const char *first);
 
 /* ---- command.c ---- */
 

@@ -3,6 +3,7 @@
  * configuration of a command. */
 #include "cli_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -16,31 +17,6 @@
 #include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 #include "parley/obs/log.h"
-
-enum { ARGS_MAX = 3 };
-
-struct options {
-    const char *args[ARGS_MAX]; /* the name of the command, one or two of them, and its argument */
-    int n_args;
-    struct config cfg;
-    struct command_context command;
-};
-
-static const struct option options[] = {{"to", required_argument, NULL, OPTION_TO},
-                                        {"markdown", no_argument, NULL, OPTION_MARKDOWN},
-                                        {"json", no_argument, NULL, OPTION_JSON},
-                                        {"tenant", required_argument, NULL, OPTION_TENANT},
-                                        {"name", required_argument, NULL, OPTION_NAME},
-                                        {"expires", required_argument, NULL, OPTION_EXPIRES},
-                                        {"requests", required_argument, NULL, OPTION_REQUESTS},
-                                        {"sessions", required_argument, NULL, OPTION_SESSIONS},
-                                        {"stale", required_argument, NULL, OPTION_STALE},
-                                        {"create", no_argument, NULL, OPTION_CREATE},
-                                        {"erase", no_argument, NULL, OPTION_ERASE},
-                                        {"config", required_argument, NULL, OPTION_CONFIG},
-                                        {"help", no_argument, NULL, OPTION_HELP},
-                                        {"version", no_argument, NULL, OPTION_VERSION},
-                                        {NULL, 0, NULL, 0}};
 
 /* dashes: of an option, "--". */
 static int unknown_name(const char *what, const char *dashes, const struct names *known,
@@ -56,7 +32,7 @@ static int unknown_name(const char *what, const char *dashes, const struct names
 
 static int unknown_option(char *given)
 {
-    const struct names known = {options, OPTIONS, sizeof options[0]};
+    const struct names known = {cli_options, OPTIONS, sizeof cli_options[0]};
     if (strncmp(given, "--", 2) != 0)
         return command_usage_error("there is no option ", given);
     given[strcspn(given, "=")] = '\0';
@@ -64,10 +40,14 @@ static int unknown_option(char *given)
 }
 
 /* EXIT_GOOD, or the exit status after a line that says what is wrong. */
-static int parse_options(int argc, char **argv, struct options *o)
+static int parse_options(int argc, char **argv, struct command_context *c)
 {
+    struct option known[OPTIONS + 1] = {{.name = NULL}};
+    for (int i = 0; i < OPTIONS; i++)
+        known[i] = (struct option){cli_options[i].name,
+                                   cli_options[i].value ? required_argument : no_argument, NULL, i};
     opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         if (option == 'h')
             option = OPTION_HELP;
         if (option == ':')
@@ -76,16 +56,17 @@ static int parse_options(int argc, char **argv, struct options *o)
             return unknown_option(argv[optind - 1]);
         /* getopt takes a beginning for the whole; --e must not erase. */
         char *word = argv[optind - (optarg && optarg == argv[optind - 1] ? 2 : 1)];
-        if (strncmp(word, "--", 2) == 0 && strcspn(word + 2, "=") != strlen(options[option].name))
+        if (strncmp(word, "--", 2) == 0 && strcspn(word + 2, "=") != strlen(known[option].name))
             return unknown_option(word);
-        if (o->command.given[option])
-            return command_usage_error("given twice: --", options[option].name);
-        o->command.given[option] = optarg ? optarg : "";
+        if (c->given[option])
+            return command_usage_error("given twice: --", known[option].name);
+        c->given[option] = optarg ? optarg : "";
     }
-    for (; optind < argc && o->n_args < ARGS_MAX; optind++)
-        o->args[o->n_args++] = argv[optind];
-    if (optind < argc)
-        return command_usage_error("one command, not also ", argv[optind]);
+    for (size_t n = 0; optind < argc; optind++) {
+        if (n == COMMAND_WORDS_MAX)
+            return command_usage_error("one command, not also ", argv[optind]);
+        c->words[n++] = argv[optind];
+    }
     return EXIT_GOOD;
 }
 
@@ -158,51 +139,43 @@ static int run_config(struct command_context *c)
     return command_finish(c, output_end(&out, ERR_NONE, true, NULL, NULL, 0));
 }
 
-#define TAKES(option) (1U << OPTION_##option)
-
 static const struct command commands[] = {
-    {"serve", "", NULL, run_serve, 0, false,
+    {"serve", "", run_serve, false,
      "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
      "at once); SIGHUP reads the file again, checks it, and replaces\n"
      "the workers, or changes nothing and logs why"},
-    {"reload", "", NULL, run_reload, 0, false,
+    {"reload", "", run_reload, false,
      "make the service that runs with this configuration reload (as\n"
      "SIGHUP), and wait; exit status 0: done, 1: refused, and why, or no\n"
      "service runs"},
-    {"stop", "", NULL, run_stop, 0, true,
-     "drain and end that service (as SIGTERM), and wait for its end"},
-    {"migrate", "[--to N]", NULL, run_migrate, TAKES(TO), false,
+    {"stop", "", run_stop, true, "drain and end that service (as SIGTERM), and wait for its end"},
+    {"migrate", "[--to N]", run_migrate, false,
      "bring the schema to this program's version, or to version N\n"
      "(0: remove all that parley has made)"},
-    {"check", "[--json]", NULL, check_run, TAKES(JSON), true,
+    {"check", "[--json]", check_run, true,
      "check the configuration, the sockets' directories, PostgreSQL,\n"
      "Redis and the keys, and name every fault; exit status 0: all is\n"
      "well, 1: a connection or the schema is wrong, 2: the\n"
      "configuration is"},
-    {"config", "[--json | --markdown]", NULL, run_config, TAKES(MARKDOWN) | TAKES(JSON), false,
+    {"config", "[--json | --markdown]", run_config, false,
      "print the settings in force; --markdown: describe all settings"},
-    {"key create", "--tenant T [--name N] [--expires 90d]", NULL, key_create_run,
-     TAKES(TENANT) | TAKES(NAME) | TAKES(EXPIRES), false,
+    {"key create", "--tenant T [--name N] [--expires 90d]", key_create_run, false,
      "make a key and print it, only this once; it expires after so many\n"
      "d, h, m or s"},
-    {"key list", "[--json]", NULL, key_list_run, TAKES(JSON), false,
-     "all keys, without their secrets"},
-    {"key revoke", "ID", "ID", key_revoke_run, 0, false,
+    {"key list", "[--json]", key_list_run, false, "all keys, without their secrets"},
+    {"key revoke", "ID", key_revoke_run, false,
      "revoke the key of that id; ID may also be the key itself"},
-    {"tenant set", "NAME [--requests N] [--sessions N] [--create]", "NAME", tenant_set_run,
-     TAKES(REQUESTS) | TAKES(SESSIONS) | TAKES(CREATE), false,
+    {"tenant set", "NAME [--requests N] [--sessions N] [--create]", tenant_set_run, false,
      "limit its requests a second and its open sessions: a number, none,\n"
      "or default (the settings PARLEY_TENANT_...)"},
-    {"tenant delete", "NAME [--erase]", "NAME", tenant_delete_run, TAKES(ERASE), false,
+    {"tenant delete", "NAME [--erase]", tenant_delete_run, false,
      "revoke and delete its keys and its limits; with --erase its\n"
      "sessions, too, else it must have none; waits PARLEY_REQUEST_MS for\n"
      "requests that are under way"},
-    {"tenant list", "[--json]", NULL, tenant_list_run, TAKES(JSON), false,
-     "all tenants, their keys and limits"},
-    {"host list", "[--json]", NULL, host_list_run, TAKES(JSON), false,
+    {"tenant list", "[--json]", tenant_list_run, false, "all tenants, their keys and limits"},
+    {"host list", "[--json]", host_list_run, false,
      "the hosts that are registered in the database"},
-    {"host forget", "ID | --stale SECONDS", "an ID or --stale SECONDS", host_forget_run,
-     TAKES(STALE), false,
+    {"host forget", "ID | --stale SECONDS", host_forget_run, false,
      "remove the registration of a host that is gone, or of all that were\n"
      "not seen for so long; a running host is kept"},
 };
@@ -210,112 +183,85 @@ static const struct command commands[] = {
 static void print_help(FILE *out)
 {
     fprintf(out, "parley %s: a session server for chatbots\n\n", PARLEY_VERSION);
-    (void)help_print(out, commands, ARRAY_LEN(commands), "");
+    (void)help_commands(out, commands, ARRAY_LEN(commands), "");
     fprintf(out, "\nWhen key or tenant ends, its change is in force on every worker.\n\n"
                  "Settings, by environment or file:\n\n");
     config_help(out);
 }
 
-/* The command of one word or of two; NULL: none, after a line that says what is wrong. */
-static const struct command *select_command(const struct options *o)
+/* Reads the configuration. */
+static int run_configured(struct command_context *c, const struct command *command)
 {
-    char given[64], verbs[64] = "";
-    const char *first = o->args[0], *second = o->n_args > 1 ? o->args[1] : "";
-    snprintf(given, sizeof given, "%s%s%s", first, *second ? " " : "", second);
-    size_t i = names_index(&NAMES(commands), sv_from(given));
-    if (i == ARRAY_LEN(commands))
-        i = names_index(&NAMES(commands), sv_from(first));
-    if (i < ARRAY_LEN(commands))
-        return &commands[i];
-    const char *known[ARRAY_LEN(commands)];
-    size_t n = 0, used = 0;
-    for (i = 0; i < ARRAY_LEN(commands); i++) {
-        struct sv verb = sv_from(commands[i].name);
-        if (!sv_eq(sv_cut(&verb, ' '), sv_from(first)))
-            continue;
-        known[n++] = verb.p;
-        used += (size_t)snprintf(verbs + used, sizeof verbs - used, "%s%s",
-                                 n > 1 ? ", " : " needs one of ", verb.p);
-    }
-    const struct names of_first = {known, n, sizeof known[0]};
-    if (n > 0 && !names_nearest(&of_first, sv_from(second)))
-        (void)command_usage_error(first, verbs);
-    else
-        (void)unknown_name("there is no command ", "", &NAMES(commands), given);
-    return NULL;
-}
-
-static int check_options(const struct command_context *c, const struct command *command)
-{
-    for (int i = 0; i < OPTION_CONFIG; i++) {
-        char what[64];
-        if (!c->given[i] || command->options & 1U << i)
-            continue;
-        snprintf(what, sizeof what, "%s does not take --", command->name);
-        return command_usage_error(what, options[i].name);
-    }
-    return EXIT_GOOD;
-}
-
-static int run_configured(struct options *o, const struct command *command)
-{
-    struct command_context *c = &o->command;
-    struct config *cfg = &o->cfg;
+    struct config cfg;
     char why[4096], redis[256];
     const char *file = c->given[OPTION_CONFIG] ? c->given[OPTION_CONFIG] : getenv("PARLEY_CONFIG");
-    enum err e = config_read(cfg, file, why, sizeof why);
+    enum err e = config_read(&cfg, file, why, sizeof why);
     const size_t n = strlen(why);
-    if (cfg->redis_url && !cache_url_valid(cfg->redis_url, redis, sizeof redis)) {
+    if (cfg.redis_url && !cache_url_valid(cfg.redis_url, redis, sizeof redis)) {
         snprintf(why + n, sizeof why - n, "%sREDIS_URL: %s", n > 0 ? "\n" : "", redis);
-        cfg->redis_url = NULL;
+        cfg.redis_url = NULL;
         e = ERR_INVALID;
     }
     int status = EXIT_MISCONFIGURED;
-    c->cfg = cfg;
+    c->cfg = &cfg;
     c->faults = why;
     if (e == ERR_NONE || command->runs_misconfigured)
         status = command->run(c);
     else
         for (char *fault; (fault = strsep(&c->faults, "\n"));)
             fprintf(stderr, "parley: %s\n", fault);
-    config_free(cfg);
+    config_free(&cfg);
     return status;
 }
 
-static int missing_argument(const struct command *command)
+/* Whether command takes what c was given. rest: the words after its name. EXIT_GOOD, or the exit
+ * status after a line that says what is wrong. */
+static int check_usage(struct command_context *c, const struct command *command,
+                       const char *const *rest)
 {
-    char line[96];
-    snprintf(line, sizeof line, "%s needs ", command->name);
-    return command_usage_error(line, command->argument);
+    char what[96];
+    const bool takes_argument = isupper((unsigned char)command->takes[0]);
+    for (int i = 0; i < OPTION_CONFIG; i++) {
+        snprintf(what, sizeof what, "--%s", cli_options[i].name);
+        if (!c->given[i] || strstr(command->takes, what))
+            continue;
+        snprintf(what, sizeof what, "%s does not take --", command->name);
+        return command_usage_error(what, cli_options[i].name);
+    }
+    if (takes_argument && !rest[0] && !c->given[OPTION_STALE]) {
+        snprintf(what, sizeof what, "%s needs ", command->name);
+        return command_usage_error(what, command->takes);
+    }
+    if (takes_argument && rest[0])
+        c->argument = *rest++;
+    return rest[0] ? command_usage_error("one command, not also ", rest[0]) : EXIT_GOOD;
 }
 
-static int run_command(struct options *o)
+static int run_command(struct command_context *c)
 {
-    struct command_context *c = &o->command;
+    const struct names names = NAMES(commands);
+    const char *first = c->words[0], *second = c->words[1];
     const bool helps = c->given[OPTION_HELP];
-    /* Only the first word of several commands is given: describe them. */
-    if (o->n_args == 1 &&
-        names_index(&NAMES(commands), sv_from(o->args[0])) == ARRAY_LEN(commands) &&
-        help_print(helps ? stdout : stderr, commands, ARRAY_LEN(commands), o->args[0]) > 0)
-        return helps ? EXIT_GOOD : EXIT_MISCONFIGURED;
-    const struct command *command = select_command(o);
-    if (!command)
-        return EXIT_MISCONFIGURED;
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s", first, second ? " " : "", second ? second : "");
+    size_t i = names_index(&names, sv_from(name));
+    const size_t n = second && i < names.n ? 2 : 1;
+    if (i == names.n)
+        i = names_index(&names, sv_from(first));
+    if (i == names.n) {
+        if (help_commands(helps ? stdout : stderr, commands, names.n, first) && !second)
+            return helps ? EXIT_GOOD : EXIT_MISCONFIGURED;
+        return unknown_name("there is no command ", "", &names, name);
+    }
     if (helps) {
-        (void)help_print(stdout, commands, ARRAY_LEN(commands), command->name);
+        help_command(stdout, &commands[i]);
         return EXIT_GOOD;
     }
-    int n = strchr(command->name, ' ') ? 2 : 1, status = check_options(c, command);
+    const int status = check_usage(c, &commands[i], &c->words[n]);
     if (status != EXIT_GOOD)
         return status;
-    if (command->argument && n == o->n_args && !c->given[OPTION_STALE])
-        return missing_argument(command);
-    if (command->argument && n < o->n_args)
-        c->argument = o->args[n++];
-    if (n < o->n_args)
-        return command_usage_error("one command, not also ", o->args[n]);
     if (!c->given[OPTION_MARKDOWN])
-        return run_configured(o, command);
+        return run_configured(c, &commands[i]);
     if (c->given[OPTION_JSON])
         return command_usage_error("--json or --markdown, and not both", NULL);
     config_markdown(stdout);
@@ -324,16 +270,16 @@ static int run_command(struct options *o)
 
 static int run(int argc, char **argv)
 {
-    struct options o = {.n_args = 0};
-    const int status = parse_options(argc, argv, &o);
+    struct command_context c = {.cfg = NULL};
+    const int status = parse_options(argc, argv, &c);
     if (status != EXIT_GOOD)
         return status;
-    if (o.command.given[OPTION_HELP] && o.n_args == 0)
+    if (c.given[OPTION_HELP] && !c.words[0])
         print_help(stdout);
-    else if (o.command.given[OPTION_VERSION])
+    else if (c.given[OPTION_VERSION])
         printf("parley %s\n", PARLEY_VERSION);
     else
-        return o.n_args > 0 ? run_command(&o) : command_usage_error("a command is missing", NULL);
+        return c.words[0] ? run_command(&c) : command_usage_error("a command is missing", NULL);
     return EXIT_GOOD;
 }
 
