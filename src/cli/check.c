@@ -157,7 +157,7 @@ static void check_redis(struct report *r, const struct config *cfg)
 int check_run(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
-    struct report r = {.json = c->given[OPTION_JSON], .status = EXIT_GOOD};
+    struct report r = {.json = c->options.json, .status = EXIT_GOOD};
     char why[512] = "ok";
     json_tree_init(&r.out);
     r.checks = json_tree_array(&r.out, r.out.root, "checks");
@@ -176,7 +176,6 @@ int check_run(struct command_context *c)
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
     json_tree_bool(&r.out, r.out.root, "ok", r.status == EXIT_GOOD);
-    const enum err e = output_end(&r.out, ERR_NONE, r.json, r.checks, NULL, 0);
-    const int status = command_finish(c, e);
+    const int status = output_finish(c, &r.out, ERR_NONE, r.checks, NULL, 0);
     return r.status != EXIT_GOOD ? r.status : status;
 }

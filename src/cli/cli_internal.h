@@ -2,7 +2,7 @@
 /*
  * What the files of cli/ share. main.c reads the command line and the configuration and runs one
  * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to
- * PostgreSQL with command.c and print lists and JSON with output.c. help.c describes them.
+ * PostgreSQL with command.c and print lists and JSON with output.c.
  */
 #ifndef PARLEY_CLI_INTERNAL_H
 #define PARLEY_CLI_INTERNAL_H
@@ -11,59 +11,24 @@
 #include "parley/db/db.h"
 #include "parley/server/server.h"
 
-enum {
-    OPTION_TO,
-    OPTION_MARKDOWN,
-    OPTION_JSON,
-    OPTION_TENANT,
-    OPTION_NAME,
-    OPTION_EXPIRES,
-    OPTION_REQUESTS,
-    OPTION_SESSIONS,
-    OPTION_STALE,
-    OPTION_CREATE,
-    OPTION_ERASE,
-    OPTION_CONFIG, /* from here on: of all commands */
-    OPTION_HELP,
-    OPTION_VERSION,
-    OPTIONS
+/* NULL: it was not given; "" if it has no value. */
+struct command_options {
+    const char *to, *json, *tenant, *name, *expires, *requests, *sessions, *stale, *create, *erase;
+    const char *config, *help, *version; /* of every command */
 };
-
-/* The name of a command, one or two words, and its argument. */
-enum { COMMAND_WORDS_MAX = 3 };
 
 /* What a command was given, and what it uses. */
 struct command_context {
-    const char *words[COMMAND_WORDS_MAX + 1]; /* then NULL */
-    const char *argument;                     /* the word after the name; NULL: none */
-    const char *given[OPTIONS];               /* NULL: it was not; "" if it has no value */
-    const struct config *cfg; /* of struct command.runs_misconfigured: see config_read */
+    char **words; /* the name of the command, one or two words, and its argument; then NULL */
+    const char *argument; /* the word after the name; NULL: none */
+    struct command_options options;
+    const struct config *cfg; /* of struct command.runs_misconfigured: see config_load */
     char *faults;             /* of the configuration, a line each; "": none */
     /* From command_connect to command_finish: one connection. */
     struct arena *arena;
     struct db *db;
     struct request_ctx ctx;
 };
-
-struct command {
-    const char *name;  /* one word, or two */
-    const char *takes; /* its options, as --NAME, and before them its argument in capitals */
-    int (*run)(struct command_context *c);
-    bool runs_misconfigured; /* also where the configuration has faults */
-    const char *help;        /* lines of at most 68 characters */
-};
-
-/* ---- help.c ---- */
-
-extern const struct cli_option {
-    const char *name;
-    const char *value; /* NULL: it takes none */
-    const char *help;
-} cli_options[OPTIONS];
-
-void help_command(FILE *out, const struct command *command);
-/* Describes those whose first word it is, or all (""). Whether there are any. */
-bool help_commands(FILE *out, const struct command *commands, size_t n, const char *first);
 
 /* ---- command.c ---- */
 
@@ -97,10 +62,11 @@ struct output_column {
 void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text);
 /* As "2026-11-23T21:50:00Z"; 0 becomes null. */
 void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us);
-/* Frees the tree. Before that, unless e is an error, prints it as JSON, or the array rows as a
- * table (n columns; 0: nothing). Returns e, or ERR_NOMEM: nothing was printed. */
-enum err output_end(struct json_tree *t, enum err e, bool json, const struct json_object *rows,
-                    const struct output_column *columns, size_t n);
+/* Unless e is an error, prints the tree as JSON if c has --json, else the array rows as a table (n
+ * columns; 0: nothing). Then command_finish with e, or with ERR_NOMEM: nothing was printed. Frees
+ * the tree. */
+int output_finish(struct command_context *c, struct json_tree *t, enum err e,
+                  const struct json_object *rows, const struct output_column *columns, size_t n);
 
 /* ---- commands ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The entry point of parley and its command line: options, the table of commands, and the
- * configuration of a command. */
+/* The entry point of parley and its command line: the tables of options and of commands, help from
+ * them, and the configuration of a command. docs/reference/cli.md is made from the help. */
 #include "cli_internal.h"
 
 #include <ctype.h>
@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,38 @@
 #include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 #include "parley/obs/log.h"
+
+enum { HELP_COLUMN = 20 };
+
+#define FIELD(name) offsetof(struct command_options, name)
+
+static const struct option_row {
+    const char *name;
+    const char *value; /* what follows the name; NULL: nothing */
+    bool general;      /* every command takes it */
+    const char *help;
+    size_t offset; /* in struct command_options: const char * */
+} options[] = {
+    {"to", "N", false, "a schema version, from 0 to that of this program", FIELD(to)},
+    {"json", NULL, false, "one JSON document on standard output", FIELD(json)},
+    {"tenant", "T", false, "1 to 64 of A-Z a-z 0-9 . _ -; required", FIELD(tenant)},
+    {"name", "N", false, "what the key is for: up to 100 characters", FIELD(name)},
+    {"expires", "90d", false, "a number of d, h, m or s, up to 3650d", FIELD(expires)},
+    {"requests", "N", false, "a second: 1 to 1000000, none or default", FIELD(requests)},
+    {"sessions", "N", false, "open ones: 1 to 1000000000, none or default", FIELD(sessions)},
+    {"stale", "SECONDS", false, "10 to 315360000", FIELD(stale)},
+    {"create", NULL, false, "also a tenant without a key, a limit or a session", FIELD(create)},
+    {"erase", NULL, false, "its sessions, too; nothing can restore them", FIELD(erase)},
+    {"config", "FILE", true, "NAME=value lines; the environment wins [PARLEY_CONFIG]",
+     FIELD(config)},
+    {"help", NULL, true, "or -h: this; after a command, what that command does", FIELD(help)},
+    {"version", NULL, true, "the version of the program", FIELD(version)},
+};
+
+static const char **given(struct command_context *c, const struct option_row *option)
+{
+    return (const char **)((char *)&c->options + option->offset);
+}
 
 /* dashes: of an option, "--". */
 static int unknown_name(const char *what, const char *dashes, const struct names *known,
@@ -30,43 +63,39 @@ static int unknown_name(const char *what, const char *dashes, const struct names
     return EXIT_MISCONFIGURED;
 }
 
-static int unknown_option(char *given)
+static int unknown_option(char *word)
 {
-    const struct names known = {cli_options, OPTIONS, sizeof cli_options[0]};
-    if (strncmp(given, "--", 2) != 0)
-        return command_usage_error("there is no option ", given);
-    given[strcspn(given, "=")] = '\0';
-    return unknown_name("there is no option ", "--", &known, given + 2);
+    if (strncmp(word, "--", 2) != 0)
+        return command_usage_error("there is no option ", word);
+    word[strcspn(word, "=")] = '\0';
+    return unknown_name("there is no option ", "--", &NAMES(options), word + 2);
 }
 
 /* EXIT_GOOD, or the exit status after a line that says what is wrong. */
 static int parse_options(int argc, char **argv, struct command_context *c)
 {
-    struct option known[OPTIONS + 1] = {{.name = NULL}};
-    for (int i = 0; i < OPTIONS; i++)
-        known[i] = (struct option){cli_options[i].name,
-                                   cli_options[i].value ? required_argument : no_argument, NULL, i};
+    struct option known[ARRAY_LEN(options) + 1] = {{.name = NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        known[i] = (struct option){.name = options[i].name, .has_arg = options[i].value != NULL};
     opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
-        if (option == 'h')
-            option = OPTION_HELP;
-        if (option == ':')
+    for (int result, i; (result = getopt_long(argc, argv, ":h", known, &i)) != -1;) {
+        if (result == 'h') {
+            c->options.help = "";
+            continue;
+        }
+        if (result == ':')
             return command_usage_error("a value is missing after ", argv[optind - 1]);
-        if (option >= OPTIONS)
+        if (result != 0)
             return unknown_option(argv[optind - 1]);
         /* getopt takes a beginning for the whole; --e must not erase. */
         char *word = argv[optind - (optarg && optarg == argv[optind - 1] ? 2 : 1)];
-        if (strncmp(word, "--", 2) == 0 && strcspn(word + 2, "=") != strlen(known[option].name))
+        if (strcspn(word + 2, "=") != strlen(options[i].name))
             return unknown_option(word);
-        if (c->given[option])
-            return command_usage_error("given twice: --", known[option].name);
-        c->given[option] = optarg ? optarg : "";
+        if (*given(c, &options[i]))
+            return command_usage_error("given twice: --", options[i].name);
+        *given(c, &options[i]) = optarg ? optarg : "";
     }
-    for (size_t n = 0; optind < argc; optind++) {
-        if (n == COMMAND_WORDS_MAX)
-            return command_usage_error("one command, not also ", argv[optind]);
-        c->words[n++] = argv[optind];
-    }
+    c->words = argv + optind;
     return EXIT_GOOD;
 }
 
@@ -107,7 +136,7 @@ static int run_stop(struct command_context *c)
 
 static int run_migrate(struct command_context *c)
 {
-    const char *to = c->given[OPTION_TO];
+    const char *to = c->options.to;
     int64_t target = -1; /* the newest */
     if (to && (!sv_to_i64(sv_from(to), &target) || target < 0 || target > db_schema_version()))
         return command_usage_error("--to must be a schema version that this program knows, and is ",
@@ -130,16 +159,22 @@ static int run_config(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
     struct json_tree out;
-    if (!c->given[OPTION_JSON]) {
+    if (!c->options.json) {
         config_print(cfg, stdout);
         return EXIT_GOOD;
     }
     json_tree_init(&out);
     config_each(cfg, true, output_setting, &out);
-    return command_finish(c, output_end(&out, ERR_NONE, true, NULL, NULL, 0));
+    return output_finish(c, &out, ERR_NONE, NULL, NULL, 0);
 }
 
-static const struct command commands[] = {
+static const struct command {
+    const char *name;  /* one word, or two */
+    const char *takes; /* its options, as --NAME, and before them its argument in capitals */
+    int (*run)(struct command_context *c);
+    bool runs_misconfigured; /* also where the configuration has faults */
+    const char *help;        /* lines of at most 68 characters */
+} commands[] = {
     {"serve", "", run_serve, false,
      "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
      "at once); SIGHUP reads the file again, checks it, and replaces\n"
@@ -157,8 +192,7 @@ static const struct command commands[] = {
      "Redis and the keys, and name every fault; exit status 0: all is\n"
      "well, 1: a connection or the schema is wrong, 2: the\n"
      "configuration is"},
-    {"config", "[--json | --markdown]", run_config, false,
-     "print the settings in force; --markdown: describe all settings"},
+    {"config", "[--json]", run_config, false, "print the settings in force"},
     {"key create", "--tenant T [--name N] [--expires 90d]", key_create_run, false,
      "make a key and print it, only this once; it expires after so many\n"
      "d, h, m or s"},
@@ -180,10 +214,58 @@ static const struct command commands[] = {
      "not seen for so long; a running host is kept"},
 };
 
+/* more: what follows the name; "": nothing. */
+static void print_entry(FILE *out, const char *name, const char *more, const char *text)
+{
+    const int n = fprintf(out, "  %s%s%s", name, *more ? " " : "", more);
+    fprintf(out, "%s%*s", n < HELP_COLUMN ? "" : "\n",
+            n < HELP_COLUMN ? HELP_COLUMN - n : HELP_COLUMN, "");
+    for (; *text; text++)
+        fprintf(out, "%c%*s", *text, *text == '\n' ? HELP_COLUMN : 0, "");
+    fputc('\n', out);
+}
+
+static void print_options(FILE *out, const char *takes)
+{
+    fputc('\n', out);
+    for (const struct option_row *o = options; o < options + ARRAY_LEN(options); o++) {
+        char name[32];
+        snprintf(name, sizeof name, "--%s", o->name);
+        if (o->general || strstr(takes, name))
+            print_entry(out, name, o->value ? o->value : "", o->help);
+    }
+}
+
+static void describe(FILE *out, const struct command *c)
+{
+    fprintf(out, "usage: parley [--config FILE] %s%s%s\n\n", c->name, *c->takes ? " " : "",
+            c->takes);
+    print_entry(out, c->name, c->takes, c->help);
+    print_options(out, c->takes);
+}
+
+/* Describes the commands whose first word it is, or all (""). Whether there are any. */
+static bool describe_group(FILE *out, const char *first)
+{
+    bool found = false;
+    for (const struct command *c = commands; c < commands + ARRAY_LEN(commands); c++) {
+        struct sv name = sv_from(c->name);
+        if (*first && !sv_eq(sv_cut(&name, ' '), sv_from(first)))
+            continue;
+        if (!found)
+            fprintf(out, "usage: parley [--config FILE] %s%sCOMMAND\n\n", first, *first ? " " : "");
+        print_entry(out, c->name, c->takes, c->help);
+        found = true;
+    }
+    if (found)
+        print_options(out, "");
+    return found;
+}
+
 static void print_help(FILE *out)
 {
     fprintf(out, "parley %s: a session server for chatbots\n\n", PARLEY_VERSION);
-    (void)help_commands(out, commands, ARRAY_LEN(commands), "");
+    (void)describe_group(out, "");
     fprintf(out, "\nWhen key or tenant ends, its change is in force on every worker.\n\n"
                  "Settings, by environment or file:\n\n");
     config_help(out);
@@ -194,8 +276,8 @@ static int run_configured(struct command_context *c, const struct command *comma
 {
     struct config cfg;
     char why[4096], redis[256];
-    const char *file = c->given[OPTION_CONFIG] ? c->given[OPTION_CONFIG] : getenv("PARLEY_CONFIG");
-    enum err e = config_read(&cfg, file, why, sizeof why);
+    const char *file = c->options.config ? c->options.config : getenv("PARLEY_CONFIG");
+    enum err e = config_load(&cfg, file, why, sizeof why);
     const size_t n = strlen(why);
     if (cfg.redis_url && !cache_url_valid(cfg.redis_url, redis, sizeof redis)) {
         snprintf(why + n, sizeof why - n, "%sREDIS_URL: %s", n > 0 ? "\n" : "", redis);
@@ -216,19 +298,18 @@ static int run_configured(struct command_context *c, const struct command *comma
 
 /* Whether command takes what c was given. rest: the words after its name. EXIT_GOOD, or the exit
  * status after a line that says what is wrong. */
-static int check_usage(struct command_context *c, const struct command *command,
-                       const char *const *rest)
+static int check_usage(struct command_context *c, const struct command *command, char *const *rest)
 {
     char what[96];
     const bool takes_argument = isupper((unsigned char)command->takes[0]);
-    for (int i = 0; i < OPTION_CONFIG; i++) {
-        snprintf(what, sizeof what, "--%s", cli_options[i].name);
-        if (!c->given[i] || strstr(command->takes, what))
+    for (const struct option_row *o = options; o < options + ARRAY_LEN(options); o++) {
+        snprintf(what, sizeof what, "--%s", o->name);
+        if (!*given(c, o) || o->general || strstr(command->takes, what))
             continue;
         snprintf(what, sizeof what, "%s does not take --", command->name);
-        return command_usage_error(what, cli_options[i].name);
+        return command_usage_error(what, o->name);
     }
-    if (takes_argument && !rest[0] && !c->given[OPTION_STALE]) {
+    if (takes_argument && !rest[0] && !c->options.stale) {
         snprintf(what, sizeof what, "%s needs ", command->name);
         return command_usage_error(what, command->takes);
     }
@@ -241,7 +322,7 @@ static int run_command(struct command_context *c)
 {
     const struct names names = NAMES(commands);
     const char *first = c->words[0], *second = c->words[1];
-    const bool helps = c->given[OPTION_HELP];
+    const bool helps = c->options.help;
     char name[64];
     snprintf(name, sizeof name, "%s%s%s", first, second ? " " : "", second ? second : "");
     size_t i = names_index(&names, sv_from(name));
@@ -249,23 +330,16 @@ static int run_command(struct command_context *c)
     if (i == names.n)
         i = names_index(&names, sv_from(first));
     if (i == names.n) {
-        if (help_commands(helps ? stdout : stderr, commands, names.n, first) && !second)
+        if (describe_group(helps ? stdout : stderr, first) && !second)
             return helps ? EXIT_GOOD : EXIT_MISCONFIGURED;
         return unknown_name("there is no command ", "", &names, name);
     }
     if (helps) {
-        help_command(stdout, &commands[i]);
+        describe(stdout, &commands[i]);
         return EXIT_GOOD;
     }
     const int status = check_usage(c, &commands[i], &c->words[n]);
-    if (status != EXIT_GOOD)
-        return status;
-    if (!c->given[OPTION_MARKDOWN])
-        return run_configured(c, &commands[i]);
-    if (c->given[OPTION_JSON])
-        return command_usage_error("--json or --markdown, and not both", NULL);
-    config_markdown(stdout);
-    return EXIT_GOOD;
+    return status == EXIT_GOOD ? run_configured(c, &commands[i]) : status;
 }
 
 static int run(int argc, char **argv)
@@ -274,9 +348,9 @@ static int run(int argc, char **argv)
     const int status = parse_options(argc, argv, &c);
     if (status != EXIT_GOOD)
         return status;
-    if (c.given[OPTION_HELP] && !c.words[0])
+    if (c.options.help && !c.words[0])
         print_help(stdout);
-    else if (c.given[OPTION_VERSION])
+    else if (c.options.version)
         printf("parley %s\n", PARLEY_VERSION);
     else
         return c.words[0] ? run_command(&c) : command_usage_error("a command is missing", NULL);

@@ -229,7 +229,7 @@ static void apply_values(struct config *c, struct loading *l)
             config_unset(c, &l->settings[i]);
 }
 
-enum err config_read(struct config *c, const char *file, char *why, size_t why_n)
+enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
     *c = (struct config){.file = file, .texts = arena_create(SIZE_MAX)};
     struct loading l = {.texts = c->texts, .names = config_names(), .why = why, .why_n = why_n};
@@ -243,14 +243,6 @@ enum err config_read(struct config *c, const char *file, char *why, size_t why_n
         read_environment(&l);
     apply_values(c, &l);
     return l.faulty ? ERR_INVALID : ERR_NONE;
-}
-
-enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
-{
-    const enum err e = config_read(c, file, why, why_n);
-    if (e != ERR_NONE)
-        config_free(c);
-    return e;
 }
 
 void config_free(struct config *c)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of settings. Reads a value from its text. Prints the settings for people: --help,
- * docs/reference/configuration.md, the values in force. */
+ * from which docs/reference/configuration.md is made, and the values in force. */
 #include "config_internal.h"
 
 #include <inttypes.h>
@@ -222,34 +222,15 @@ void config_unset(struct config *c, const struct setting *s)
 
 /* ---- for people ---- */
 
-static const char *fallback_text(const struct setting *s)
-{
-    if (!s->fallback)
-        return "required";
-    return s->fallback[0] ? s->fallback : "empty";
-}
-
 void config_help(FILE *out)
 {
     for (const struct setting *s = settings; s < settings + ARRAY_LEN(settings); s++) {
+        const char *fallback = s->fallback ? s->fallback : "required";
         char allowed[96] = "";
         if (!setting_is_text(s))
             write_allowed(s, allowed, sizeof allowed);
-        fprintf(out, "  %-24s%s\n  %-24s[%s%s%s]\n", s->name, s->help, "", fallback_text(s),
-                allowed[0] ? "; " : "", allowed);
-    }
-}
-
-void config_markdown(FILE *out)
-{
-    fprintf(out, "| variable | default | may be | meaning |\n|---|---|---|---|\n");
-    for (const struct setting *s = settings; s < settings + ARRAY_LEN(settings); s++) {
-        char allowed[96] = "";
-        const char *quote = s->fallback && s->fallback[0] ? "`" : "";
-        if (!setting_is_text(s))
-            write_allowed(s, allowed, sizeof allowed);
-        fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", s->name, quote, fallback_text(s), quote,
-                allowed, s->help);
+        fprintf(out, "  %-24s%s\n  %-24s[%s%s%s]\n", s->name, s->help, "",
+                fallback[0] ? fallback : "empty", allowed[0] ? "; " : "", allowed);
     }
 }
 

@@ -103,14 +103,12 @@ static void begin_reload(struct supervisor *s)
     s->reload_wanted = false;
     s->reloads_begun++;
     note_outcome(s, "running", "");
-    if (config_load(&cfg, s->current->cfg->file, why, sizeof why) != ERR_NONE) {
-        refuse(s, "%s", why);
-        return;
-    }
-    s->next = worker_set_create(&cfg, s->current->number + 1, server_workers(&cfg));
+    const enum err e = config_load(&cfg, s->current->cfg->file, why, sizeof why);
+    if (e == ERR_NONE)
+        s->next = worker_set_create(&cfg, s->current->number + 1, server_workers(&cfg));
     if (!s->next) {
         config_free(&cfg);
-        refuse(s, "out of memory");
+        refuse(s, "%s", e == ERR_NONE ? "out of memory" : why);
         return;
     }
     s->next->loaded = cfg;

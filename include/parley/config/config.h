@@ -49,18 +49,15 @@ struct config {
     struct arena *texts;      /* owned: strings that were given */
 };
 
-/* Fills *c from file (NULL: none) and the environment. ERR_INVALID: *c is empty, and why has a line
- * for each fault, which names the variable, its value and the values allowed; no newline at the
- * end. An unknown PARLEY_… variable is a fault, since it may be misspelt; for one that was removed,
- * why says what replaces it. */
+/* Fills *c from file (NULL: none) and the environment. ERR_INVALID: why has a line for each fault,
+ * which names the variable, its value and the values allowed; no newline at the end. *c has the
+ * settings that are right; one that is wrong has its default, or is NULL if it is a text. In either
+ * case *c is to be freed. An unknown PARLEY_… variable is a fault, since it may be misspelt; for
+ * one that was removed, why says what replaces it. */
 MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, size_t why_n);
-/* The same, but after ERR_INVALID *c has the settings that are right, and is to be freed. One that
- * is wrong has its default, or is NULL if it is a text. */
-MUSTCHECK enum err config_read(struct config *c, const char *file, char *why, size_t why_n);
 void config_free(struct config *c);
 
-void config_help(FILE *out);     /* for --help */
-void config_markdown(FILE *out); /* the table of docs/reference/configuration.md */
+void config_help(FILE *out); /* for --help and docs/reference/configuration.md */
 /* Calls each for each setting, with its text, or with NULL and its number. URLs are left out unless
  * urls is true, and then their passwords are masked. */
 typedef void config_each_fn(void *arg, const char *name, const char *text, int64_t number);
