@@ -39,7 +39,6 @@ bool command_connect(struct command_context *c, bool owner, int64_t more_ms, cha
     settings.url = owner ? command_admin_url(cfg) : cfg->database_url;
     settings.url_name = settings.url == cfg->database_url ? "DATABASE_URL" : "DATABASE_ADMIN_URL";
     settings.pool_min = settings.pool_max = settings.workers = 1;
-    settings.idle_s = settings.lifetime_s = 60;
     c->arena = arena_create(ARENA_LIMIT);
     c->db = c->arena ? db_open(&settings, NULL) : NULL;
     while (c->db && status.state == DB_STARTING && !deadline_passed(end)) {

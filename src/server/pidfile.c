@@ -20,15 +20,16 @@
 /* The length of the text never changes, so a full disk cannot refuse a later write. */
 enum { PATH_N = 112, TEXT_N = 512, LOOK_MS = 50 };
 
-bool pidfile_write(int fd, int64_t reload, const char *outcome)
+bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
 {
     char text[TEXT_N];
-    const int n =
-        snprintf(text, sizeof text, "%ld\nreload %lld ", (long)getpid(), (long long)reload);
-    size_t end = (size_t)n;
-    for (; *outcome && end < TEXT_N - 1; outcome++)
-        text[end++] = *outcome == '\n' ? ' ' : *outcome;
-    memset(text + end, ' ', TEXT_N - end);
+    const int line = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    snprintf(text + line, sizeof text - (size_t)line, "reload %lld %s%s", (long long)reload,
+             outcome, why);
+    for (char *p = text + line; (p = strchr(p, '\n'));)
+        *p = ' ';
+    const size_t n = strlen(text);
+    memset(text + n, ' ', TEXT_N - n);
     text[TEXT_N - 1] = '\n';
     return pwrite(fd, text, TEXT_N, 0) == TEXT_N;
 }
@@ -50,7 +51,7 @@ int pidfile_open(const char *listen, char *why, size_t why_n)
     while ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644)) >= 0 &&
            flock(fd, LOCK_EX | LOCK_NB) == 0) {
         const bool named = has_name(fd, path);
-        if (named && fcntl(fd, F_SETLK, &lock) == 0 && pidfile_write(fd, 0, "done"))
+        if (named && fcntl(fd, F_SETLK, &lock) == 0 && pidfile_write(fd, 0, "done", ""))
             return fd;
         if (named)
             break;
@@ -104,7 +105,6 @@ static bool find_service(struct service *s, const char *listen, char *why, size_
     snprintf(path, sizeof path, "%s.pid", listen);
     s->process = -1;
     s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    const bool failed = s->fd < 0 && errno != ENOENT;
     const pid_t pid = s->fd < 0 ? 0 : holder(s->fd);
     if (pid > 0)
         s->process = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -112,9 +112,8 @@ static bool find_service(struct service *s, const char *listen, char *why, size_
     if (s->process >= 0 && holder(s->fd) == pid)
         return true;
     snprintf(why, why_n, "no service was found: pid file %s: %s", path,
-             failed || (pid > 0 && s->process < 0) ? strerror(errno)
-             : pid < 0                             ? "held by a process of another machine"
-                                                   : "no process holds it");
+             s->fd < 0 || (pid > 0 && s->process < 0) ? strerror(errno)
+                                                      : "no process of this machine holds it");
     forget_service(s);
     return false;
 }

@@ -88,8 +88,9 @@ void listener_close(struct listener *l);
  * must not begin while another still serves requests, because they do not share their memory. The
  * descriptor, or -1 and one line in why. */
 MUSTCHECK int pidfile_open(const char *listen, char *why, size_t why_n);
-/* Says how far the reload of that number is: "running", "done", or "refused: …". */
-bool pidfile_write(int fd, int64_t reload, const char *outcome);
+/* Says for parley reload how far the reload of that number is: "running", "done", or "refused: "
+ * and why. */
+bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why);
 void pidfile_close(int fd, const char *listen); /* removes it; -1 is fine */
 
 /* ---- the supervisor ---- */

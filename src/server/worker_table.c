@@ -89,12 +89,6 @@ void worker_table_log(enum log_level level, const char *event, int worker, pid_t
     log_end(&l);
 }
 
-/* False: the parent has ended. Else this process is told to drain when it does. */
-static bool follow_parent(pid_t parent)
-{
-    return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
-}
-
 static void run_worker(const struct supervisor *s, const struct worker_set *set, size_t worker,
                        bool replaces, pid_t parent)
 {
@@ -105,8 +99,10 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
     run.worker = worker;
     run.n_workers = server_workers(set->cfg);
     run.replaces = replaces;
+    /* This process is told to drain when its parent ends, unless that has ended already. */
+    const bool follows = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
     /* _exit: the child must not clean up what belongs to the supervisor. */
-    _exit(follow_parent(parent) ? s->worker(&run) : EXIT_FAULT);
+    _exit(follows ? s->worker(&run) : EXIT_FAULT);
 }
 
 /* The first row with this pid; 0: a free one. */
