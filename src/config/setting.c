@@ -13,8 +13,7 @@
 enum {
     KIB = 1024,
     MIB = 1024 * KIB,
-    /* sockaddr_un has room for this, the suffix of a socket while it is made, and a NUL. */
-    SOCKET_PATH_MAX = 103,
+    SOCKET_PATH_MAX = 107, /* sockaddr_un has room for this and a NUL */
     URL_MAX = 4096,
     MINUTE_MS = 60 * 1000
 };

@@ -46,52 +46,35 @@ static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
                                         : strerror(e));
 }
 
-/* Under a temporary name until it listens: nginx never finds a socket that refuses. */
-static enum err bind_and_listen(struct listener *l, const struct sockaddr_un *fresh, char *why,
-                                size_t why_n)
-{
-    struct stat st;
-    if (unlink(fresh->sun_path) != 0 && errno != ENOENT)
-        return report(why, why_n, fresh->sun_path, strerror(errno));
-    l->fd = unix_socket();
-    if (l->fd < 0)
-        return report(why, why_n, fresh->sun_path, strerror(errno));
-    /* Bound with its mode: nobody else may connect, not even for an instant. */
-    mode_t before = umask(0117);
-    int bound = bind(l->fd, (const struct sockaddr *)fresh, sizeof *fresh);
-    int e = errno;
-    umask(before);
-    if (bound != 0)
-        return report(why, why_n, l->path, strerror(e));
-    if (listen(l->fd, BACKLOG) != 0 || lstat(fresh->sun_path, &st) != 0 ||
-        rename(fresh->sun_path, l->path) != 0) {
-        e = errno;
-        unlink(fresh->sun_path);
-        return report(why, why_n, l->path, strerror(e));
-    }
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
-    return ERR_NONE;
-}
-
 enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
 {
-    struct sockaddr_un final = {.sun_family = AF_UNIX}, fresh = {.sun_family = AF_UNIX};
-    memset(l, 0, sizeof *l);
-    l->fd = -1;
-    int n = snprintf(fresh.sun_path, sizeof fresh.sun_path, "%s.new", path);
-    if (n < 0 || (size_t)n >= sizeof fresh.sun_path)
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct stat st;
+    *l = (struct listener){.fd = -1};
+    if (strlen(path) >= sizeof a.sun_path)
         return report(why, why_n, path, "the path is too long");
-    snprintf(final.sun_path, sizeof final.sun_path, "%s", path);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
     snprintf(l->path, sizeof l->path, "%s", path);
-    enum err e = check_path(&final, why, why_n);
-    if (e == ERR_NONE)
-        e = bind_and_listen(l, &fresh, why, why_n);
-    if (e != ERR_NONE && l->fd >= 0) {
-        close(l->fd);
-        l->fd = -1;
+    TRY(check_path(&a, why, why_n));
+    l->fd = unix_socket();
+    if (l->fd < 0)
+        return report(why, why_n, path, strerror(errno));
+    /* Bound with its mode: nobody else may connect, not even for an instant. */
+    const mode_t before = umask(0117);
+    const bool bound = (unlink(path) == 0 || errno == ENOENT) &&
+                       bind(l->fd, (const struct sockaddr *)&a, sizeof a) == 0;
+    (void)umask(before);
+    if (bound && listen(l->fd, BACKLOG) == 0 && lstat(path, &st) == 0) {
+        l->dev = st.st_dev;
+        l->ino = st.st_ino;
+        return ERR_NONE;
     }
-    return e;
+    (void)report(why, why_n, path, strerror(errno));
+    if (bound)
+        unlink(path);
+    close(l->fd);
+    l->fd = -1;
+    return ERR_INVALID;
 }
 
 void listener_close(struct listener *l)

@@ -75,9 +75,9 @@ struct listener {
     ino_t ino;
 };
 
-/* Makes a listening socket at path: non-blocking, CLOEXEC, mode 0660. It gets its name only once it
- * listens. Does not replace the socket of a server that answers, or anything but a socket. On
- * failure l->fd is -1 and why holds one line. */
+/* Makes a listening socket at path: non-blocking, CLOEXEC, mode 0660. Does not replace the socket
+ * of a server that answers, or anything but a socket. On failure l->fd is -1 and why holds one
+ * line. */
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);

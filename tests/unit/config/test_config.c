@@ -208,11 +208,11 @@ TEST(texts_of_faults)
     clearenv();
     CU_ASSERT_EQUAL(load_file(&c, NULL, why, sizeof why), ERR_INVALID);
     CU_ASSERT_EQUAL(strncmp(why, "DATABASE_URL is not set", 23), 0);
-    char path[105];
+    char path[109];
     memset(path, 'a', sizeof path);
-    path[104] = '\0';
+    path[108] = '\0';
     CU_ASSERT_EQUAL(load(&c, &(struct pair){"PARLEY_LISTEN", path}, why), ERR_INVALID);
-    path[103] = '\0';
+    path[107] = '\0';
     CU_ASSERT_EQUAL(load(&c, &(struct pair){"PARLEY_LISTEN", path}, why), ERR_NONE);
     config_free(&c);
 }
