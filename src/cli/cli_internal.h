@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of cli/ share. main.c reads the command line and the configuration and runs one
- * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to
- * PostgreSQL with command.c and print lists and JSON with output.c.
+ * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
+ * command.c and print lists and JSON with output.c.
  */
 #ifndef PARLEY_CLI_INTERNAL_H
 #define PARLEY_CLI_INTERNAL_H
@@ -27,6 +27,7 @@ struct command_context {
     /* From command_connect to command_finish: one connection. */
     struct arena *arena;
     struct db *db;
+    struct sessions *sessions; /* of commands that open it; else NULL */
     struct request_ctx ctx;
 };
 
@@ -62,9 +63,9 @@ struct output_column {
 void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text);
 /* As "2026-11-23T21:50:00Z"; 0 becomes null. */
 void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us);
-/* Unless e is an error, prints the tree as JSON if c has --json, else the array rows as a table (n
- * columns; 0: nothing). Then command_finish with e, or with ERR_NOMEM: nothing was printed. Frees
- * the tree. */
+/* Unless e is an error, prints the tree as JSON if c has --json, else the array rows as a table of
+ * n columns (NULL: nothing). Then command_finish with e, or with ERR_NOMEM: nothing was printed.
+ * Frees the tree. */
 int output_finish(struct command_context *c, struct json_tree *t, enum err e,
                   const struct json_object *rows, const struct output_column *columns, size_t n);
 

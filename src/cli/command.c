@@ -8,6 +8,7 @@
 
 #include "parley/base/clock.h"
 #include "parley/db/migrate.h"
+#include "parley/session/session.h"
 
 enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 * 1024 };
 
@@ -24,6 +25,7 @@ const char *command_admin_url(const struct config *cfg)
 
 void command_disconnect(struct command_context *c)
 {
+    sessions_close(c->sessions);
     db_close(c->db);
     arena_destroy(c->arena);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -146,25 +147,25 @@ static int run_migrate(struct command_context *c)
     return e == ERR_NONE ? EXIT_GOOD : e == ERR_INVALID ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
+/* arg: the tree; NULL: a line is printed. */
 static void output_setting(void *arg, const char *name, const char *text, int64_t number)
 {
     struct json_tree *out = arg;
-    if (text)
+    if (out && text)
         output_text(out, out->root, name, sv_from(text));
-    else
+    else if (out)
         json_tree_number(out, out->root, name, number);
+    else if (text)
+        printf("%s=%s\n", name, text);
+    else
+        printf("%s=%" PRId64 "\n", name, number);
 }
 
 static int run_config(struct command_context *c)
 {
-    const struct config *cfg = c->cfg;
     struct json_tree out;
-    if (!c->options.json) {
-        config_print(cfg, stdout);
-        return EXIT_GOOD;
-    }
     json_tree_init(&out);
-    config_each(cfg, true, output_setting, &out);
+    config_each(c->cfg, true, output_setting, c->options.json ? &out : NULL);
     return output_finish(c, &out, ERR_NONE, NULL, NULL, 0);
 }
 

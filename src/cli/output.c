@@ -93,7 +93,7 @@ int output_finish(struct command_context *c, struct json_tree *t, enum err e,
     }
     if (e == ERR_NONE && json)
         fwrite(buf_get(&text).p, 1, buf_get(&text).n, stdout);
-    else if (e == ERR_NONE)
+    else if (e == ERR_NONE && rows)
         print_table(rows, columns, n);
     arena_destroy(arena);
     json_tree_fini(t);

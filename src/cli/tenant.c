@@ -63,7 +63,7 @@ static int print_tenants(struct command_context *c, enum err e, const struct aut
 /* ---- one tenant ---- */
 
 /* ERR_NOT_FOUND: it has no key, no limit and no session. */
-static enum err check_known(struct command_context *c, struct sessions *sessions)
+static enum err check_known(struct command_context *c)
 {
     struct auth_tenant *tenants;
     size_t n;
@@ -72,7 +72,7 @@ static enum err check_known(struct command_context *c, struct sessions *sessions
     const struct names names = {tenants, n, sizeof *tenants};
     if (names_index(&names, c->ctx.tenant) < n)
         return ERR_NONE;
-    TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
+    TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
     const char *nearest = names_nearest(&names, c->ctx.tenant);
     return left ? ERR_NONE
                 : ctx_fault(&c->ctx, ERR_NOT_FOUND, "there is no tenant %s%s%s%s", c->argument,
@@ -81,7 +81,7 @@ static enum err check_known(struct command_context *c, struct sessions *sessions
 }
 
 /* Connects, and makes it the tenant of c->ctx. known: it must be there. */
-static int open_tenant(struct command_context *c, bool known, struct sessions **sessions)
+static int open_tenant(struct command_context *c, bool known)
 {
     const struct sessions_settings settings = {.sweep_s = 0};
     const struct sv name = sv_from(c->argument);
@@ -91,23 +91,18 @@ static int open_tenant(struct command_context *c, bool known, struct sessions **
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     c->ctx.tenant = name;
-    *sessions = sessions_open(&settings, c->db, NULL, NULL);
-    enum err e = *sessions ? ERR_NONE : ctx_nomem(&c->ctx);
+    c->sessions = sessions_open(&settings, c->db, NULL, NULL);
+    enum err e = c->sessions ? ERR_NONE : ctx_nomem(&c->ctx);
     if (e == ERR_NONE && known)
-        e = check_known(c, *sessions);
-    if (e == ERR_NONE)
-        return EXIT_GOOD;
-    if (*sessions)
-        sessions_close(*sessions);
-    return command_finish(c, e);
+        e = check_known(c);
+    return e == ERR_NONE ? EXIT_GOOD : command_finish(c, e);
 }
 
 /* Refuses a tenant with sessions, without --erase. */
-static enum err check_erasable(struct command_context *c, struct sessions *sessions,
-                               const char *why)
+static enum err check_erasable(struct command_context *c, const char *why)
 {
     bool left, live;
-    TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
+    TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
     return live && !c->options.erase
                ? ctx_fault(&c->ctx, ERR_CONFLICT, "tenant %s has sessions%s; --erase deletes them",
                            c->argument, why)
@@ -120,8 +115,7 @@ static void renew_deadline(struct command_context *c)
 }
 
 /* Until nothing is left. */
-static enum err erase_all(struct command_context *c, struct sessions *sessions,
-                          struct session_erasure *done)
+static enum err erase_all(struct command_context *c, struct session_erasure *done)
 {
     const struct arena_mark mark = arena_get_mark(c->arena);
     struct deadline give_up = deadline_in_ms(LOCKED_MS);
@@ -129,10 +123,10 @@ static enum err erase_all(struct command_context *c, struct sessions *sessions,
         bool left, live;
         arena_rewind(c->arena, mark);
         renew_deadline(c);
-        TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
+        TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
         if (!left)
             return ERR_NONE;
-        TRY(session_tenant_erase(sessions, &c->ctx, done));
+        TRY(session_tenant_erase(c->sessions, &c->ctx, done));
         now = done->sessions + done->messages + done->keys;
         if (now > before)
             give_up = deadline_in_ms(LOCKED_MS);
@@ -146,8 +140,7 @@ static enum err erase_all(struct command_context *c, struct sessions *sessions,
 
 /* The keys stay, revoked, until all else is gone: a command that was killed can be repeated.
  * Requests that were accepted before may still write until their time has passed. */
-static enum err delete_tenant(struct command_context *c, struct sessions *sessions,
-                              const struct db_hosts_shared *host)
+static enum err delete_tenant(struct command_context *c, const struct db_hosts_shared *host)
 {
     struct session_erasure done = {.sessions = 0};
     int64_t keys;
@@ -157,12 +150,12 @@ static enum err delete_tenant(struct command_context *c, struct sessions *sessio
         else
             deadline_wait(deadline_in_ms(PAUSE_MS));
     renew_deadline(c);
-    TRY(check_erasable(c, sessions, ""));
+    TRY(check_erasable(c, ""));
     TRY(auth_tenant_revoke(c->db, &c->ctx));
     deadline_wait(deadline_in_ms(AUTH_HOLDS_MS + c->cfg->request_ms));
     renew_deadline(c);
-    TRY(check_erasable(c, sessions, " since its keys were revoked"));
-    TRY(erase_all(c, sessions, &done));
+    TRY(check_erasable(c, " since its keys were revoked"));
+    TRY(erase_all(c, &done));
     renew_deadline(c);
     TRY(auth_tenant_delete(c->db, &c->ctx, &keys));
     fprintf(stderr, "parley: tenant %s is deleted: %" PRId64 " keys, %" PRId64 " sessions\n",
@@ -172,21 +165,19 @@ static enum err delete_tenant(struct command_context *c, struct sessions *sessio
 
 int tenant_delete_run(struct command_context *c)
 {
-    struct sessions *sessions = NULL;
-    const int status = open_tenant(c, true, &sessions);
+    const int status = open_tenant(c, true);
     if (status != EXIT_GOOD)
         return status;
-    enum err e = check_erasable(c, sessions, "");
+    enum err e = check_erasable(c, "");
     /* As a host: one that is alone answers from its memory, which this does not clear. */
     struct db_hosts_shared *shared = db_hosts_shared_map(false, PARLEY_VERSION);
     const struct db_hosts_settings settings = {
         .shared = shared, .workers = 1, .statement_ms = (int)c->cfg->statement_ms};
     struct db_hosts *host = shared && e == ERR_NONE ? db_hosts_open(&settings, c->db) : NULL;
     if (e == ERR_NONE)
-        e = host ? delete_tenant(c, sessions, shared) : ctx_nomem(&c->ctx);
+        e = host ? delete_tenant(c, shared) : ctx_nomem(&c->ctx);
     db_hosts_close(host);
     db_hosts_shared_unmap(shared);
-    sessions_close(sessions);
     return command_finish(c, e);
 }
 
@@ -202,11 +193,9 @@ int tenant_set_run(struct command_context *c)
     if (!parse_bound(sessions, AUTH_SESSIONS_MAX, &tenant.sessions))
         return command_usage_error("--sessions must be 1 to 1000000000, none or default, and is ",
                                    sessions);
-    struct sessions *sessions_of = NULL;
-    const int status = open_tenant(c, !c->options.create, &sessions_of);
+    const int status = open_tenant(c, !c->options.create);
     if (status != EXIT_GOOD)
         return status;
-    sessions_close(sessions_of);
     const enum err e = auth_tenant_set(c->db, &c->ctx, &tenant);
     if (e == ERR_NONE)
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));

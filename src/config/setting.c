@@ -278,16 +278,3 @@ void config_each(const struct config *c, bool urls, config_each_fn *each, void *
         }
     }
 }
-
-static void print_value(void *out, const char *name, const char *text, int64_t number)
-{
-    if (text)
-        fprintf(out, "%s=%s\n", name, text);
-    else
-        fprintf(out, "%s=%" PRId64 "\n", name, number);
-}
-
-void config_print(const struct config *c, FILE *out)
-{
-    config_each(c, true, print_value, out);
-}

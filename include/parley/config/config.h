@@ -62,7 +62,5 @@ void config_help(FILE *out); /* for --help and docs/reference/configuration.md *
  * urls is true, and then their passwords are masked. */
 typedef void config_each_fn(void *arg, const char *name, const char *text, int64_t number);
 void config_each(const struct config *c, bool urls, config_each_fn *each, void *arg);
-/* Prints NAME=value of each setting, with passwords masked. */
-void config_print(const struct config *c, FILE *out);
 
 #endif

@@ -5,13 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void print_setting(void *out, const char *name, const char *text, int64_t number)
+{
+    if (text)
+        fprintf(out, "%s=%s\n", name, text);
+    else
+        fprintf(out, "%s=%lld\n", name, (long long)number);
+}
+
 static char *printed(void (*print)(FILE *), const struct config *c)
 {
     char *text = NULL;
     size_t n;
     FILE *f = open_memstream(&text, &n);
     if (c)
-        config_print(c, f);
+        config_each(c, true, print_setting, f);
     else
         print(f);
     fclose(f);
