@@ -46,8 +46,7 @@ int key_create_run(struct command_context *c)
             "--name must be up to 100 characters of UTF-8 without control characters", NULL);
     if (c->options.expires && !parse_lifetime(c->options.expires, &lives_s))
         return command_usage_error(
-            "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and "
-            "is ",
+            "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and is ",
             c->options.expires);
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
@@ -76,9 +75,7 @@ int key_revoke_run(struct command_context *c)
     struct sv id;
     if (!auth_key_id(sv_from(c->argument), &id))
         return command_usage_error(
-            "key revoke takes a key, or the id of one, which has 16 hexadecimal "
-            "digits",
-            NULL);
+            "key revoke takes a key, or the id of one, which has 16 hexadecimal digits", NULL);
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     enum err e = auth_key_revoke(c->db, &c->ctx, id);

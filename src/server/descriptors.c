@@ -10,8 +10,8 @@
 #include <sys/resource.h>
 
 enum {
-    /* Standard ones 3, lock and sockets 3, epolls and eventfds 5, one to Redis that belongs to no
-     * handler, and what libpq opens while it connects. */
+    /* Standard ones 3, pid file and sockets 3, epolls and eventfds 5, one to Redis that belongs to
+     * no handler, and what libpq opens while it connects. */
     FIXED = 16,
     NGINX_MIN = 16
 };

@@ -113,7 +113,6 @@ struct respawn {
     int64_t delay_us;
     int64_t deaths[RESPAWN_DEATHS]; /* when, as a ring */
     unsigned n_deaths;
-    int64_t looping_until_us; /* one minute after RESPAWN_DEATHS within a minute; else 0 */
 };
 
 struct worker_slot {
@@ -157,6 +156,7 @@ size_t server_cores(void);
 /* Records a death and gives the time to wait before a restart: 100 ms, doubled up to 5 s while
  * workers die before they are ready. A worker that has served is restarted after 100 ms. */
 int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us);
+/* For one minute after RESPAWN_DEATHS within a minute. */
 bool respawn_is_looping(const struct respawn *r, int64_t now_us);
 
 /* A set of n slots without workers. NULL: no memory. */

@@ -172,11 +172,8 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
     if (s->pidfile_fd < 0)
         return ERR_INVALID;
-    enum err e = listener_open(&s->listen, cfg->listen, why, why_n);
-    if (e == ERR_NONE)
-        e = listener_open(&s->admin, cfg->admin, why, why_n);
-    if (e != ERR_NONE)
-        return e;
+    TRY(listener_open(&s->listen, cfg->listen, why, why_n));
+    TRY(listener_open(&s->admin, cfg->admin, why, why_n));
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
