@@ -47,7 +47,7 @@ static const struct option_row {
     {"version", NULL, true, "the version of the program", FIELD(version)},
 };
 
-static const char **given(struct command_context *c, const struct option_row *option)
+static const char **value_of(struct command_context *c, const struct option_row *option)
 {
     return (const char **)((char *)&c->options + option->offset);
 }
@@ -92,9 +92,9 @@ static int parse_options(int argc, char **argv, struct command_context *c)
         char *word = argv[optind - (optarg && optarg == argv[optind - 1] ? 2 : 1)];
         if (strcspn(word + 2, "=") != strlen(options[i].name))
             return unknown_option(word);
-        if (*given(c, &options[i]))
+        if (*value_of(c, &options[i]))
             return command_usage_error("given twice: --", options[i].name);
-        *given(c, &options[i]) = optarg ? optarg : "";
+        *value_of(c, &options[i]) = optarg ? optarg : "";
     }
     c->words = argv + optind;
     return EXIT_GOOD;
@@ -273,11 +273,12 @@ static void print_help(FILE *out)
 }
 
 /* Reads the configuration. */
-static int run_configured(struct command_context *c, const struct command *command)
+static int run_configured(const struct command_context *parsed, const struct command *command)
 {
+    struct command_context c = *parsed;
     struct config cfg;
     char why[4096], redis[256];
-    const char *file = c->options.config ? c->options.config : getenv("PARLEY_CONFIG");
+    const char *file = c.options.config ? c.options.config : getenv("PARLEY_CONFIG");
     enum err e = config_load(&cfg, file, why, sizeof why);
     const size_t n = strlen(why);
     if (cfg.redis_url && !cache_url_valid(cfg.redis_url, redis, sizeof redis)) {
@@ -286,12 +287,12 @@ static int run_configured(struct command_context *c, const struct command *comma
         e = ERR_INVALID;
     }
     int status = EXIT_MISCONFIGURED;
-    c->cfg = &cfg;
-    c->faults = why;
+    c.cfg = &cfg;
+    c.faults = why;
     if (e == ERR_NONE || command->runs_misconfigured)
-        status = command->run(c);
+        status = command->run(&c);
     else
-        for (char *fault; (fault = strsep(&c->faults, "\n"));)
+        for (char *fault; (fault = strsep(&c.faults, "\n"));)
             fprintf(stderr, "parley: %s\n", fault);
     config_free(&cfg);
     return status;
@@ -305,7 +306,7 @@ static int check_usage(struct command_context *c, const struct command *command,
     const bool takes_argument = isupper((unsigned char)command->takes[0]);
     for (const struct option_row *o = options; o < options + ARRAY_LEN(options); o++) {
         snprintf(what, sizeof what, "--%s", o->name);
-        if (!*given(c, o) || o->general || strstr(command->takes, what))
+        if (!*value_of(c, o) || o->general || strstr(command->takes, what))
             continue;
         snprintf(what, sizeof what, "%s does not take --", command->name);
         return command_usage_error(what, o->name);

@@ -19,11 +19,6 @@ static enum err report(char *why, size_t why_n, const char *path, const char *wh
     return ERR_INVALID;
 }
 
-static int unix_socket(void)
-{
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
-
 /* ERR_NONE: the name is free, or that of a socket on which nobody listens. */
 static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
 {
@@ -32,7 +27,7 @@ static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
         return errno == ENOENT ? ERR_NONE : report(why, why_n, a->sun_path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
         return report(why, why_n, a->sun_path, "a file of that name exists and is no socket");
-    int fd = unix_socket();
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return report(why, why_n, a->sun_path, strerror(errno));
     int e = connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 ? 0 : errno;
@@ -56,7 +51,7 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
     snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
     snprintf(l->path, sizeof l->path, "%s", path);
     TRY(check_path(&a, why, why_n));
-    l->fd = unix_socket();
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (l->fd < 0)
         return report(why, why_n, path, strerror(errno));
     /* Bound with its mode: nobody else may connect, not even for an instant. */

@@ -160,7 +160,7 @@ class Commands(ReloadTest):
         with open(name, "w", encoding="ascii") as f:
             f.write(f"{self.stack.nginx.pid}\n")
         for command in "stop", "reload":
-            self.expect(command, 1, "no process holds it")
+            self.expect(command, 1, "no process of this machine holds it")
         self.assertTrue(self.stack.nginx.running)
         wait_until(lambda: not self.stack.worker_pids(), 20)
         self.stack.parley.restart()
