@@ -136,17 +136,15 @@ static void check_redis(struct report *r, const struct config *cfg)
 {
     const struct cache_settings settings = {
         .redis_url = cfg->redis_url, .redis_timeout_ms = (int)cfg->redis_ms, .value_max = 1024};
-    struct cache_status status;
-    struct cache *cache = cfg->redis_url ? cache_open(&settings, NULL) : NULL;
+    struct cache_status status = {.redis = CACHE_DOWN, .reason = "out of memory"};
     if (!cfg->redis_url)
         return;
-    if (!cache) {
-        add_check(r, false, "Redis", "out of memory");
-        return;
+    struct cache *cache = cache_open(&settings, NULL);
+    if (cache) {
+        cache_probe(cache);
+        cache_status(cache, &status);
+        cache_close(cache);
     }
-    cache_probe(cache);
-    cache_status(cache, &status);
-    cache_close(cache);
     add_check(r, status.redis != CACHE_DOWN, "Redis", "%s",
               status.redis == CACHE_OFF  ? "none is configured"
               : status.redis == CACHE_UP ? "ok"
@@ -157,7 +155,7 @@ static void check_redis(struct report *r, const struct config *cfg)
 int check_run(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
-    struct report r = {.json = c->given[OPTION_JSON], .status = EXIT_GOOD};
+    struct report r = {.json = c->options.json, .status = EXIT_GOOD};
     char why[512] = "ok";
     json_tree_init(&r.out);
     r.checks = json_tree_array(&r.out, r.out.root, "checks");
@@ -176,7 +174,6 @@ int check_run(struct command_context *c)
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
     json_tree_bool(&r.out, r.out.root, "ok", r.status == EXIT_GOOD);
-    const enum err e = output_end(&r.out, ERR_NONE, r.json, r.checks, NULL, 0);
-    const int status = command_finish(c, e);
+    const int status = output_finish(c, &r.out, ERR_NONE, NULL, NULL, 0);
     return r.status != EXIT_GOOD ? r.status : status;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of cli/ share. main.c reads the command line and the configuration and runs one
- * command: check.c, service.c, key.c, tenant.c, host.c, or one of its own. Commands connect to
- * PostgreSQL with command.c and print lists and JSON with output.c. help.c describes them.
+ * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
+ * command.c and print lists and JSON with output.c.
  */
 #ifndef PARLEY_CLI_INTERNAL_H
 #define PARLEY_CLI_INTERNAL_H
@@ -11,50 +11,25 @@
 #include "parley/db/db.h"
 #include "parley/server/server.h"
 
-enum cli_option {
-    OPTION_TO,
-    OPTION_MARKDOWN,
-    OPTION_JSON,
-    OPTION_TENANT,
-    OPTION_NAME,
-    OPTION_EXPIRES,
-    OPTION_REQUESTS,
-    OPTION_SESSIONS,
-    OPTION_STALE,
-    OPTION_CREATE,
-    OPTION_ERASE,
-    OPTION_CONFIG, /* from here on: of all commands */
-    OPTION_HELP,
-    OPTION_VERSION,
-    OPTIONS
+/* NULL: it was not given; "" if it has no value. */
+struct command_options {
+    const char *to, *json, *tenant, *name, *expires, *requests, *sessions, *stale, *create, *erase;
+    const char *config, *help, *version; /* of every command */
 };
 
 /* What a command was given, and what it uses. */
 struct command_context {
-    const struct config *cfg;   /* of struct command.runs_misconfigured: see config_read */
-    char *faults;               /* of the configuration, a line each; "": none */
-    const char *argument;       /* follows the name of the command; NULL: nothing */
-    const char *given[OPTIONS]; /* NULL: it was not; "" if it has no value */
+    char **words; /* the name of the command, one or two words, and its argument; then NULL */
+    const char *argument; /* the word after the name; NULL: none */
+    struct command_options options;
+    const struct config *cfg; /* of struct command.runs_misconfigured: see config_load */
+    char *faults;             /* of the configuration, a line each; "": none */
     /* From command_connect to command_finish: one connection. */
     struct arena *arena;
     struct db *db;
+    struct sessions *sessions; /* of commands that open it; else NULL */
     struct request_ctx ctx;
 };
-
-struct command {
-    const char *name;     /* one word, or two */
-    const char *takes;    /* what follows it, for people */
-    const char *argument; /* what it takes; NULL: nothing */
-    int (*run)(struct command_context *c);
-    unsigned options;        /* 1 << OPTION_... */
-    bool runs_misconfigured; /* also where the configuration has faults */
-    const char *help;        /* lines of at most 68 characters */
-};
-
-/* ---- help.c ---- */
-
-/* Describes the command of that name, or those whose first word it is, or all (""). How many. */
-size_t help_print(FILE *out, const struct command *commands, size_t n, const char *name);
 
 /* ---- command.c ---- */
 
@@ -88,10 +63,11 @@ struct output_column {
 void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text);
 /* As "2026-11-23T21:50:00Z"; 0 becomes null. */
 void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us);
-/* Frees the tree. Before that, unless e is an error, prints it as JSON, or the array rows as a
- * table (n columns; 0: nothing). Returns e, or ERR_NOMEM: nothing was printed. */
-enum err output_end(struct json_tree *t, enum err e, bool json, const struct json_object *rows,
-                    const struct output_column *columns, size_t n);
+/* Unless e is an error, prints the tree as JSON if c has --json, else the array rows as a table of
+ * n columns (NULL: nothing). Then command_finish with e, or with ERR_NOMEM: nothing was printed.
+ * Frees the tree. */
+int output_finish(struct command_context *c, struct json_tree *t, enum err e,
+                  const struct json_object *rows, const struct output_column *columns, size_t n);
 
 /* ---- commands ---- */
 
@@ -102,8 +78,6 @@ int key_revoke_run(struct command_context *c);
 int tenant_set_run(struct command_context *c);
 int tenant_delete_run(struct command_context *c);
 int tenant_list_run(struct command_context *c);
-int service_reload_run(struct command_context *c);
-int service_stop_run(struct command_context *c);
 int host_list_run(struct command_context *c);
 int host_forget_run(struct command_context *c);
 

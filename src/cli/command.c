@@ -8,6 +8,7 @@
 
 #include "parley/base/clock.h"
 #include "parley/db/migrate.h"
+#include "parley/session/session.h"
 
 enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 * 1024 };
 
@@ -24,6 +25,7 @@ const char *command_admin_url(const struct config *cfg)
 
 void command_disconnect(struct command_context *c)
 {
+    sessions_close(c->sessions);
     db_close(c->db);
     arena_destroy(c->arena);
 }
@@ -39,7 +41,6 @@ bool command_connect(struct command_context *c, bool owner, int64_t more_ms, cha
     settings.url = owner ? command_admin_url(cfg) : cfg->database_url;
     settings.url_name = settings.url == cfg->database_url ? "DATABASE_URL" : "DATABASE_ADMIN_URL";
     settings.pool_min = settings.pool_max = settings.workers = 1;
-    settings.idle_s = settings.lifetime_s = 60;
     c->arena = arena_create(ARENA_LIMIT);
     c->db = c->arena ? db_open(&settings, NULL) : NULL;
     while (c->db && status.state == DB_STARTING && !deadline_passed(end)) {

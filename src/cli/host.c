@@ -39,14 +39,13 @@ int host_list_run(struct command_context *c)
         output_text(&out, row, "version", sv_from(hosts[i].version));
         output_text(&out, row, "address", sv_from(hosts[i].address));
     }
-    return command_finish(
-        c, output_end(&out, e, c->given[OPTION_JSON], rows, columns, ARRAY_LEN(columns)));
+    return output_finish(c, &out, e, rows, columns, ARRAY_LEN(columns));
 }
 
 /* Exactly one of the two. */
 static int read_selection(const struct command_context *c, struct sv *id, int64_t *stale_s)
 {
-    const char *stale = c->given[OPTION_STALE];
+    const char *stale = c->options.stale;
     *id = c->argument ? sv_from(c->argument) : SV_NONE;
     *stale_s = 0;
     if (c->argument && stale)

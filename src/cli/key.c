@@ -34,8 +34,8 @@ int key_create_run(struct command_context *c)
     struct auth_key key;
     int64_t lives_s = 0;
     char secret[AUTH_KEY_LEN + 1], until[CLOCK_RFC3339_LEN + 1];
-    const struct sv tenant = sv_from(c->given[OPTION_TENANT]);
-    const struct sv name = c->given[OPTION_NAME] ? sv_from(c->given[OPTION_NAME]) : SV("");
+    const struct sv tenant = sv_from(c->options.tenant);
+    const struct sv name = c->options.name ? sv_from(c->options.name) : SV("");
     if (!tenant.p)
         return command_usage_error("key create needs --tenant NAME", NULL);
     if (!auth_tenant_valid(tenant))
@@ -44,11 +44,10 @@ int key_create_run(struct command_context *c)
     if (!auth_name_valid(name))
         return command_usage_error(
             "--name must be up to 100 characters of UTF-8 without control characters", NULL);
-    if (c->given[OPTION_EXPIRES] && !parse_lifetime(c->given[OPTION_EXPIRES], &lives_s))
+    if (c->options.expires && !parse_lifetime(c->options.expires, &lives_s))
         return command_usage_error(
-            "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and "
-            "is ",
-            c->given[OPTION_EXPIRES]);
+            "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and is ",
+            c->options.expires);
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     enum err e = auth_key_create(c->db, &c->ctx, tenant, name, lives_s, secret, &key);
@@ -76,9 +75,7 @@ int key_revoke_run(struct command_context *c)
     struct sv id;
     if (!auth_key_id(sv_from(c->argument), &id))
         return command_usage_error(
-            "key revoke takes a key, or the id of one, which has 16 hexadecimal "
-            "digits",
-            NULL);
+            "key revoke takes a key, or the id of one, which has 16 hexadecimal digits", NULL);
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     enum err e = auth_key_revoke(c->db, &c->ctx, id);
@@ -129,6 +126,5 @@ int key_list_run(struct command_context *c)
         output_time(&out, row, "last_used_at", keys[i].last_used_at);
         output_text(&out, row, "name", keys[i].name);
     }
-    return command_finish(
-        c, output_end(&out, e, c->given[OPTION_JSON], rows, columns, ARRAY_LEN(columns)));
+    return output_finish(c, &out, e, rows, columns, ARRAY_LEN(columns));
 }

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The entry point of parley and its command line: options, the table of commands, and the
- * configuration of a command. */
+/* The entry point of parley and its command line: the tables of options and of commands, help from
+ * them, and the configuration of a command. docs/reference/cli.md is made from the help. */
 #include "cli_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,30 +20,37 @@
 #include "parley/db/migrate.h"
 #include "parley/obs/log.h"
 
-enum { ARGS_MAX = 3 };
+enum { HELP_COLUMN = 20 };
 
-struct options {
-    const char *args[ARGS_MAX]; /* the name of the command, one or two of them, and its argument */
-    int n_args;
-    struct config cfg;
-    struct command_context command;
+#define FIELD(name) offsetof(struct command_options, name)
+
+static const struct option_row {
+    const char *name;
+    const char *value; /* what follows the name; NULL: nothing */
+    bool general;      /* every command takes it */
+    const char *help;
+    size_t offset; /* in struct command_options: const char * */
+} options[] = {
+    {"to", "N", false, "a schema version, from 0 to that of this program", FIELD(to)},
+    {"json", NULL, false, "one JSON document on standard output", FIELD(json)},
+    {"tenant", "T", false, "1 to 64 of A-Z a-z 0-9 . _ -; required", FIELD(tenant)},
+    {"name", "N", false, "what the key is for: up to 100 characters", FIELD(name)},
+    {"expires", "90d", false, "a number of d, h, m or s, up to 3650d", FIELD(expires)},
+    {"requests", "N", false, "a second: 1 to 1000000, none or default", FIELD(requests)},
+    {"sessions", "N", false, "open ones: 1 to 1000000000, none or default", FIELD(sessions)},
+    {"stale", "SECONDS", false, "10 to 315360000", FIELD(stale)},
+    {"create", NULL, false, "also a tenant without a key, a limit or a session", FIELD(create)},
+    {"erase", NULL, false, "its sessions, too; nothing can restore them", FIELD(erase)},
+    {"config", "FILE", true, "NAME=value lines; the environment wins [PARLEY_CONFIG]",
+     FIELD(config)},
+    {"help", NULL, true, "or -h: this; after a command, what that command does", FIELD(help)},
+    {"version", NULL, true, "the version of the program", FIELD(version)},
 };
 
-static const struct option options[] = {{"to", required_argument, NULL, OPTION_TO},
-                                        {"markdown", no_argument, NULL, OPTION_MARKDOWN},
-                                        {"json", no_argument, NULL, OPTION_JSON},
-                                        {"tenant", required_argument, NULL, OPTION_TENANT},
-                                        {"name", required_argument, NULL, OPTION_NAME},
-                                        {"expires", required_argument, NULL, OPTION_EXPIRES},
-                                        {"requests", required_argument, NULL, OPTION_REQUESTS},
-                                        {"sessions", required_argument, NULL, OPTION_SESSIONS},
-                                        {"stale", required_argument, NULL, OPTION_STALE},
-                                        {"create", no_argument, NULL, OPTION_CREATE},
-                                        {"erase", no_argument, NULL, OPTION_ERASE},
-                                        {"config", required_argument, NULL, OPTION_CONFIG},
-                                        {"help", no_argument, NULL, OPTION_HELP},
-                                        {"version", no_argument, NULL, OPTION_VERSION},
-                                        {NULL, 0, NULL, 0}};
+static const char **value_of(struct command_context *c, const struct option_row *option)
+{
+    return (const char **)((char *)&c->options + option->offset);
+}
 
 /* dashes: of an option, "--". */
 static int unknown_name(const char *what, const char *dashes, const struct names *known,
@@ -53,38 +64,39 @@ static int unknown_name(const char *what, const char *dashes, const struct names
     return EXIT_MISCONFIGURED;
 }
 
-static int unknown_option(char *given)
+static int unknown_option(char *word)
 {
-    const struct names known = {options, OPTIONS, sizeof options[0]};
-    if (strncmp(given, "--", 2) != 0)
-        return command_usage_error("there is no option ", given);
-    given[strcspn(given, "=")] = '\0';
-    return unknown_name("there is no option ", "--", &known, given + 2);
+    if (strncmp(word, "--", 2) != 0)
+        return command_usage_error("there is no option ", word);
+    word[strcspn(word, "=")] = '\0';
+    return unknown_name("there is no option ", "--", &NAMES(options), word + 2);
 }
 
 /* EXIT_GOOD, or the exit status after a line that says what is wrong. */
-static int parse_options(int argc, char **argv, struct options *o)
+static int parse_options(int argc, char **argv, struct command_context *c)
 {
+    struct option known[ARRAY_LEN(options) + 1] = {{.name = NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        known[i] = (struct option){.name = options[i].name, .has_arg = options[i].value != NULL};
     opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
-        if (option == 'h')
-            option = OPTION_HELP;
-        if (option == ':')
+    for (int result, i; (result = getopt_long(argc, argv, ":h", known, &i)) != -1;) {
+        if (result == 'h') {
+            c->options.help = "";
+            continue;
+        }
+        if (result == ':')
             return command_usage_error("a value is missing after ", argv[optind - 1]);
-        if (option >= OPTIONS)
+        if (result != 0)
             return unknown_option(argv[optind - 1]);
         /* getopt takes a beginning for the whole; --e must not erase. */
         char *word = argv[optind - (optarg && optarg == argv[optind - 1] ? 2 : 1)];
-        if (strncmp(word, "--", 2) == 0 && strcspn(word + 2, "=") != strlen(options[option].name))
+        if (strcspn(word + 2, "=") != strlen(options[i].name))
             return unknown_option(word);
-        if (o->command.given[option])
-            return command_usage_error("given twice: --", options[option].name);
-        o->command.given[option] = optarg ? optarg : "";
+        if (*value_of(c, &options[i]))
+            return command_usage_error("given twice: --", options[i].name);
+        *value_of(c, &options[i]) = optarg ? optarg : "";
     }
-    for (; optind < argc && o->n_args < ARGS_MAX; optind++)
-        o->args[o->n_args++] = argv[optind];
-    if (optind < argc)
-        return command_usage_error("one command, not also ", argv[optind]);
+    c->words = argv + optind;
     return EXIT_GOOD;
 }
 
@@ -102,9 +114,30 @@ static int run_serve(struct command_context *c)
     return supervisor_run(c->cfg, worker_main);
 }
 
+static int signal_supervisor(const struct command_context *c, int signo)
+{
+    char why[640];
+    if (!c->cfg->listen)
+        return command_usage_error(c->faults, NULL);
+    const bool good = supervisor_signal(c->cfg->listen, signo, why, sizeof why);
+    if (!good || signo == SIGHUP)
+        fprintf(stderr, "parley: %s\n", good ? "reloaded" : why);
+    return good ? EXIT_GOOD : EXIT_FAULT;
+}
+
+static int run_reload(struct command_context *c)
+{
+    return signal_supervisor(c, SIGHUP);
+}
+
+static int run_stop(struct command_context *c)
+{
+    return signal_supervisor(c, SIGTERM);
+}
+
 static int run_migrate(struct command_context *c)
 {
-    const char *to = c->given[OPTION_TO];
+    const char *to = c->options.to;
     int64_t target = -1; /* the newest */
     if (to && (!sv_to_i64(sv_from(to), &target) || target < 0 || target > db_schema_version()))
         return command_usage_error("--to must be a schema version that this program knows, and is ",
@@ -114,204 +147,215 @@ static int run_migrate(struct command_context *c)
     return e == ERR_NONE ? EXIT_GOOD : e == ERR_INVALID ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
+/* arg: the tree; NULL: a line is printed. */
 static void output_setting(void *arg, const char *name, const char *text, int64_t number)
 {
     struct json_tree *out = arg;
-    if (text)
+    if (out && text)
         output_text(out, out->root, name, sv_from(text));
-    else
+    else if (out)
         json_tree_number(out, out->root, name, number);
+    else if (text)
+        printf("%s=%s\n", name, text);
+    else
+        printf("%s=%" PRId64 "\n", name, number);
 }
 
 static int run_config(struct command_context *c)
 {
-    const struct config *cfg = c->cfg;
     struct json_tree out;
-    if (!c->given[OPTION_JSON]) {
-        config_print(cfg, stdout);
-        return EXIT_GOOD;
-    }
     json_tree_init(&out);
-    config_each(cfg, true, output_setting, &out);
-    return command_finish(c, output_end(&out, ERR_NONE, true, NULL, NULL, 0));
+    config_each(c->cfg, true, output_setting, c->options.json ? &out : NULL);
+    return output_finish(c, &out, ERR_NONE, NULL, NULL, 0);
 }
 
-#define TAKES(option) (1U << OPTION_##option)
-
-static const struct command commands[] = {
-    {"serve", "", NULL, run_serve, 0, false,
+static const struct command {
+    const char *name;  /* one word, or two */
+    const char *takes; /* its options, as --NAME, and before them its argument in capitals */
+    int (*run)(struct command_context *c);
+    bool runs_misconfigured; /* also where the configuration has faults */
+    const char *help;        /* lines of at most 68 characters */
+} commands[] = {
+    {"serve", "", run_serve, false,
      "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
      "at once); SIGHUP reads the file again, checks it, and replaces\n"
      "the workers, or changes nothing and logs why"},
-    {"reload", "", NULL, service_reload_run, 0, false,
+    {"reload", "", run_reload, false,
      "make the service that runs with this configuration reload (as\n"
      "SIGHUP), and wait; exit status 0: done, 1: refused, and why, or no\n"
      "service runs"},
-    {"stop", "", NULL, service_stop_run, 0, true,
-     "drain and end that service (as SIGTERM), and wait for its end"},
-    {"migrate", "[--to N]", NULL, run_migrate, TAKES(TO), false,
+    {"stop", "", run_stop, true, "drain and end that service (as SIGTERM), and wait for its end"},
+    {"migrate", "[--to N]", run_migrate, false,
      "bring the schema to this program's version, or to version N\n"
      "(0: remove all that parley has made)"},
-    {"check", "[--json]", NULL, check_run, TAKES(JSON), true,
+    {"check", "[--json]", check_run, true,
      "check the configuration, the sockets' directories, PostgreSQL,\n"
      "Redis and the keys, and name every fault; exit status 0: all is\n"
      "well, 1: a connection or the schema is wrong, 2: the\n"
      "configuration is"},
-    {"config", "[--json | --markdown]", NULL, run_config, TAKES(MARKDOWN) | TAKES(JSON), false,
-     "print the settings in force; --markdown: describe all settings"},
-    {"key create", "--tenant T [--name N] [--expires 90d]", NULL, key_create_run,
-     TAKES(TENANT) | TAKES(NAME) | TAKES(EXPIRES), false,
+    {"config", "[--json]", run_config, false, "print the settings in force"},
+    {"key create", "--tenant T [--name N] [--expires 90d]", key_create_run, false,
      "make a key and print it, only this once; it expires after so many\n"
      "d, h, m or s"},
-    {"key list", "[--json]", NULL, key_list_run, TAKES(JSON), false,
-     "all keys, without their secrets"},
-    {"key revoke", "ID", "ID", key_revoke_run, 0, false,
+    {"key list", "[--json]", key_list_run, false, "all keys, without their secrets"},
+    {"key revoke", "ID", key_revoke_run, false,
      "revoke the key of that id; ID may also be the key itself"},
-    {"tenant set", "NAME [--requests N] [--sessions N] [--create]", "NAME", tenant_set_run,
-     TAKES(REQUESTS) | TAKES(SESSIONS) | TAKES(CREATE), false,
+    {"tenant set", "NAME [--requests N] [--sessions N] [--create]", tenant_set_run, false,
      "limit its requests a second and its open sessions: a number, none,\n"
      "or default (the settings PARLEY_TENANT_...)"},
-    {"tenant delete", "NAME [--erase]", "NAME", tenant_delete_run, TAKES(ERASE), false,
+    {"tenant delete", "NAME [--erase]", tenant_delete_run, false,
      "revoke and delete its keys and its limits; with --erase its\n"
      "sessions, too, else it must have none; waits PARLEY_REQUEST_MS for\n"
      "requests that are under way"},
-    {"tenant list", "[--json]", NULL, tenant_list_run, TAKES(JSON), false,
-     "all tenants, their keys and limits"},
-    {"host list", "[--json]", NULL, host_list_run, TAKES(JSON), false,
+    {"tenant list", "[--json]", tenant_list_run, false, "all tenants, their keys and limits"},
+    {"host list", "[--json]", host_list_run, false,
      "the hosts that are registered in the database"},
-    {"host forget", "ID | --stale SECONDS", "an ID or --stale SECONDS", host_forget_run,
-     TAKES(STALE), false,
+    {"host forget", "ID | --stale SECONDS", host_forget_run, false,
      "remove the registration of a host that is gone, or of all that were\n"
      "not seen for so long; a running host is kept"},
 };
 
+/* more: what follows the name; "": nothing. */
+static void print_entry(FILE *out, const char *name, const char *more, const char *text)
+{
+    const int n = fprintf(out, "  %s%s%s", name, *more ? " " : "", more);
+    fprintf(out, "%s%*s", n < HELP_COLUMN ? "" : "\n",
+            n < HELP_COLUMN ? HELP_COLUMN - n : HELP_COLUMN, "");
+    for (; *text; text++)
+        fprintf(out, "%c%*s", *text, *text == '\n' ? HELP_COLUMN : 0, "");
+    fputc('\n', out);
+}
+
+static void print_options(FILE *out, const char *takes)
+{
+    fputc('\n', out);
+    for (const struct option_row *o = options; o < options + ARRAY_LEN(options); o++) {
+        char name[32];
+        snprintf(name, sizeof name, "--%s", o->name);
+        if (o->general || strstr(takes, name))
+            print_entry(out, name, o->value ? o->value : "", o->help);
+    }
+}
+
+static void describe(FILE *out, const struct command *c)
+{
+    fprintf(out, "usage: parley [--config FILE] %s%s%s\n\n", c->name, *c->takes ? " " : "",
+            c->takes);
+    print_entry(out, c->name, c->takes, c->help);
+    print_options(out, c->takes);
+}
+
+/* Describes the commands whose first word it is, or all (""). Whether there are any. */
+static bool describe_group(FILE *out, const char *first)
+{
+    bool found = false;
+    for (const struct command *c = commands; c < commands + ARRAY_LEN(commands); c++) {
+        struct sv name = sv_from(c->name);
+        if (*first && !sv_eq(sv_cut(&name, ' '), sv_from(first)))
+            continue;
+        if (!found)
+            fprintf(out, "usage: parley [--config FILE] %s%sCOMMAND\n\n", first, *first ? " " : "");
+        print_entry(out, c->name, c->takes, c->help);
+        found = true;
+    }
+    if (found)
+        print_options(out, "");
+    return found;
+}
+
 static void print_help(FILE *out)
 {
     fprintf(out, "parley %s: a session server for chatbots\n\n", PARLEY_VERSION);
-    (void)help_print(out, commands, ARRAY_LEN(commands), "");
+    (void)describe_group(out, "");
     fprintf(out, "\nWhen key or tenant ends, its change is in force on every worker.\n\n"
                  "Settings, by environment or file:\n\n");
     config_help(out);
 }
 
-/* The command of one word or of two; NULL: none, after a line that says what is wrong. */
-static const struct command *select_command(const struct options *o)
+/* Reads the configuration. */
+static int run_configured(const struct command_context *parsed, const struct command *command)
 {
-    char given[64], verbs[64] = "";
-    const char *first = o->args[0], *second = o->n_args > 1 ? o->args[1] : "";
-    snprintf(given, sizeof given, "%s%s%s", first, *second ? " " : "", second);
-    size_t i = names_index(&NAMES(commands), sv_from(given));
-    if (i == ARRAY_LEN(commands))
-        i = names_index(&NAMES(commands), sv_from(first));
-    if (i < ARRAY_LEN(commands))
-        return &commands[i];
-    const char *known[ARRAY_LEN(commands)];
-    size_t n = 0, used = 0;
-    for (i = 0; i < ARRAY_LEN(commands); i++) {
-        struct sv verb = sv_from(commands[i].name);
-        if (!sv_eq(sv_cut(&verb, ' '), sv_from(first)))
-            continue;
-        known[n++] = verb.p;
-        used += (size_t)snprintf(verbs + used, sizeof verbs - used, "%s%s",
-                                 n > 1 ? ", " : " needs one of ", verb.p);
-    }
-    const struct names of_first = {known, n, sizeof known[0]};
-    if (n > 0 && !names_nearest(&of_first, sv_from(second)))
-        (void)command_usage_error(first, verbs);
-    else
-        (void)unknown_name("there is no command ", "", &NAMES(commands), given);
-    return NULL;
-}
-
-static int check_options(const struct command_context *c, const struct command *command)
-{
-    for (int i = 0; i < OPTION_CONFIG; i++) {
-        char what[64];
-        if (!c->given[i] || command->options & 1U << i)
-            continue;
-        snprintf(what, sizeof what, "%s does not take --", command->name);
-        return command_usage_error(what, options[i].name);
-    }
-    return EXIT_GOOD;
-}
-
-static int run_configured(struct options *o, const struct command *command)
-{
-    struct command_context *c = &o->command;
-    struct config *cfg = &o->cfg;
+    struct command_context c = *parsed;
+    struct config cfg;
     char why[4096], redis[256];
-    const char *file = c->given[OPTION_CONFIG] ? c->given[OPTION_CONFIG] : getenv("PARLEY_CONFIG");
-    enum err e = config_read(cfg, file, why, sizeof why);
+    const char *file = c.options.config ? c.options.config : getenv("PARLEY_CONFIG");
+    enum err e = config_load(&cfg, file, why, sizeof why);
     const size_t n = strlen(why);
-    if (cfg->redis_url && !cache_url_valid(cfg->redis_url, redis, sizeof redis)) {
+    if (cfg.redis_url && !cache_url_valid(cfg.redis_url, redis, sizeof redis)) {
         snprintf(why + n, sizeof why - n, "%sREDIS_URL: %s", n > 0 ? "\n" : "", redis);
-        cfg->redis_url = NULL;
+        cfg.redis_url = NULL;
         e = ERR_INVALID;
     }
     int status = EXIT_MISCONFIGURED;
-    c->cfg = cfg;
-    c->faults = why;
+    c.cfg = &cfg;
+    c.faults = why;
     if (e == ERR_NONE || command->runs_misconfigured)
-        status = command->run(c);
+        status = command->run(&c);
     else
-        for (char *fault; (fault = strsep(&c->faults, "\n"));)
+        for (char *fault; (fault = strsep(&c.faults, "\n"));)
             fprintf(stderr, "parley: %s\n", fault);
-    config_free(cfg);
+    config_free(&cfg);
     return status;
 }
 
-static int missing_argument(const struct command *command)
+/* Whether command takes what c was given. rest: the words after its name. EXIT_GOOD, or the exit
+ * status after a line that says what is wrong. */
+static int check_usage(struct command_context *c, const struct command *command, char *const *rest)
 {
-    char line[96];
-    snprintf(line, sizeof line, "%s needs ", command->name);
-    return command_usage_error(line, command->argument);
+    char what[96];
+    const bool takes_argument = isupper((unsigned char)command->takes[0]);
+    for (const struct option_row *o = options; o < options + ARRAY_LEN(options); o++) {
+        snprintf(what, sizeof what, "--%s", o->name);
+        if (!*value_of(c, o) || o->general || strstr(command->takes, what))
+            continue;
+        snprintf(what, sizeof what, "%s does not take --", command->name);
+        return command_usage_error(what, o->name);
+    }
+    if (takes_argument && !rest[0] && !c->options.stale) {
+        snprintf(what, sizeof what, "%s needs ", command->name);
+        return command_usage_error(what, command->takes);
+    }
+    if (takes_argument && rest[0])
+        c->argument = *rest++;
+    return rest[0] ? command_usage_error("one command, not also ", rest[0]) : EXIT_GOOD;
 }
 
-static int run_command(struct options *o)
+static int run_command(struct command_context *c)
 {
-    struct command_context *c = &o->command;
-    const bool helps = c->given[OPTION_HELP];
-    /* Only the first word of several commands is given: describe them. */
-    if (o->n_args == 1 &&
-        names_index(&NAMES(commands), sv_from(o->args[0])) == ARRAY_LEN(commands) &&
-        help_print(helps ? stdout : stderr, commands, ARRAY_LEN(commands), o->args[0]) > 0)
-        return helps ? EXIT_GOOD : EXIT_MISCONFIGURED;
-    const struct command *command = select_command(o);
-    if (!command)
-        return EXIT_MISCONFIGURED;
+    const struct names names = NAMES(commands);
+    const char *first = c->words[0], *second = c->words[1];
+    const bool helps = c->options.help;
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s", first, second ? " " : "", second ? second : "");
+    size_t i = names_index(&names, sv_from(name));
+    const size_t n = second && i < names.n ? 2 : 1;
+    if (i == names.n)
+        i = names_index(&names, sv_from(first));
+    if (i == names.n) {
+        if (describe_group(helps ? stdout : stderr, first) && !second)
+            return helps ? EXIT_GOOD : EXIT_MISCONFIGURED;
+        return unknown_name("there is no command ", "", &names, name);
+    }
     if (helps) {
-        (void)help_print(stdout, commands, ARRAY_LEN(commands), command->name);
+        describe(stdout, &commands[i]);
         return EXIT_GOOD;
     }
-    int n = strchr(command->name, ' ') ? 2 : 1, status = check_options(c, command);
-    if (status != EXIT_GOOD)
-        return status;
-    if (command->argument && n == o->n_args && !c->given[OPTION_STALE])
-        return missing_argument(command);
-    if (command->argument && n < o->n_args)
-        c->argument = o->args[n++];
-    if (n < o->n_args)
-        return command_usage_error("one command, not also ", o->args[n]);
-    if (!c->given[OPTION_MARKDOWN])
-        return run_configured(o, command);
-    if (c->given[OPTION_JSON])
-        return command_usage_error("--json or --markdown, and not both", NULL);
-    config_markdown(stdout);
-    return EXIT_GOOD;
+    const int status = check_usage(c, &commands[i], &c->words[n]);
+    return status == EXIT_GOOD ? run_configured(c, &commands[i]) : status;
 }
 
 static int run(int argc, char **argv)
 {
-    struct options o = {.n_args = 0};
-    const int status = parse_options(argc, argv, &o);
+    struct command_context c = {.cfg = NULL};
+    const int status = parse_options(argc, argv, &c);
     if (status != EXIT_GOOD)
         return status;
-    if (o.command.given[OPTION_HELP] && o.n_args == 0)
+    if (c.options.help && !c.words[0])
         print_help(stdout);
-    else if (o.command.given[OPTION_VERSION])
+    else if (c.options.version)
         printf("parley %s\n", PARLEY_VERSION);
     else
-        return o.n_args > 0 ? run_command(&o) : command_usage_error("a command is missing", NULL);
+        return c.words[0] ? run_command(&c) : command_usage_error("a command is missing", NULL);
     return EXIT_GOOD;
 }
 

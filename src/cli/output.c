@@ -79,9 +79,10 @@ static void print_table(const struct json_object *rows, const struct output_colu
             }
 }
 
-enum err output_end(struct json_tree *t, enum err e, bool json, const struct json_object *rows,
-                    const struct output_column *columns, size_t n)
+int output_finish(struct command_context *c, struct json_tree *t, enum err e,
+                  const struct json_object *rows, const struct output_column *columns, size_t n)
 {
+    const bool json = c->options.json;
     struct arena *arena = json ? arena_create(TEXT_MAX) : NULL;
     struct buf text;
     if (e == ERR_NONE && (t->failed || (json && !arena)))
@@ -92,9 +93,9 @@ enum err output_end(struct json_tree *t, enum err e, bool json, const struct jso
     }
     if (e == ERR_NONE && json)
         fwrite(buf_get(&text).p, 1, buf_get(&text).n, stdout);
-    else if (e == ERR_NONE)
+    else if (e == ERR_NONE && rows)
         print_table(rows, columns, n);
     arena_destroy(arena);
     json_tree_fini(t);
-    return e;
+    return command_finish(c, e);
 }

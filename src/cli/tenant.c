@@ -37,8 +37,9 @@ static void output_bound(struct json_tree *out, struct json_object *row, const c
         json_tree_number(out, row, name, n);
 }
 
-/* Prints them, unless e is an error. */
-static enum err print_tenants(const struct auth_tenant *t, size_t n, enum err e, bool json)
+/* See output_finish. */
+static int print_tenants(struct command_context *c, enum err e, const struct auth_tenant *t,
+                         size_t n)
 {
     static const struct output_column columns[] = {
         {.title = "TENANT", .member = "tenant"},
@@ -56,30 +57,22 @@ static enum err print_tenants(const struct auth_tenant *t, size_t n, enum err e,
         output_bound(&out, row, "requests", t[i].requests);
         output_bound(&out, row, "sessions", t[i].sessions);
     }
-    return output_end(&out, e, json, rows, columns, ARRAY_LEN(columns));
+    return output_finish(c, &out, e, rows, columns, ARRAY_LEN(columns));
 }
 
 /* ---- one tenant ---- */
 
 /* ERR_NOT_FOUND: it has no key, no limit and no session. */
-static enum err check_known(struct command_context *c, struct sessions *sessions)
+static enum err check_known(struct command_context *c)
 {
     struct auth_tenant *tenants;
     size_t n;
     bool left, live;
     TRY(auth_tenant_list(c->db, &c->ctx, &tenants, &n));
-    const char **known = arena_array(c->ctx.arena, n, sizeof(*known));
-    if (!known)
-        return ctx_nomem(&c->ctx);
-    for (size_t i = 0; i < n; i++) {
-        known[i] = arena_dup(c->ctx.arena, tenants[i].tenant).p;
-        if (!known[i])
-            return ctx_nomem(&c->ctx);
-    }
-    const struct names names = {known, n, sizeof(*known)};
+    const struct names names = {tenants, n, sizeof *tenants};
     if (names_index(&names, c->ctx.tenant) < n)
         return ERR_NONE;
-    TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
+    TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
     const char *nearest = names_nearest(&names, c->ctx.tenant);
     return left ? ERR_NONE
                 : ctx_fault(&c->ctx, ERR_NOT_FOUND, "there is no tenant %s%s%s%s", c->argument,
@@ -88,7 +81,7 @@ static enum err check_known(struct command_context *c, struct sessions *sessions
 }
 
 /* Connects, and makes it the tenant of c->ctx. known: it must be there. */
-static int open_tenant(struct command_context *c, bool known, struct sessions **sessions)
+static int open_tenant(struct command_context *c, bool known)
 {
     const struct sessions_settings settings = {.sweep_s = 0};
     const struct sv name = sv_from(c->argument);
@@ -98,44 +91,44 @@ static int open_tenant(struct command_context *c, bool known, struct sessions **
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     c->ctx.tenant = name;
-    *sessions = sessions_open(&settings, c->db, NULL, NULL);
-    enum err e = *sessions ? ERR_NONE : ctx_nomem(&c->ctx);
+    c->sessions = sessions_open(&settings, c->db, NULL, NULL);
+    enum err e = c->sessions ? ERR_NONE : ctx_nomem(&c->ctx);
     if (e == ERR_NONE && known)
-        e = check_known(c, *sessions);
-    if (e == ERR_NONE)
-        return EXIT_GOOD;
-    if (*sessions)
-        sessions_close(*sessions);
-    return command_finish(c, e);
+        e = check_known(c);
+    return e == ERR_NONE ? EXIT_GOOD : command_finish(c, e);
 }
 
 /* Refuses a tenant with sessions, without --erase. */
-static enum err check_erasable(struct command_context *c, struct sessions *sessions,
-                               const char *why)
+static enum err check_erasable(struct command_context *c, const char *why)
 {
     bool left, live;
-    TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
-    return live && !c->given[OPTION_ERASE]
+    TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
+    return live && !c->options.erase
                ? ctx_fault(&c->ctx, ERR_CONFLICT, "tenant %s has sessions%s; --erase deletes them",
                            c->argument, why)
                : ERR_NONE;
 }
 
-/* Until nothing is left. Each step has the time of a statement. */
-static enum err erase_all(struct command_context *c, struct sessions *sessions,
-                          struct session_erasure *done)
+static void renew_deadline(struct command_context *c)
+{
+    c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
+}
+
+/* Until nothing is left. */
+static enum err erase_all(struct command_context *c, struct session_erasure *done)
 {
     const struct arena_mark mark = arena_get_mark(c->arena);
     struct deadline give_up = deadline_in_ms(LOCKED_MS);
-    for (bool left = true, live;;) {
-        const int64_t before = done->sessions + done->messages + done->keys;
+    for (int64_t before = 0, now = 0;; before = now) {
+        bool left, live;
         arena_rewind(c->arena, mark);
-        c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
-        TRY(session_tenant_inspect(sessions, &c->ctx, &left, &live));
+        renew_deadline(c);
+        TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
         if (!left)
             return ERR_NONE;
-        TRY(session_tenant_erase(sessions, &c->ctx, done));
-        if (done->sessions + done->messages + done->keys > before)
+        TRY(session_tenant_erase(c->sessions, &c->ctx, done));
+        now = done->sessions + done->messages + done->keys;
+        if (now > before)
             give_up = deadline_in_ms(LOCKED_MS);
         else if (deadline_passed(give_up))
             return ctx_fault(&c->ctx, ERR_BUSY,
@@ -147,55 +140,51 @@ static enum err erase_all(struct command_context *c, struct sessions *sessions,
 
 /* The keys stay, revoked, until all else is gone: a command that was killed can be repeated.
  * Requests that were accepted before may still write until their time has passed. */
-static enum err delete_tenant(struct command_context *c, struct sessions *sessions,
-                              struct session_erasure *done, int64_t *keys)
+static enum err delete_tenant(struct command_context *c, const struct db_hosts_shared *host)
 {
-    const int64_t step_ms = c->cfg->statement_ms + STEP_MARGIN_MS;
-    TRY(check_erasable(c, sessions, ""));
+    struct session_erasure done = {.sessions = 0};
+    int64_t keys;
+    for (const struct deadline end = deadline_in_ms(REGISTER_MS); !db_hosts_may_write(host);)
+        if (deadline_passed(end))
+            return ctx_fault(&c->ctx, ERR_UNAVAILABLE, "this command could not register as a host");
+        else
+            deadline_wait(deadline_in_ms(PAUSE_MS));
+    renew_deadline(c);
+    TRY(check_erasable(c, ""));
     TRY(auth_tenant_revoke(c->db, &c->ctx));
     deadline_wait(deadline_in_ms(AUTH_HOLDS_MS + c->cfg->request_ms));
-    c->ctx.deadline = deadline_in_ms(step_ms);
-    TRY(check_erasable(c, sessions, " since its keys were revoked"));
-    TRY(erase_all(c, sessions, done));
-    c->ctx.deadline = deadline_in_ms(step_ms);
-    return auth_tenant_delete(c->db, &c->ctx, keys);
+    renew_deadline(c);
+    TRY(check_erasable(c, " since its keys were revoked"));
+    TRY(erase_all(c, &done));
+    renew_deadline(c);
+    TRY(auth_tenant_delete(c->db, &c->ctx, &keys));
+    fprintf(stderr, "parley: tenant %s is deleted: %" PRId64 " keys, %" PRId64 " sessions\n",
+            c->argument, keys, done.sessions);
+    return ERR_NONE;
 }
 
 int tenant_delete_run(struct command_context *c)
 {
-    struct session_erasure done = {.sessions = 0};
-    struct sessions *sessions = NULL;
-    int64_t keys = 0;
-    const int status = open_tenant(c, true, &sessions);
+    const int status = open_tenant(c, true);
     if (status != EXIT_GOOD)
         return status;
-    enum err e = check_erasable(c, sessions, "");
+    enum err e = check_erasable(c, "");
     /* As a host: one that is alone answers from its memory, which this does not clear. */
     struct db_hosts_shared *shared = db_hosts_shared_map(false, PARLEY_VERSION);
     const struct db_hosts_settings settings = {
         .shared = shared, .workers = 1, .statement_ms = (int)c->cfg->statement_ms};
     struct db_hosts *host = shared && e == ERR_NONE ? db_hosts_open(&settings, c->db) : NULL;
-    for (const struct deadline end = deadline_in_ms(REGISTER_MS);
-         host && !db_hosts_may_write(shared) && !deadline_passed(end);)
-        deadline_wait(deadline_in_ms(PAUSE_MS));
-    c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
-    if (e == ERR_NONE && (!host || !db_hosts_may_write(shared)))
-        e = ctx_fault(&c->ctx, ERR_UNAVAILABLE, "this command could not register as a host");
     if (e == ERR_NONE)
-        e = delete_tenant(c, sessions, &done, &keys);
+        e = host ? delete_tenant(c, shared) : ctx_nomem(&c->ctx);
     db_hosts_close(host);
     db_hosts_shared_unmap(shared);
-    sessions_close(sessions);
-    if (e == ERR_NONE)
-        fprintf(stderr, "parley: tenant %s is deleted: %" PRId64 " keys, %" PRId64 " sessions\n",
-                c->argument, keys, done.sessions);
     return command_finish(c, e);
 }
 
 int tenant_set_run(struct command_context *c)
 {
     struct auth_tenant tenant = {.tenant = sv_from(c->argument)};
-    const char *requests = c->given[OPTION_REQUESTS], *sessions = c->given[OPTION_SESSIONS];
+    const char *requests = c->options.requests, *sessions = c->options.sessions;
     if (!requests && !sessions)
         return command_usage_error("tenant set needs --requests or --sessions", NULL);
     if (!parse_bound(requests, AUTH_REQUESTS_MAX, &tenant.requests))
@@ -204,15 +193,13 @@ int tenant_set_run(struct command_context *c)
     if (!parse_bound(sessions, AUTH_SESSIONS_MAX, &tenant.sessions))
         return command_usage_error("--sessions must be 1 to 1000000000, none or default, and is ",
                                    sessions);
-    struct sessions *sessions_of = NULL;
-    const int status = open_tenant(c, !c->given[OPTION_CREATE], &sessions_of);
+    const int status = open_tenant(c, !c->options.create);
     if (status != EXIT_GOOD)
         return status;
-    sessions_close(sessions_of);
     const enum err e = auth_tenant_set(c->db, &c->ctx, &tenant);
     if (e == ERR_NONE)
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
-    return command_finish(c, print_tenants(&tenant, 1, e, false));
+    return print_tenants(c, e, &tenant, 1);
 }
 
 int tenant_list_run(struct command_context *c)
@@ -222,5 +209,5 @@ int tenant_list_run(struct command_context *c)
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     const enum err e = auth_tenant_list(c->db, &c->ctx, &tenants, &n);
-    return command_finish(c, print_tenants(tenants, n, e, c->given[OPTION_JSON]));
+    return print_tenants(c, e, tenants, n);
 }

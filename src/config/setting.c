@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of settings. Reads a value from its text. Prints the settings for people: --help,
- * docs/reference/configuration.md, the values in force. */
+ * from which docs/reference/configuration.md is made, and the values in force. */
 #include "config_internal.h"
 
 #include <inttypes.h>
@@ -13,8 +13,7 @@
 enum {
     KIB = 1024,
     MIB = 1024 * KIB,
-    /* sockaddr_un has room for this, the suffix of a socket while it is made, and a NUL. */
-    SOCKET_PATH_MAX = 103,
+    SOCKET_PATH_MAX = 107, /* sockaddr_un has room for this and a NUL */
     URL_MAX = 4096,
     MINUTE_MS = 60 * 1000
 };
@@ -40,9 +39,6 @@ static const struct setting settings[] = {
         "path of the FastCGI socket for nginx"),
     ROW(TEXT, "PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
         "path of the FastCGI socket for the operations routes"),
-    ROW(TEXT, "PARLEY_PIDFILE", pidfile, "", 0, SOCKET_PATH_MAX,
-        "file with the supervisor's pid, for reload and stop; empty: PARLEY_LISTEN with .pid "
-        "added"),
     ROW(NUMBER, "PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
     ROW(NUMBER, "PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
     ROW(NUMBER, "PARLEY_POOL_MIN", pool_min, "2", 0, 200,
@@ -225,34 +221,15 @@ void config_unset(struct config *c, const struct setting *s)
 
 /* ---- for people ---- */
 
-static const char *fallback_text(const struct setting *s)
-{
-    if (!s->fallback)
-        return "required";
-    return s->fallback[0] ? s->fallback : "empty";
-}
-
 void config_help(FILE *out)
 {
     for (const struct setting *s = settings; s < settings + ARRAY_LEN(settings); s++) {
+        const char *fallback = s->fallback ? s->fallback : "required";
         char allowed[96] = "";
         if (!setting_is_text(s))
             write_allowed(s, allowed, sizeof allowed);
-        fprintf(out, "  %-24s%s\n  %-24s[%s%s%s]\n", s->name, s->help, "", fallback_text(s),
-                allowed[0] ? "; " : "", allowed);
-    }
-}
-
-void config_markdown(FILE *out)
-{
-    fprintf(out, "| variable | default | may be | meaning |\n|---|---|---|---|\n");
-    for (const struct setting *s = settings; s < settings + ARRAY_LEN(settings); s++) {
-        char allowed[96] = "";
-        const char *quote = s->fallback && s->fallback[0] ? "`" : "";
-        if (!setting_is_text(s))
-            write_allowed(s, allowed, sizeof allowed);
-        fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", s->name, quote, fallback_text(s), quote,
-                allowed, s->help);
+        fprintf(out, "  %-24s%s\n  %-24s[%s%s%s]\n", s->name, s->help, "",
+                fallback[0] ? fallback : "empty", allowed[0] ? "; " : "", allowed);
     }
 }
 
@@ -300,17 +277,4 @@ void config_each(const struct config *c, bool urls, config_each_fn *each, void *
             free(masked);
         }
     }
-}
-
-static void print_value(void *out, const char *name, const char *text, int64_t number)
-{
-    if (text)
-        fprintf(out, "%s=%s\n", name, text);
-    else
-        fprintf(out, "%s=%" PRId64 "\n", name, number);
-}
-
-void config_print(const struct config *c, FILE *out)
-{
-    config_each(c, true, print_value, out);
 }

@@ -10,28 +10,22 @@
 #include <sys/resource.h>
 
 enum {
-    /* Standard ones 3, lock and sockets 3, epolls and eventfds 5, one to Redis that belongs to no
-     * handler, and what libpq opens while it connects. */
+    /* Standard ones 3, pid file and sockets 3, epolls and eventfds 5, one to Redis that belongs to
+     * no handler, and what libpq opens while it connects. */
     FIXED = 16,
     NGINX_MIN = 16
 };
 
-static void raise_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    /* The soft limit is low for the sake of select(2), which nothing here uses. */
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
+/* Raises the soft limit, which is low for the sake of select(2). Nothing here uses that. */
 static int64_t process_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return INT32_MAX;
-    return (int64_t)limit.rlim_cur;
+    const struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        limit = raised;
+    return limit.rlim_cur < INT32_MAX ? (int64_t)limit.rlim_cur : INT32_MAX;
 }
 
 static int64_t reserved(const struct config *cfg)
@@ -48,7 +42,6 @@ int64_t descriptors_for_nginx(const struct config *cfg)
 
 bool descriptors_enough(const struct config *cfg, char *why, size_t n)
 {
-    raise_limit();
     const int64_t need = reserved(cfg) + NGINX_MIN, limit = process_limit();
     if (limit >= need)
         return true;

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The Unix sockets on which nginx reaches the workers, and the lock that keeps two services from
- * using the same ones. */
+/* The Unix sockets on which nginx reaches the workers. */
 #include "server_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,11 +19,6 @@ static enum err report(char *why, size_t why_n, const char *path, const char *wh
     return ERR_INVALID;
 }
 
-static int unix_socket(void)
-{
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
-
 /* ERR_NONE: the name is free, or that of a socket on which nobody listens. */
 static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
 {
@@ -35,7 +27,7 @@ static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
         return errno == ENOENT ? ERR_NONE : report(why, why_n, a->sun_path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
         return report(why, why_n, a->sun_path, "a file of that name exists and is no socket");
-    int fd = unix_socket();
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return report(why, why_n, a->sun_path, strerror(errno));
     int e = connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 ? 0 : errno;
@@ -49,90 +41,35 @@ static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
                                         : strerror(e));
 }
 
-/* Under a temporary name until it listens: nginx never finds a socket that refuses. */
-static enum err bind_and_listen(struct listener *l, const struct sockaddr_un *fresh, char *why,
-                                size_t why_n)
-{
-    struct stat st;
-    if (unlink(fresh->sun_path) != 0 && errno != ENOENT)
-        return report(why, why_n, fresh->sun_path, strerror(errno));
-    l->fd = unix_socket();
-    if (l->fd < 0)
-        return report(why, why_n, fresh->sun_path, strerror(errno));
-    /* Bound with its mode: nobody else may connect, not even for an instant. */
-    mode_t before = umask(0117);
-    int bound = bind(l->fd, (const struct sockaddr *)fresh, sizeof *fresh);
-    int e = errno;
-    umask(before);
-    if (bound != 0)
-        return report(why, why_n, l->path, strerror(e));
-    if (listen(l->fd, BACKLOG) != 0 || lstat(fresh->sun_path, &st) != 0 ||
-        rename(fresh->sun_path, l->path) != 0) {
-        e = errno;
-        unlink(fresh->sun_path);
-        return report(why, why_n, l->path, strerror(e));
-    }
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
-    return ERR_NONE;
-}
-
 enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
 {
-    struct sockaddr_un final = {.sun_family = AF_UNIX}, fresh = {.sun_family = AF_UNIX};
-    memset(l, 0, sizeof *l);
-    l->fd = -1;
-    int n = snprintf(fresh.sun_path, sizeof fresh.sun_path, "%s.new", path);
-    if (n < 0 || (size_t)n >= sizeof fresh.sun_path)
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct stat st;
+    *l = (struct listener){.fd = -1};
+    if (strlen(path) >= sizeof a.sun_path)
         return report(why, why_n, path, "the path is too long");
-    snprintf(final.sun_path, sizeof final.sun_path, "%s", path);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
     snprintf(l->path, sizeof l->path, "%s", path);
-    enum err e = check_path(&final, why, why_n);
-    if (e == ERR_NONE)
-        e = bind_and_listen(l, &fresh, why, why_n);
-    if (e != ERR_NONE && l->fd >= 0) {
-        close(l->fd);
-        l->fd = -1;
+    TRY(check_path(&a, why, why_n));
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (l->fd < 0)
+        return report(why, why_n, path, strerror(errno));
+    /* Bound with its mode: nobody else may connect, not even for an instant. */
+    const mode_t before = umask(0117);
+    const bool bound = (unlink(path) == 0 || errno == ENOENT) &&
+                       bind(l->fd, (const struct sockaddr *)&a, sizeof a) == 0;
+    (void)umask(before);
+    if (bound && listen(l->fd, BACKLOG) == 0 && lstat(path, &st) == 0) {
+        l->dev = st.st_dev;
+        l->ino = st.st_ino;
+        return ERR_NONE;
     }
-    return e;
-}
-
-bool listener_has_name(int fd, const char *name)
-{
-    struct stat own, named;
-    return fstat(fd, &own) == 0 && stat(name, &named) == 0 && own.st_dev == named.st_dev &&
-           own.st_ino == named.st_ino;
-}
-
-int listener_lock(const char *path, char *why, size_t why_n)
-{
-    char name[sizeof((struct listener *)0)->path + 8];
-    snprintf(name, sizeof name, "%s.lock", path);
-    int fd;
-    while ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0 &&
-           flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        if (listener_has_name(fd, name))
-            return fd;
-        close(fd);
-    }
-    (void)report(why, why_n, path,
-                 fd >= 0 && errno == EWOULDBLOCK
-                     ? "another server is running, or workers of one still end: wait, or set "
-                       "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
-                     : strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-void listener_unlock(int fd, const char *path)
-{
-    char name[sizeof((struct listener *)0)->path + 8];
-    if (fd < 0)
-        return;
-    snprintf(name, sizeof name, "%s.lock", path);
-    unlink(name);
-    close(fd);
+    (void)report(why, why_n, path, strerror(errno));
+    if (bound)
+        unlink(path);
+    close(l->fd);
+    l->fd = -1;
+    return ERR_INVALID;
 }
 
 void listener_close(struct listener *l)

@@ -1,88 +1,88 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pid file: the supervisor's pid, and how its last reload ended. The supervisor holds a POSIX
- * lock on it. The kernel releases that lock when the process ends, and workers do not inherit it.
- * So the holder of the lock is the supervisor, whatever the file says.
+ * The pid file, PARLEY_LISTEN with .pid at its end, has two locks. Workers inherit that of flock,
+ * which is free only when the whole service has ended. They do not inherit the POSIX lock, which
+ * the kernel releases when the process ends. So the holder of that one is the supervisor, whatever
+ * the text says: its pid, and how its last reload ended.
  */
 #include "server_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The length never changes, so a full disk cannot refuse a later write. */
-enum { TEXT_N = 512 };
+/* The length of the text never changes, so a full disk cannot refuse a later write. */
+enum { PATH_N = 112, TEXT_N = 512, LOOK_MS = 50 };
 
-bool pidfile_path(const struct config *cfg, char out[PIDFILE_PATH_MAX])
-{
-    const bool given = cfg->pidfile && cfg->pidfile[0];
-    snprintf(out, PIDFILE_PATH_MAX, "%s%s",
-             given         ? cfg->pidfile
-             : cfg->listen ? cfg->listen
-                           : "",
-             given ? "" : ".pid");
-    return cfg->pidfile && (given || cfg->listen);
-}
-
-bool pidfile_write(int fd, int64_t reload, const char *outcome)
+bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
 {
     char text[TEXT_N];
-    const int n =
-        snprintf(text, sizeof text, "%ld\nreload %lld ", (long)getpid(), (long long)reload);
-    size_t end = (size_t)n;
-    for (; *outcome && end < TEXT_N - 1; outcome++)
-        text[end++] = *outcome == '\n' ? ' ' : *outcome;
-    memset(text + end, ' ', TEXT_N - end);
+    const int line = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    snprintf(text + line, sizeof text - (size_t)line, "reload %lld %s%s", (long long)reload,
+             outcome, why);
+    for (char *p = text + line; (p = strchr(p, '\n'));)
+        *p = ' ';
+    const size_t n = strlen(text);
+    memset(text + n, ' ', TEXT_N - n);
     text[TEXT_N - 1] = '\n';
     return pwrite(fd, text, TEXT_N, 0) == TEXT_N;
 }
 
-/* NULL: fd is locked. Else why not. */
-static const char *lock_file(int fd)
+/* The last holder of the locks removes the name before it releases them. */
+static bool has_name(int fd, const char *name)
+{
+    struct stat own, named;
+    return fstat(fd, &own) == 0 && stat(name, &named) == 0 && own.st_dev == named.st_dev &&
+           own.st_ino == named.st_ino;
+}
+
+int pidfile_open(const char *listen, char *why, size_t why_n)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    struct stat st;
-    char first;
-    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
-        return "a file of that name exists and is not regular";
-    /* A configuration that the setting names by mistake must not be written over. */
-    if (pread(fd, &first, 1, 0) == 1 && (first < '0' || first > '9'))
-        return "a file of that name exists and does not begin with a pid";
-    if (fcntl(fd, F_SETLK, &lock) == 0)
-        return NULL;
-    return errno == EAGAIN || errno == EACCES ? "another service holds it" : strerror(errno);
-}
-
-int pidfile_open(const char *path, char *why, size_t why_n)
-{
-    for (;;) {
-        const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-        const char *fault = fd < 0 ? strerror(errno) : lock_file(fd);
-        /* Its last holder may have removed it since it was opened. */
-        const bool named = fault || listener_has_name(fd, path);
-        if (!fault && named && pidfile_write(fd, 0, "done"))
+    char path[PATH_N];
+    int fd;
+    snprintf(path, sizeof path, "%s.pid", listen);
+    while ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644)) >= 0 &&
+           flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        const bool named = has_name(fd, path);
+        if (named && fcntl(fd, F_SETLK, &lock) == 0 && pidfile_write(fd, 0, "done", ""))
             return fd;
         if (named)
-            snprintf(why, why_n, "pid file %s: %s", path, fault ? fault : strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        if (named)
-            return -1;
+            break;
+        close(fd);
     }
+    snprintf(why, why_n, "pid file %s: %s", path,
+             fd >= 0 && errno == EWOULDBLOCK
+                 ? "another server is running, or workers of one still end: wait, or set "
+                   "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
+                 : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
 }
 
-void pidfile_close(int fd, const char *path)
+void pidfile_close(int fd, const char *listen)
 {
+    char path[PATH_N];
     if (fd < 0)
         return;
-    if (listener_has_name(fd, path))
-        unlink(path);
+    snprintf(path, sizeof path, "%s.pid", listen);
+    unlink(path);
     close(fd);
 }
+
+/* ---- for commands ---- */
+
+/* The pid file of a service, and a pidfd of its supervisor. */
+struct service {
+    int fd, process;
+};
 
 /* The process that holds the lock; 0: none. */
 static pid_t holder(int fd)
@@ -91,51 +91,87 @@ static pid_t holder(int fd)
     return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
 }
 
-bool pidfile_find(const char *path, struct pidfile_found *out, char *why, size_t why_n)
+static void forget_service(const struct service *s)
 {
-    out->process_fd = -1;
-    out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    const pid_t pid = out->fd < 0 ? 0 : holder(out->fd);
+    if (s->fd >= 0)
+        close(s->fd);
+    if (s->process >= 0)
+        close(s->process);
+}
+
+static bool find_service(struct service *s, const char *listen, char *why, size_t why_n)
+{
+    char path[PATH_N];
+    snprintf(path, sizeof path, "%s.pid", listen);
+    s->process = -1;
+    s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const pid_t pid = s->fd < 0 ? 0 : holder(s->fd);
     if (pid > 0)
-        out->process_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        s->process = (int)syscall(SYS_pidfd_open, pid, 0);
     /* The descriptor is of that very process if it still holds the lock. */
-    if (out->process_fd >= 0 && holder(out->fd) == pid)
+    if (s->process >= 0 && holder(s->fd) == pid)
         return true;
-    const bool absent = out->fd < 0 && errno != ENOENT;
     snprintf(why, why_n, "no service was found: pid file %s: %s", path,
-             absent || (pid > 0 && out->process_fd < 0) ? strerror(errno)
-             : pid < 0                                  ? "held by a process of another machine"
-                                                        : "no process holds it");
-    pidfile_forget(out);
+             s->fd < 0 || (pid > 0 && s->process < 0) ? strerror(errno)
+                                                      : "no process of this machine holds it");
+    forget_service(s);
     return false;
 }
 
-void pidfile_forget(struct pidfile_found *found)
+static bool has_ended(const struct service *s, int within_ms)
 {
-    if (found->fd >= 0)
-        close(found->fd);
-    if (found->process_fd >= 0)
-        close(found->process_fd);
+    struct pollfd p = {.fd = s->process, .events = POLLIN};
+    return poll(&p, 1, within_ms) == 1;
 }
 
-bool pidfile_signal(const struct pidfile_found *found, int signo)
+/* What pidfile_write wrote. False: that is under way. */
+static bool read_reload(const struct service *s, long long *number, char outcome[TEXT_N])
 {
-    return syscall(SYS_pidfd_send_signal, found->process_fd, signo, NULL, 0) == 0;
-}
-
-bool pidfile_read(const struct pidfile_found *found, struct pidfile_reload *out)
-{
-    char text[TEXT_N + 1] = "", again[TEXT_N + 1] = "";
-    long long number = 0;
+    char text[TEXT_N], again[TEXT_N];
     int at = 0;
-    /* Not in the middle of a write. */
-    if (pread(found->fd, text, TEXT_N, 0) != TEXT_N ||
-        pread(found->fd, again, TEXT_N, 0) != TEXT_N || memcmp(text, again, TEXT_N) != 0 ||
-        sscanf(text, "%*d reload %lld %n", &number, &at) != 1)
+    if (pread(s->fd, text, TEXT_N, 0) != TEXT_N || pread(s->fd, again, TEXT_N, 0) != TEXT_N ||
+        memcmp(text, again, TEXT_N) != 0)
         return false;
-    for (char *p = text + TEXT_N; p > text + at && (p[-1] == ' ' || p[-1] == '\n'); p--)
-        p[-1] = '\0';
-    out->number = number;
-    snprintf(out->outcome, sizeof out->outcome, "%s", text + at);
+    text[TEXT_N - 1] = '\0';
+    if (sscanf(text, "%*d reload %lld %n", number, &at) != 1)
+        return false;
+    snprintf(outcome, TEXT_N, "%.*s", SV_ARG(sv_trim(sv_from(text + at))));
     return true;
+}
+
+/* A reload that began after this command has read the configuration as it was then, or a later
+ * one. */
+static bool await_reload(const struct service *s, long long before, char *why, size_t why_n)
+{
+    char outcome[TEXT_N];
+    long long number;
+    while (!has_ended(s, LOOK_MS)) {
+        if (!read_reload(s, &number, outcome) || number <= before ||
+            strcmp(outcome, "running") == 0)
+            continue;
+        snprintf(why, why_n, "the reload was %s", outcome);
+        return strcmp(outcome, "done") == 0;
+    }
+    snprintf(why, why_n, "the service has ended");
+    return false;
+}
+
+bool supervisor_signal(const char *listen, int signo, char *why, size_t why_n)
+{
+    struct service s;
+    char outcome[TEXT_N];
+    long long before = 0;
+    if (!find_service(&s, listen, why, why_n))
+        return false;
+    while (signo == SIGHUP && !read_reload(&s, &before, outcome) && !has_ended(&s, LOOK_MS))
+        continue;
+    bool good = syscall(SYS_pidfd_send_signal, s.process, signo, NULL, 0) == 0;
+    if (!good)
+        snprintf(why, why_n, "the service cannot be reached: %s", strerror(errno));
+    else if (signo == SIGHUP)
+        good = await_reload(&s, before, why, why_n);
+    else
+        (void)has_ended(&s, -1);
+    forget_service(&s);
+    return good;
 }

@@ -29,14 +29,6 @@ static void drain_set(struct supervisor *s, struct worker_set *set)
     worker_set_destroy(set);
 }
 
-/* For parley reload, which waits for it. */
-static void note_outcome(const struct supervisor *s, const char *outcome, const char *why)
-{
-    char text[2 * API_REASON_MAX + 16];
-    snprintf(text, sizeof text, "%s%s", outcome, why);
-    (void)pidfile_write(s->pidfile_fd, s->reloads_begun, text);
-}
-
 /* Logs why the reload or recycling failed, and drops the next set. */
 static void PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
 {
@@ -53,7 +45,7 @@ static void PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
         log_say(LOG_ERROR, "reload_refused", "%s", why);
         api_host_set_reload_reason(host, why);
         atomic_fetch_add(&host->reloads_refused, 1);
-        note_outcome(s, "refused: ", why);
+        (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "refused: ", why);
     }
     drain_set(s, s->next);
     s->next = NULL;
@@ -76,7 +68,6 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
         const char *name;
     } settings[] = {{strcmp(a->listen, b->listen) == 0, "PARLEY_LISTEN"},
                     {strcmp(a->admin, b->admin) == 0, "PARLEY_ADMIN"},
-                    {strcmp(a->pidfile, b->pidfile) == 0, "PARLEY_PIDFILE"},
                     {a->hosts_one == b->hosts_one, "PARLEY_HOSTS"},
                     {a->memory == b->memory, "PARLEY_MEMORY"},
                     {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"}};
@@ -103,15 +94,13 @@ static void begin_reload(struct supervisor *s)
     struct config cfg;
     s->reload_wanted = false;
     s->reloads_begun++;
-    note_outcome(s, "running", "");
-    if (config_load(&cfg, s->current->cfg->file, why, sizeof why) != ERR_NONE) {
-        refuse(s, "%s", why);
-        return;
-    }
-    s->next = worker_set_create(&cfg, s->current->number + 1, server_workers(&cfg));
+    (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "running", "");
+    const enum err e = config_load(&cfg, s->current->cfg->file, why, sizeof why);
+    if (e == ERR_NONE)
+        s->next = worker_set_create(&cfg, s->current->number + 1, server_workers(&cfg));
     if (!s->next) {
         config_free(&cfg);
-        refuse(s, "out of memory");
+        refuse(s, "%s", e == ERR_NONE ? "out of memory" : why);
         return;
     }
     s->next->loaded = cfg;
@@ -142,7 +131,7 @@ static void activate_next(struct supervisor *s)
     atomic_store(&host->crash_looping, 0);
     atomic_fetch_add(&host->reloads, 1);
     api_host_set_reload_reason(host, "");
-    note_outcome(s, "done", "");
+    (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "done", "");
     log_begin(&l, LOG_INFO, "reloaded");
     log_int(&l, "worker_set", s->current->number);
     log_int(&l, "workers", (int64_t)s->current->n);

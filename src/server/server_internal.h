@@ -75,28 +75,23 @@ struct listener {
     ino_t ino;
 };
 
-/* Makes a listening socket at path: non-blocking, CLOEXEC, mode 0660. It gets its name only once it
- * listens. Does not replace the socket of a server that answers, or anything but a socket. On
- * failure l->fd is -1 and why holds one line. */
+/* Makes a listening socket at path: non-blocking, CLOEXEC, mode 0660. Does not replace the socket
+ * of a server that answers, or anything but a socket. On failure l->fd is -1 and why holds one
+ * line. */
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);
-/* Locks PATH.lock for this process and all that it forks, however they end: a service must not
- * begin while another still serves requests, because they do not share their memory. The
- * descriptor, or -1 and one line in why. */
-MUSTCHECK int listener_lock(const char *path, char *why, size_t why_n);
-void listener_unlock(int fd, const char *path); /* -1 is fine */
-/* Whether fd still has this name: the last holder of a lock removes the name when it unlocks. */
-bool listener_has_name(int fd, const char *name);
 
 /* ---- pidfile.c ---- */
 
-/* Makes and locks it, or takes over one whose holder has ended. The descriptor, or -1 and one line
- * in why. */
-MUSTCHECK int pidfile_open(const char *path, char *why, size_t why_n);
-/* Says how far the reload of that number is: "running", "done", or "refused: …". */
-bool pidfile_write(int fd, int64_t reload, const char *outcome);
-void pidfile_close(int fd, const char *path); /* removes it; -1 is fine */
+/* Makes and locks the pid file for this process and all that it forks, however they end: a service
+ * must not begin while another still serves requests, because they do not share their memory. The
+ * descriptor, or -1 and one line in why. */
+MUSTCHECK int pidfile_open(const char *listen, char *why, size_t why_n);
+/* Says for parley reload how far the reload of that number is: "running", "done", or "refused: "
+ * and why. */
+bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why);
+void pidfile_close(int fd, const char *listen); /* removes it; -1 is fine */
 
 /* ---- the supervisor ---- */
 
@@ -118,7 +113,6 @@ struct respawn {
     int64_t delay_us;
     int64_t deaths[RESPAWN_DEATHS]; /* when, as a ring */
     unsigned n_deaths;
-    int64_t looping_until_us; /* one minute after RESPAWN_DEATHS within a minute; else 0 */
 };
 
 struct worker_slot {
@@ -137,7 +131,7 @@ struct worker_set {
 
 struct supervisor {
     worker_fn worker;
-    int lock_fd, pidfile_fd;
+    int pidfile_fd;
     int64_t reloads_begun;
     struct listener listen, admin;
     struct worker_run run; /* what all workers are given */
@@ -162,6 +156,7 @@ size_t server_cores(void);
 /* Records a death and gives the time to wait before a restart: 100 ms, doubled up to 5 s while
  * workers die before they are ready. A worker that has served is restarted after 100 ms. */
 int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us);
+/* For one minute after RESPAWN_DEATHS within a minute. */
 bool respawn_is_looping(const struct respawn *r, int64_t now_us);
 
 /* A set of n slots without workers. NULL: no memory. */

@@ -165,19 +165,15 @@ static struct shared *map_shared(void)
 
 static enum err open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
-    char path[PIDFILE_PATH_MAX];
     if (!descriptors_enough(cfg, why, why_n)) {
         s->exit_status = EXIT_MISCONFIGURED;
         return ERR_INVALID;
     }
-    s->lock_fd = listener_lock(cfg->listen, why, why_n);
-    if (s->lock_fd < 0)
+    s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
+    if (s->pidfile_fd < 0)
         return ERR_INVALID;
-    enum err e = listener_open(&s->listen, cfg->listen, why, why_n);
-    if (e == ERR_NONE)
-        e = listener_open(&s->admin, cfg->admin, why, why_n);
-    if (e != ERR_NONE)
-        return e;
+    TRY(listener_open(&s->listen, cfg->listen, why, why_n));
+    TRY(listener_open(&s->admin, cfg->admin, why, why_n));
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
@@ -185,10 +181,6 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
                  (long long)cfg->memory);
         return ERR_INVALID;
     }
-    if (pidfile_path(cfg, path))
-        s->pidfile_fd = pidfile_open(path, why, why_n);
-    if (s->pidfile_fd < 0)
-        return ERR_INVALID;
     s->run.shared = map_shared();
     s->run.auth = auth_shared_map();
     s->run.hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
@@ -206,7 +198,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
 {
     char why[320];
     struct supervisor s = {.worker = worker};
-    s.lock_fd = s.pidfile_fd = s.listen.fd = s.admin.fd = -1;
+    s.pidfile_fd = s.listen.fd = s.admin.fd = -1;
     s.exit_status = EXIT_FAULT;
     block_signals(&s.signals);
     /* Whoever reads the log may have gone: a write then fails and does not end the process. */
@@ -227,9 +219,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
     }
     listener_close(&s.listen);
     listener_close(&s.admin);
-    if (pidfile_path(cfg, why))
-        pidfile_close(s.pidfile_fd, why);
-    listener_unlock(s.lock_fd, cfg->listen);
+    pidfile_close(s.pidfile_fd, cfg->listen);
     auth_shared_unmap(s.run.auth);
     db_hosts_shared_unmap(s.run.hosts);
     cache_shared_unmap(s.run.cache);

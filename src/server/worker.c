@@ -59,8 +59,6 @@ static struct db *open_db(const struct worker *w)
     settings.app_name = "parley";
     settings.pool_min = (int)cfg->pool_min;
     settings.pool_max = (int)cfg->pool_max;
-    settings.idle_s = (int)cfg->pool_idle;
-    settings.lifetime_s = (int)cfg->pool_lifetime;
     /* Twice: during a reload the pools of two worker sets are open, and PostgreSQL must have
      * connections for both. */
     settings.workers = 2 * (int)w->run->n_workers;
@@ -117,14 +115,6 @@ static struct auth *open_auth(const struct worker *w)
     return auth_open(&settings, w->service.db);
 }
 
-/* How many threads poll for requests: this worker's share of the processors, at least one. With
- * more, a thread gathers fewer reads (measured). */
-static int pollers(const struct worker *w)
-{
-    const size_t workers = w->run->n_workers;
-    return (int)((server_cores() + workers - 1) / workers);
-}
-
 static enum err start_servers(struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
@@ -141,7 +131,9 @@ static enum err start_servers(struct worker *w)
     struct fcgi_settings handlers = admin;
     handlers.listen_fd = w->run->listen_fd;
     handlers.threads = (int)cfg->threads;
-    handlers.pollers = pollers(w);
+    /* This worker's share of the processors, at least one. With more threads that poll, each of
+     * them gathers fewer reads (measured). */
+    handlers.pollers = (int)((server_cores() + w->run->n_workers - 1) / w->run->n_workers);
     handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
     handlers.arena_limit =
@@ -322,6 +314,8 @@ struct db_settings db_settings_from(const struct config *cfg)
         .acquire_ms = (int)cfg->acquire_ms,
         .statement_ms = (int)cfg->statement_ms,
         .connect_ms = (int)cfg->connect_ms,
+        .idle_s = (int)cfg->pool_idle,
+        .lifetime_s = (int)cfg->pool_lifetime,
         .schema_version = db_schema_version(),
         .prepare = cfg->prepare,
     };

@@ -62,22 +62,21 @@ struct worker_slot *worker_set_slot_of(struct worker_set *set, int worker)
 
 int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us)
 {
-    const int64_t first = 100 * 1000, longest = 5 * 1000000, minute = 60 * 1000000;
+    const int64_t first = 100 * 1000, longest = 5 * 1000000;
     if (served || r->delay_us == 0)
         r->delay_us = first;
     else
         r->delay_us = r->delay_us * 2 < longest ? r->delay_us * 2 : longest;
     r->deaths[r->n_deaths++ % RESPAWN_DEATHS] = now_us;
-    /* The entry that is overwritten next is the oldest of the last RESPAWN_DEATHS. */
-    int64_t oldest = r->deaths[r->n_deaths % RESPAWN_DEATHS];
-    const bool looping = r->n_deaths >= RESPAWN_DEATHS && now_us - oldest <= minute;
-    r->looping_until_us = looping ? now_us + minute : 0;
     return r->delay_us;
 }
 
 bool respawn_is_looping(const struct respawn *r, int64_t now_us)
 {
-    return now_us < r->looping_until_us;
+    const int64_t minute = 60 * 1000000, last = r->deaths[(r->n_deaths - 1) % RESPAWN_DEATHS];
+    /* The entry that is overwritten next is the oldest of the last RESPAWN_DEATHS. */
+    const int64_t oldest = r->deaths[r->n_deaths % RESPAWN_DEATHS];
+    return r->n_deaths >= RESPAWN_DEATHS && last - oldest <= minute && now_us - last < minute;
 }
 
 void worker_table_log(enum log_level level, const char *event, int worker, pid_t pid)
@@ -87,12 +86,6 @@ void worker_table_log(enum log_level level, const char *event, int worker, pid_t
     log_int(&l, "worker", worker);
     log_int(&l, "worker_pid", pid);
     log_end(&l);
-}
-
-/* False: the parent has ended. Else this process is told to drain when it does. */
-static bool follow_parent(pid_t parent)
-{
-    return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
 }
 
 static void run_worker(const struct supervisor *s, const struct worker_set *set, size_t worker,
@@ -105,8 +98,10 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
     run.worker = worker;
     run.n_workers = server_workers(set->cfg);
     run.replaces = replaces;
+    /* This process is told to drain when its parent ends, unless that has ended already. */
+    const bool follows = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
     /* _exit: the child must not clean up what belongs to the supervisor. */
-    _exit(follow_parent(parent) ? s->worker(&run) : EXIT_FAULT);
+    _exit(follows ? s->worker(&run) : EXIT_FAULT);
 }
 
 /* The first row with this pid; 0: a free one. */

@@ -2,8 +2,8 @@
 // Test: unit server/respawn
 // In: src/server/worker_table.c
 
-@@ expression looping, until; @@
-respawn_after_death(...) { <...
-- looping ? until : 0
-+ looping ? INT64_MAX : 0
+@@ expression now, last, minute; @@
+respawn_is_looping(...) { <...
+- now - last < minute
++ true
 ...> }

@@ -3,7 +3,7 @@
 // In: src/server/worker_table.c
 
 @@ @@
-follow_parent(...) { <...
+run_worker(...) { <...
 - prctl(PR_SET_PDEATHSIG, SIGTERM)
 + prctl(PR_SET_PDEATHSIG, 0)
 ...> }

@@ -130,7 +130,7 @@ class Hosts(StackTest):
     def test_bad_commands(self):
         """One line, and exit status 2 for a wrong command, 1 for one that failed."""
         for arguments, code, text in (
-                (("forget",), 2, "host forget needs an ID or --stale"), (("forget", "xyz"), 2, "32 hexadecimal digits"),
+                (("forget",), 2, "host forget needs ID \\| --stale"), (("forget", "xyz"), 2, "32 hexadecimal digits"),
                 (("forget", "0" * 32), 1, "there is no host"), (("list", "x"), 2, "one command"),
                 (("forget", "--stale", "0"), 2, "--stale must be"), (("list", "--stale", "1"), 2, "does not take --stale"),
                 (("forget", "0" * 32, "--stale", "5"), 2, "not both")):

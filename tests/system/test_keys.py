@@ -228,7 +228,7 @@ class Commands(KeysTest):
     def test_what_is_wrong_is_one_line_and_2(self):
         """And nothing was done."""
         before = self.stack.psql("SELECT count(*), (SELECT count(*) FROM tenants) FROM api_keys")
-        wrong = ["key make", "key create", "key create x", "key create --tenant",
+        wrong = ["key create", "key create x", "key create --tenant",
                  "key create --tenant a/b", "key create --tenant " + "t" * 65, "key create --tenant ''",
                  "key create --tenant a --expires", "key create --tenant a --expires 0d",
                  "key create --tenant a --expires 90", "key create --tenant a --expires d",

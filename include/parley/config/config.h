@@ -19,11 +19,10 @@ struct config {
     const char *database_url;
     const char *database_admin_url; /* as the owner of the tables; empty: database_url */
     const char *redis_url;
-    const char *listen;  /* PARLEY_LISTEN: path of the FastCGI socket */
-    const char *admin;   /* PARLEY_ADMIN: path of the operations socket */
-    const char *pidfile; /* PARLEY_PIDFILE; empty: listen with .pid at its end */
-    int64_t workers;     /* PARLEY_WORKERS; 0: one per core */
-    int64_t threads;     /* PARLEY_THREADS */
+    const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
+    const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
+    int64_t workers;    /* PARLEY_WORKERS; 0: one per core */
+    int64_t threads;    /* PARLEY_THREADS */
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */
@@ -50,23 +49,18 @@ struct config {
     struct arena *texts;      /* owned: strings that were given */
 };
 
-/* Fills *c from file (NULL: none) and the environment. ERR_INVALID: *c is empty, and why has a line
- * for each fault, which names the variable, its value and the values allowed; no newline at the
- * end. An unknown PARLEY_… variable is a fault, since it may be misspelt; for one that was removed,
- * why says what replaces it. */
+/* Fills *c from file (NULL: none) and the environment. ERR_INVALID: why has a line for each fault,
+ * which names the variable, its value and the values allowed; no newline at the end. *c has the
+ * settings that are right; one that is wrong has its default, or is NULL if it is a text. In either
+ * case *c is to be freed. An unknown PARLEY_… variable is a fault, since it may be misspelt; for
+ * one that was removed, why says what replaces it. */
 MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, size_t why_n);
-/* The same, but after ERR_INVALID *c has the settings that are right, and is to be freed. One that
- * is wrong has its default, or is NULL if it is a text. */
-MUSTCHECK enum err config_read(struct config *c, const char *file, char *why, size_t why_n);
 void config_free(struct config *c);
 
-void config_help(FILE *out);     /* for --help */
-void config_markdown(FILE *out); /* the table of docs/reference/configuration.md */
+void config_help(FILE *out); /* for --help and docs/reference/configuration.md */
 /* Calls each for each setting, with its text, or with NULL and its number. URLs are left out unless
  * urls is true, and then their passwords are masked. */
 typedef void config_each_fn(void *arg, const char *name, const char *text, int64_t number);
 void config_each(const struct config *c, bool urls, config_each_fn *each, void *arg);
-/* Prints NAME=value of each setting, with passwords masked. */
-void config_print(const struct config *c, FILE *out);
 
 #endif

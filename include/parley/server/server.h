@@ -27,26 +27,10 @@ int supervisor_run(const struct config *cfg, worker_fn worker);
 /* cfg->workers, or if that is 0 one for each core; at most 256. */
 size_t server_workers(const struct config *cfg);
 
-/* ---- the supervisor that a pid file names, for commands ---- */
-
-enum { PIDFILE_PATH_MAX = 112 };
-struct pidfile_found {
-    int fd, process_fd; /* process_fd: a pidfd, which can be polled for the end of the process */
-};
-struct pidfile_reload {
-    int64_t number;    /* of the last reload; 0: there was none */
-    char outcome[512]; /* "running", "done", or "refused: …" */
-};
-/* PARLEY_PIDFILE, or its default. False: a setting that it depends on is wrong. */
-bool pidfile_path(const struct config *cfg, char out[PIDFILE_PATH_MAX]);
-/* Finds the process that holds the file's lock. False, and one line in why: there is none, or its
- * pid is not known here. To be released by pidfile_forget. */
-MUSTCHECK bool pidfile_find(const char *path, struct pidfile_found *out, char *why, size_t why_n);
-void pidfile_forget(struct pidfile_found *found);
-/* Signals that process, never another one that got its pid. False: see errno. */
-MUSTCHECK bool pidfile_signal(const struct pidfile_found *found, int signo);
-/* False: it is being written; try again. */
-MUSTCHECK bool pidfile_read(const struct pidfile_found *found, struct pidfile_reload *out);
+/* Sends SIGHUP or SIGTERM to the supervisor of the service that listens there, never to another
+ * process that got its pid, and waits until it has reloaded or ended. False, and one line in why:
+ * no process holds its pid file here, or the reload was refused. */
+MUSTCHECK bool supervisor_signal(const char *listen, int signo, char *why, size_t why_n);
 
 /* Raises the soft limit of open files to the hard one. False, and one line in why: it is too low
  * for a worker. */

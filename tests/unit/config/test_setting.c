@@ -5,13 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void print_setting(void *out, const char *name, const char *text, int64_t number)
+{
+    if (text)
+        fprintf(out, "%s=%s\n", name, text);
+    else
+        fprintf(out, "%s=%lld\n", name, (long long)number);
+}
+
 static char *printed(void (*print)(FILE *), const struct config *c)
 {
     char *text = NULL;
     size_t n;
     FILE *f = open_memstream(&text, &n);
     if (c)
-        config_print(c, f);
+        config_each(c, true, print_setting, f);
     else
         print(f);
     fclose(f);
@@ -22,16 +30,13 @@ TEST(every_setting_is_documented)
 {
     static const char *const names[] = {"DATABASE_URL",  "DATABASE_ADMIN_URL", "REDIS_URL",
                                         "PARLEY_LISTEN", "PARLEY_MAX_BODY",    "PARLEY_SWEEP"};
-    char *help = printed(config_help, NULL), *table = printed(config_markdown, NULL);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+    char *help = printed(config_help, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
         CU_ASSERT_PTR_NOT_NULL(strstr(help, names[i]));
-        CU_ASSERT_PTR_NOT_NULL(strstr(table, names[i]));
-    }
-    CU_ASSERT_PTR_NOT_NULL(
-        strstr(table, "| `PARLEY_THREADS` | `24` | 1 to 256 | handler threads per worker |\n"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(table, "| `DATABASE_URL` | required |  | "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(help, "  PARLEY_THREADS          handler threads per worker\n"
+                                        "                          [24; 1 to 256]\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(help, "[required]\n"));
     free(help);
-    free(table);
 }
 
 /* Fails if the first '@' ends a password, or keywords are ignored: tried. */

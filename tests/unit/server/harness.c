@@ -160,11 +160,9 @@ void harness_end(struct harness *t, bool sockets_gone)
     CU_ASSERT_EQUAL(lstat(t->cfg.admin, &st) != 0, sockets_gone);
     unlink(t->cfg.listen);
     unlink(t->cfg.admin);
-    char lock[128];
-    snprintf(lock, sizeof lock, "%s.lock", t->cfg.listen);
-    CU_ASSERT_EQUAL(unlink(lock) != 0, sockets_gone);
-    snprintf(lock, sizeof lock, "%s.pid", t->cfg.listen);
-    CU_ASSERT_EQUAL(unlink(lock) != 0, sockets_gone);
+    char pidfile[128];
+    snprintf(pidfile, sizeof pidfile, "%s.pid", t->cfg.listen);
+    CU_ASSERT_EQUAL(unlink(pidfile) != 0, sockets_gone);
     unlink(t->log);
     unlink(t->file);
     CU_ASSERT_EQUAL(rmdir(t->dir), 0);

@@ -72,7 +72,7 @@ TEST(second_service_on_the_same_sockets)
     struct harness second = t;
     harness_open(&second);
     CU_ASSERT_EQUAL(harness_wait(&second), EXIT_FAULT);
-    CU_ASSERT_TRUE(harness_says(&t, "parley: socket ", 1));
+    CU_ASSERT_TRUE(harness_says(&t, "parley: pid file ", 1));
     CU_ASSERT_EQUAL(t.state->started, WORKERS);
     CU_ASSERT_EQUAL(t.state->ended, 0);
     harness_close(&t);
