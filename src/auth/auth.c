@@ -116,7 +116,9 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
         const bool good = look_up_key(a, text, out);
         switch (confirmation(a, until)) {
         case CONFIRMED:
-            return good ? ERR_NONE : key_refused(ctx);
+            return good ? ERR_NONE
+                        : ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_api_key", NULL,
+                                   "The API key is not valid.");
         case LATE:
             if (deadline_passed(ctx->deadline))
                 return unconfirmed(ctx, "PostgreSQL has not answered in time");

@@ -21,8 +21,6 @@ void key_make(char out[AUTH_KEY_LEN + 1]);
 /* The key in the headers. ERR_UNAUTHENTICATED, in ctx: there is none, or two different ones. */
 MUSTCHECK enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim,
                                  struct sv *key);
-/* The same refusal for every key that is not valid, whatever the reason. */
-enum err key_refused(struct request_ctx *ctx);
 
 /* ---- snapshot.c: all live keys at one instant, and the thread that keeps them up to date ---- */
 

@@ -2,12 +2,12 @@
 /* The text of a key, and the headers that carry it. */
 #include "auth_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
 
 #include "parley/base/encode.h"
-#include "parley/base/utf8.h"
 #include "parley/base/uuid.h"
 
 static const struct sv prefix = SV_INIT("parley_");
@@ -68,17 +68,12 @@ void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
 void key_make(char out[AUTH_KEY_LEN + 1])
 {
     unsigned char bytes[32];
-    random_bytes(bytes, sizeof(bytes));
+    arc4random_buf(bytes, sizeof(bytes));
     memcpy(out, prefix.p, prefix.n);
     hex_write(random_u64(), out + prefix.n);
     out[prefix.n + AUTH_ID_LEN] = '_';
     base64url_write(bytes, sizeof(bytes), out + AUTH_KEY_LEN - KEY_SECRET_LEN);
     sodium_memzero(bytes, sizeof(bytes));
-}
-
-enum err key_refused(struct request_ctx *ctx)
-{
-    return ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_api_key", NULL, "The API key is not valid.");
 }
 
 enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim, struct sv *key)

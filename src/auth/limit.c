@@ -37,12 +37,6 @@ struct auth_shared *auth_shared_map(void)
     return p == MAP_FAILED ? NULL : p;
 }
 
-void auth_shared_unmap(struct auth_shared *shared)
-{
-    if (shared)
-        munmap(shared, sizeof(*shared));
-}
-
 uint64_t limit_tenant_hash(struct sv tenant)
 {
     unsigned char digest[crypto_hash_sha256_BYTES];

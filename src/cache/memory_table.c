@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of values in shared memory. memory_internal.h describes it. */
-#include "memory_internal.h"
+/* The table of values in shared memory. cache_internal.h describes it. */
+#include "cache_internal.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include <sodium.h>
-
-#include "parley/base/uuid.h"
 
 enum { VALUE_WORDS_MAX = MEMORY_RING_WORDS / 4 };
 static const uint64_t count_mask = (UINT64_C(1) << MEMORY_PID_SHIFT) - 1;
@@ -25,30 +24,20 @@ static void store_release(_Atomic uint64_t *word, uint64_t v)
 
 /* ---- the mapping ---- */
 
-static size_t size_of(uint64_t n_stripes)
-{
-    return sizeof(struct cache_shared) + n_stripes * sizeof(struct memory_stripe);
-}
-
 /* MAP_POPULATE: if the machine or its container has too little memory for the table, the service
  * fails when it starts, and not when the table is full. */
 struct cache_shared *cache_shared_map(size_t memory_bytes)
 {
     const size_t fit = memory_bytes / sizeof(struct memory_stripe);
     const size_t n_stripes = memory_bytes > 0 && fit == 0 ? 1 : fit;
-    struct cache_shared *t = mmap(NULL, size_of(n_stripes), PROT_READ | PROT_WRITE,
-                                  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    struct cache_shared *t =
+        mmap(NULL, sizeof *t + n_stripes * sizeof t->stripe[0], PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (t == MAP_FAILED)
         return NULL;
     t->n_stripes = n_stripes;
-    random_bytes(t->key, sizeof t->key);
+    arc4random_buf(t->key, sizeof t->key);
     return t;
-}
-
-void cache_shared_unmap(struct cache_shared *shared)
-{
-    if (shared)
-        munmap(shared, size_of(shared->n_stripes));
 }
 
 size_t memory_used(struct cache_shared *t)

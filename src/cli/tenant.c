@@ -184,7 +184,6 @@ int tenant_delete_run(struct command_context *c)
     if (e == ERR_NONE)
         e = delete_tenant(c, sessions, &done, &keys);
     db_hosts_close(host);
-    db_hosts_shared_unmap(shared);
     sessions_close(sessions);
     if (e == ERR_NONE)
         fprintf(stderr, "parley: tenant %s is deleted: %" PRId64 " keys, %" PRId64 " sessions\n",

@@ -5,6 +5,7 @@
 #include "hosts_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,10 +77,7 @@ static const struct db_stmt forget_stmt = {
 static void copy_text(const struct db_rows *r, int row, const char *column, char *out, size_t n)
 {
     const struct sv v = db_get_text(r, row, db_column(r, column));
-    const size_t len = v.n < n ? v.n : n - 1;
-    if (len > 0)
-        memcpy(out, v.p, len);
-    out[len] = '\0';
+    snprintf(out, n, "%.*s", SV_ARG(v));
 }
 
 static void read_host(const struct db_rows *r, int row, struct db_host *h)

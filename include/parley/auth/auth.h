@@ -31,9 +31,9 @@ enum {
 #define AUTH_REQUESTS_MAX INT64_C(1000000) /* of a bound: requests a second */
 #define AUTH_SESSIONS_MAX INT64_C(1000000000)
 
-/* Counts the requests of all workers of a host. Map it before the fork. NULL: no memory. */
+/* Counts the requests of all workers of a host. Map it before the fork; it stays until the process
+ * ends. NULL: no memory. */
 struct auth_shared *auth_shared_map(void);
-void auth_shared_unmap(struct auth_shared *shared); /* NULL is fine */
 
 struct auth_settings {
     bool keys;        /* false: no keys; requests of this machine belong to tenant "default" */

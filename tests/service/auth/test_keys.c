@@ -36,8 +36,6 @@ static void end(struct bench *b)
 {
     db_hosts_close(b->poller);
     auth_close(b->auth);
-    db_hosts_shared_unmap(b->hosts);
-    auth_shared_unmap(b->shared);
     db_close(b->owner);
     fixture_close(b->c);
     fixture_close(b->w);

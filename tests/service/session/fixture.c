@@ -113,7 +113,6 @@ void fixture_close(struct fixture *w)
     if (!w->is_share) {
         sessions_close(w->sessions);
         cache_close(w->cache);
-        cache_shared_unmap(w->shared);
         db_close(w->db);
     }
     free(w);

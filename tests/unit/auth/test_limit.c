@@ -43,7 +43,6 @@ TEST(by_the_clock)
         CU_ASSERT_EQUAL(burst(s, 1, rate, start + SECOND + share, rate + 5), rate);
         /* Silence saves nothing up beyond a second's worth. */
         CU_ASSERT_EQUAL(burst(s, 1, rate, start + 3600 * SECOND, rate + 5), rate);
-        auth_shared_unmap(s);
     }
 }
 
@@ -62,7 +61,6 @@ TEST(left)
         CU_ASSERT_TRUE(rates[i] > 1000 || left == 0);
         CU_ASSERT_EQUAL(limit_take(s, 1, rates[i], start, &left, &retry), rates[i] > 1000);
         CU_ASSERT_TRUE(rates[i] > 1000 || left == 0);
-        auth_shared_unmap(s);
     }
 }
 
@@ -77,7 +75,6 @@ TEST(in_the_long_run)
     for (int64_t ms = 0; ms < 3600 * 1000; ms += 5)
         passed += limit_take(s, 1, 20, start + ms * 1000, &left, &retry);
     CU_ASSERT_TRUE(passed >= 3600 * 20 && passed <= 3601 * 20);
-    auth_shared_unmap(s);
 }
 
 /* A bound that is lowered holds at once; what was owed under the old one is a second at most. */
@@ -91,7 +88,6 @@ TEST(lowered)
     CU_ASSERT_EQUAL(retry, 1);
     CU_ASSERT_TRUE(limit_take(s, 1, 1, start + SECOND, &left, &retry));
     CU_ASSERT_FALSE(limit_take(s, 1, 1, start + SECOND, &left, &retry));
-    auth_shared_unmap(s);
 }
 
 /* More tenants than entries. One after another, each takes the entry of a tenant that is quiet. At
@@ -118,7 +114,6 @@ TEST(many_tenants)
     }
     CU_ASSERT_EQUAL(refused, 0);
     CU_ASSERT_TRUE(bounded > 4000 && bounded < 20000);
-    auth_shared_unmap(s);
 }
 
 /* ---- processes ---- */
@@ -152,7 +147,6 @@ TEST(counted_together)
         continue;
     CU_ASSERT_EQUAL(atomic_load(passed), RATE);
     munmap((void *)(uintptr_t)passed, sizeof(*passed));
-    auth_shared_unmap(s);
 }
 
 /* Wherever a process is killed, others go on, and not more requests pass than are allowed. */
@@ -171,6 +165,5 @@ TEST(killed)
         /* One was counted, but the process was killed before it noted that. */
         CU_ASSERT_TRUE(before + after == RATE || before + after == RATE - 1);
         munmap((void *)(uintptr_t)passed, sizeof(*passed));
-        auth_shared_unmap(s);
     }
 }

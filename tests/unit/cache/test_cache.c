@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../../src/cache/memory_internal.h"
+#include "../../../src/cache/cache_internal.h"
 
 static const struct cache_key key = {{"default", 7}, {"s1", 2}};
 static const char *const away = "unix:///nonexistent/redis.sock";
@@ -23,7 +23,6 @@ static void rig_close(void *arg)
 {
     struct rig *r = arg;
     cache_close(r->cache);
-    cache_shared_unmap(r->shared);
 }
 
 /* Until the next one or the end of the test. */
@@ -206,7 +205,6 @@ TEST(without_redis)
         cache_shared_outdate(r->shared);
     }
     cache_close(NULL);
-    cache_shared_unmap(NULL);
 }
 
 enum { THREADS = 4, STEPS = 2000 };

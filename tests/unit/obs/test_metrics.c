@@ -104,7 +104,7 @@ TEST(histogram_with_known_times)
                                         "parley_statement_seconds_bucket{le=\"+Inf\"} 7",
                                         "parley_statement_seconds_count 7",
                                         "parley_statement_seconds_sum 20.200252",
-                                        "parley_http_request_seconds_sum 0",
+                                        "parley_http_request_seconds_sum 0.000000",
                                         "parley_pool_acquire_seconds_bucket{le=\"+Inf\"} 0"};
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)
         CU_ASSERT_TRUE(has_line(t, lines[i]));
