@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,19 +141,15 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
 /* address: as nginx writes it; "unix:" for a client on a Unix socket. */
 static bool is_loopback(struct sv address)
 {
-    char text[INET6_ADDRSTRLEN];
-    unsigned char ip[sizeof(struct in6_addr)];
-    static const unsigned char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127};
+    char text[2 * INET6_ADDRSTRLEN];
+    struct in6_addr ip;
+    /* In front of an IPv4 address: the form that IPv6 has for it. */
+    const char *prefix = address.n > 0 && memchr(address.p, ':', address.n) ? "" : "::ffff:";
+    const int n = snprintf(text, sizeof(text), "%s%.*s", prefix, SV_ARG(address));
     if (sv_eq(address, SV("unix:")))
         return true;
-    if (address.n == 0 || address.n >= sizeof(text))
-        return false;
-    memcpy(text, address.p, address.n);
-    text[address.n] = '\0';
-    if (inet_pton(AF_INET, text, ip) == 1)
-        return ip[0] == 127;
-    return inet_pton(AF_INET6, text, ip) == 1 && (memcmp(ip, &in6addr_loopback, sizeof(ip)) == 0 ||
-                                                  memcmp(ip, mapped, sizeof(mapped)) == 0);
+    return n < (int)sizeof(text) && inet_pton(AF_INET6, text, &ip) == 1 &&
+           (IN6_IS_ADDR_LOOPBACK(&ip) || (IN6_IS_ADDR_V4MAPPED(&ip) && ip.s6_addr[12] == 127));
 }
 
 static enum err check_address(const struct auth *a, struct request_ctx *ctx, struct sv address,

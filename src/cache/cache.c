@@ -109,10 +109,9 @@ bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 const struct cache_snapshot *snapshot, bool redis_too, struct cache_found *out)
 {
     if (c->memory) {
-        struct sv stored;
+        const struct sv stored =
+            memory_find(c->memory, snapshot, clock_mono_us(), ctx->arena, &out->current);
         out->from = METRICS_MEMORY;
-        if (!memory_find(c->memory, snapshot, clock_mono_us(), ctx->arena, &stored, &out->current))
-            stored = SV_NONE;
         if (decode_found(c, key, stored, out))
             return true;
     }

@@ -93,9 +93,9 @@ void memory_quarantine_ms(struct cache_shared *t, int64_t ms);
 void memory_quarantine(struct cache_shared *t, uint64_t hash, int64_t until_us);
 
 /* Copies the value of the key into the arena. *current: it was stored under the epochs of the
- * snapshot. False: a miss. The caller must check that the bytes belong to the key. */
-MUSTCHECK bool memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot,
-                           int64_t now_us, struct arena *a, struct sv *out, bool *current);
+ * snapshot. SV_NONE: a miss. The caller must check that the bytes belong to the key. */
+MUSTCHECK struct sv memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot,
+                                int64_t now_us, struct arena *a, bool *current);
 /* False: not stored, because the value is too large, the snapshot is no longer current, or another
  * writer has the lock. */
 bool memory_store(struct cache_shared *t, pid_t self, const struct cache_snapshot *snapshot,

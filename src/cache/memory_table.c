@@ -173,8 +173,8 @@ static void copy_words(char *to, const _Atomic uint64_t *from, size_t n)
 
 /* The copy may mix two writers' words: the caller checks the stripe's lock again before it uses it.
  */
-static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e, struct arena *a,
-                     struct sv *out)
+static struct sv copy_out(const struct memory_stripe *s, const struct memory_entry *e,
+                          struct arena *a)
 {
     const uint64_t start = load_acquire(&e->start);
     size_t n = load_acquire(&e->size) & UINT32_MAX, words = (n + 7) / 8;
@@ -182,14 +182,13 @@ static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e
                   ? arena_alloc(a, words * sizeof(uint64_t))
                   : NULL;
     if (!p)
-        return false;
+        return SV_NONE;
     /* Up to the end of the ring, and the rest from its beginning. */
     const size_t first = start % MEMORY_RING_WORDS, room = MEMORY_RING_WORDS - first;
     copy_words(p, &s->ring[first], words < room ? words : room);
     if (words > room)
         copy_words(p + room * sizeof(uint64_t), s->ring, words - room);
-    *out = (struct sv){p, n};
-    return true;
+    return (struct sv){p, n};
 }
 
 /* The entry of the key in its stripe, or MEMORY_ENTRIES. */
@@ -202,25 +201,26 @@ static size_t entry_of(const struct memory_stripe *s, uint64_t hash)
     return MEMORY_ENTRIES;
 }
 
-bool memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot, int64_t now_us,
-                 struct arena *a, struct sv *out, bool *current)
+struct sv memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot, int64_t now_us,
+                      struct arena *a, bool *current)
 {
     const struct memory_stripe *s = stripe_of(t, snapshot->hash);
     const uint64_t lock = load_acquire(&s->lock);
     const size_t at = entry_of(s, snapshot->hash);
     if (lock % 2 == 1 || at == MEMORY_ENTRIES)
-        return false;
+        return SV_NONE;
     const struct memory_entry *e = &s->entry[at];
     if (now_us >= (int64_t)load_acquire(&e->until_us))
-        return false;
+        return SV_NONE;
     *current = load_acquire(&e->epoch) == snapshot->epoch && load_acquire(&e->all) == snapshot->all;
     struct arena_mark mark = arena_get_mark(a);
-    if (copy_out(s, e, a, out) && load_acquire(&s->lock) == lock) {
+    const struct sv value = copy_out(s, e, a);
+    if (value.p && load_acquire(&s->lock) == lock) {
         *current = *current && memory_is_current(t, snapshot);
-        return true;
+        return value;
     }
     arena_rewind(a, mark);
-    return false;
+    return SV_NONE;
 }
 
 static uint64_t age_of(const struct memory_entry *e)

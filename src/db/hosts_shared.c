@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 

@@ -8,10 +8,6 @@
  */
 #include "fcgi_internal.h"
 
-#include <stddef.h>
-
-#include "parley/base/clock.h"
-
 struct params {
     struct sv method, target, content_type, content_length, remote_addr, sent_at, end;
     struct http_header *headers; /* NULL: there was no memory for them */

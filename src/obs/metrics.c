@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/obs/metrics.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 
 /* One worker writes a slot and any process reads it. Relaxed loads suffice: sums of two series that

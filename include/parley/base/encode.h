@@ -3,11 +3,6 @@
 #ifndef PARLEY_BASE_ENCODE_H
 #define PARLEY_BASE_ENCODE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "parley/base/err.h"
 #include "parley/base/sv.h"
 
 enum { HEX_U64_LEN = 16, JSON_ESCAPE_MAX = 6, SHA256_LEN = 32 };

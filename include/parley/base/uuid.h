@@ -9,10 +9,6 @@
 #ifndef PARLEY_BASE_UUID_H
 #define PARLEY_BASE_UUID_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/sv.h"
 
 enum { UUID_LEN = 36, UUID_HEX_LEN = 32 };

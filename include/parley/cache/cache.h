@@ -20,9 +20,6 @@
 #ifndef PARLEY_CACHE_CACHE_H
 #define PARLEY_CACHE_CACHE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include "parley/base/ctx.h"

@@ -9,11 +9,8 @@
 #define PARLEY_OBS_METRICS_H
 
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "parley/base/buf.h"
-#include "parley/base/err.h"
 
 enum { METRICS_ROUTES_MAX = 48, METRICS_STATUSES = 28, METRICS_BUCKETS = 14, METRICS_SOURCES = 3 };
 

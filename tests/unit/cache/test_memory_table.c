@@ -46,9 +46,9 @@ static bool store(struct rig *r, struct cache_key key, struct sv bytes)
 static enum found read_with(struct rig *r, const struct cache_snapshot *s, struct sv bytes,
                             int64_t now)
 {
-    struct sv out;
     bool current;
-    if (!memory_find(r->t, s, now, r->arena, &out, &current))
+    const struct sv out = memory_find(r->t, s, now, r->arena, &current);
+    if (!out.p)
         return MISS;
     CU_ASSERT(sv_eq(out, bytes));
     return current ? CURRENT : OUTDATED;
