@@ -107,11 +107,11 @@ static enum err unconfirmed(struct request_ctx *ctx, const char *why)
     return ctx_fault(ctx, ERR_UNAVAILABLE, "the API key cannot be confirmed: %s", why);
 }
 
-static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct auth_claim *claim,
+static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct http_request *req,
                           struct snapshot_key *out)
 {
     struct sv text;
-    TRY(key_presented(ctx, claim, &text));
+    TRY(key_presented(ctx, req, &text));
     for (;;) {
         const int64_t until = atomic_load(&a->valid_until);
         const bool good = look_up_key(a, text, out);
@@ -155,31 +155,28 @@ static bool is_loopback(struct sv address)
 static enum err check_address(const struct auth *a, struct request_ctx *ctx, struct sv address,
                               struct snapshot_key *out)
 {
-    static const struct sv tenant = SV_INIT("default");
     if (!is_loopback(address))
         return ctx_fail(ctx, ERR_FORBIDDEN, "auth_off", NULL,
                         "This server answers its own machine only; for others it must be run with "
                         "PARLEY_AUTH=keys.");
-    memcpy(out->tenant, tenant.p, tenant.n);
-    out->tenant_n = (unsigned char)tenant.n;
-    out->requests = a->set.requests;
-    out->sessions = a->set.sessions;
-    if (out->requests > 0)
-        out->tenant_hash = limit_tenant_hash(tenant);
+    *out = (struct snapshot_key){.requests = a->set.requests,
+                                 .sessions = a->set.sessions,
+                                 .tenant = "default",
+                                 .tenant_n = sizeof("default") - 1};
     return ERR_NONE;
 }
 
-enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct auth_claim *claim)
+enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct http_request *req)
 {
     struct snapshot_key k;
-    TRY(a->set.keys ? check_key(a, ctx, claim, &k) : check_address(a, ctx, claim->remote_addr, &k));
+    TRY(a->set.keys ? check_key(a, ctx, req, &k) : check_address(a, ctx, req->remote_addr, &k));
     const struct sv tenant = arena_dup(ctx->arena, (struct sv){k.tenant, k.tenant_n});
     if (!tenant.p)
         return ctx_nomem(ctx);
     ctx->tenant = tenant;
     ctx->sessions_max = k.sessions;
     ctx->rate_limit = k.requests;
-    if (k.requests == 0 || limit_take(a->set.shared, k.tenant_hash, k.requests, clock_mono_us(),
+    if (k.requests == 0 || limit_take(a->set.shared, tenant, k.requests, clock_mono_us(),
                                       &ctx->rate_left, &ctx->err.retry_after_s))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_LIMITED, "tenant_requests", NULL,

@@ -65,7 +65,7 @@ void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
     crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);
 }
 
-void key_make(char out[AUTH_KEY_LEN + 1])
+struct sv key_make(char out[AUTH_KEY_LEN + 1])
 {
     unsigned char bytes[32];
     arc4random_buf(bytes, sizeof(bytes));
@@ -74,12 +74,13 @@ void key_make(char out[AUTH_KEY_LEN + 1])
     out[prefix.n + AUTH_ID_LEN] = '_';
     base64url_write(bytes, sizeof(bytes), out + AUTH_KEY_LEN - KEY_SECRET_LEN);
     sodium_memzero(bytes, sizeof(bytes));
+    return (struct sv){out + prefix.n, AUTH_ID_LEN};
 }
 
-enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim, struct sv *key)
+enum err key_presented(struct request_ctx *ctx, const struct http_request *req, struct sv *key)
 {
-    struct sv bearer = sv_trim(claim->authorization);
-    struct sv other = sv_trim(claim->x_api_key);
+    struct sv bearer = sv_trim(http_header_get(req, "authorization"));
+    struct sv other = sv_trim(http_header_get(req, "x-api-key"));
     const struct sv scheme = sv_cut(&bearer, ' ');
     bearer = sv_eq_nocase(scheme, SV("Bearer")) ? sv_trim(bearer) : SV_NONE;
     *key = bearer.n > 0 ? bearer : other;

@@ -118,7 +118,7 @@ struct cache_url {
 /* False: why holds one line, which never contains the password. */
 MUSTCHECK bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n);
 
-/* ---- redis_conn.c: one connection ---- */
+/* ---- redis_client.c: commands on pooled connections, and a circuit breaker ---- */
 
 enum { CACHE_WHY_MAX = 160 };
 struct redisContext;
@@ -130,16 +130,6 @@ struct cache_command {
     struct sv answer;    /* out: a string, copied into the arena; absent: there is none */
     bool accepted;       /* out: the reply was no error */
 };
-/* Connects, authenticates, selects the database. To be freed with redisFree. NULL: see why. */
-struct redisContext *cache_conn_open(const struct cache_url *url, struct deadline until,
-                                     char why[CACHE_WHY_MAX]);
-/* Sends commands and reads every reply. False, and why is set: an error of the connection or of
- * Redis (one of a value alone counts as a success). The connection must be closed then: a late
- * reply would be taken for the answer to the next command. */
-MUSTCHECK bool cache_conn_run(struct redisContext *conn, struct deadline until,
-                              struct cache_command *commands, size_t n, char why[CACHE_WHY_MAX]);
-
-/* ---- redis_client.c: commands on pooled connections, and a circuit breaker ---- */
 
 enum { CACHE_KEY_MAX = 512 }; /* a session with a longer key is not kept in Redis */
 struct cache_redis_key {
@@ -163,8 +153,9 @@ struct cache_redis {
 struct cache_redis *cache_redis_open(const struct cache_settings *settings);
 void cache_redis_close(struct cache_redis *r); /* NULL is fine */
 struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache_key key);
-/* Runs commands as cache_conn_run does. If an idle connection turns out to be closed, runs them
- * once more on a fresh one. Takes the time-out at most, and records the outcome. */
+/* Runs commands, and reads every reply. If an idle connection turns out to be closed, runs them
+ * once more on a fresh one. Takes the time-out at most, and records the outcome: an error that
+ * concerns a value alone is a success. */
 bool cache_redis_run(struct cache_redis *r, struct deadline until, struct cache_command *commands,
                      size_t n);
 /* Whether requests may use Redis. */

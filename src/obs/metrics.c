@@ -6,7 +6,7 @@
 /* One worker writes a slot and any process reads it. Relaxed loads suffice: sums of two series that
  * are a moment apart look like a scrape that came a moment later. */
 
-const uint64_t metrics_bounds_us[METRICS_BUCKETS] = {
+static const uint64_t bounds_us[METRICS_BUCKETS] = {
     100,   250,   500,    1000,   2500,    5000,    10000,
     25000, 50000, 100000, 250000, 1000000, 2500000, 10000000,
 };
@@ -92,7 +92,7 @@ void metrics_observe(struct metrics_histogram *h, int64_t us)
 {
     uint64_t v = us > 0 ? (uint64_t)us : 0;
     size_t i = 0;
-    while (i < METRICS_BUCKETS && v > metrics_bounds_us[i])
+    while (i < METRICS_BUCKETS && v > bounds_us[i])
         i++;
     metrics_add(&h->bucket[i], 1);
     metrics_add(&h->sum_us, v);
@@ -162,8 +162,7 @@ static void render_histogram(struct buf *out, struct slots s, const struct serie
     write_family(out, h->name, "histogram", h->help);
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
         below += sum(s, buckets, i);
-        buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", h->name, seconds(metrics_bounds_us[i]),
-                   below);
+        buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", h->name, seconds(bounds_us[i]), below);
     }
     below += sum(s, buckets, METRICS_BUCKETS);
     buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n", h->name, below, h->name,

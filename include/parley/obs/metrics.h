@@ -42,9 +42,6 @@ struct metrics_slot {
     _Atomic int64_t threads_busy;
 };
 
-/* Bucket bounds in microseconds, ascending; 100000 (0.1 s) is one of them. METRICS_BUCKETS long. */
-extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
-
 void metrics_add(_Atomic uint64_t *counter, uint64_t n);
 void metrics_set(_Atomic int64_t *gauge, int64_t v);
 void metrics_observe(struct metrics_histogram *h, int64_t us); /* negative counts as 0 */
