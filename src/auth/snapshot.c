@@ -197,19 +197,20 @@ static void write_key_uses(struct auth *a, struct request_ctx *ctx)
     if (!a->current || clock_mono_us() < a->write_from_us || !atomic_exchange(&a->used, false))
         return;
     const size_t n = collect_key_uses(a, at, hours);
+    if (n == 0)
+        return;
     ctx_init(ctx, a->arena, deadline_in_ms(WRITE_MS), SV(""), SV("keys"));
     for (size_t i = 0; i < n; i++)
         ids[i] = arena_printf(a->arena, "%016" PRIx64, a->current->keys[at[i]].id);
-    enum err e = n > 0 ? db_text_array(ctx, ids, n, &p[0]) : ERR_NONE;
-    if (n > 0 && e == ERR_NONE)
+    enum err e = db_text_array(ctx, ids, n, &p[0]);
+    if (e == ERR_NONE)
         e = db_i64_array(ctx, hours, n, &p[1]);
-    if (n > 0 && e == ERR_NONE)
+    if (e == ERR_NONE)
         e = db_query(a->db, ctx, DB_WRITE, &write_uses, p, ARRAY_LEN(p), &rows, NULL);
-    const bool all = n == 0 || (e == ERR_NONE && db_get_i64(&rows, 0, 0) == 0);
+    const bool all = e == ERR_NONE && db_get_i64(&rows, 0, 0) == 0;
     for (size_t i = 0; all && i < n; i++)
         a->current->use[at[i]].written = hours[i];
-    if (n > 0)
-        atomic_store(&a->used, true); /* to look again */
+    atomic_store(&a->used, true); /* to look again */
     if (e != ERR_NONE)
         a->write_from_us = clock_mono_us() + WRITE_AGAIN_MS * INT64_C(1000);
 }

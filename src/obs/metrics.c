@@ -125,12 +125,6 @@ static uint64_t sum(struct slots s, size_t offset, size_t i)
     return total;
 }
 
-/* Exact in %g for the bounds, and in %.6f for centuries. No locale is set: the point is a point. */
-static double seconds(uint64_t us)
-{
-    return (double)us / 1e6;
-}
-
 static void write_family(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -162,11 +156,12 @@ static void render_histogram(struct buf *out, struct slots s, const struct serie
     write_family(out, h->name, "histogram", h->help);
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
         below += sum(s, buckets, i);
-        buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", h->name, seconds(bounds_us[i]), below);
+        /* In seconds. No locale is set: the point is a point. */
+        buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", h->name, (double)bounds_us[i] / 1e6, below);
     }
     below += sum(s, buckets, METRICS_BUCKETS);
     buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n", h->name, below, h->name,
-               seconds(sum(s, h->offset + offsetof(struct metrics_histogram, sum_us), 0)));
+               (double)sum(s, h->offset + offsetof(struct metrics_histogram, sum_us), 0) / 1e6);
     /* The format demands that the count equals the last bucket: it has no counter of its own. */
     buf_printf(out, "%s_count %llu\n", h->name, below);
 }
