@@ -141,12 +141,10 @@ static void begin_call(const struct api_service *api, struct arena *arena, struc
 static void authenticate(struct api_service *api, struct call *c, const struct http_request *req)
 {
     struct request_ctx *ctx = &c->ctx;
-    const struct auth_claim claim = {http_header_get(req, "authorization"),
-                                     http_header_get(req, "x-api-key"), req->remote_addr};
     /* A browser sends no key with a preflight request (OPTIONS), and no route has that method. */
     if (c->late || interfaces[c->interface]->open || req->method == HTTP_OPTIONS)
         return;
-    enum err e = auth_check(api->auth, ctx, &claim);
+    enum err e = auth_check(api->auth, ctx, req);
     if (e != ERR_NONE && ctx->err.err == ERR_NONE)
         ctx->err.err = e;
 }

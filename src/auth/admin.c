@@ -71,12 +71,9 @@ enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenan
                          int64_t lives_s, char secret[AUTH_KEY_LEN + 1], struct auth_key *out)
 {
     unsigned char hash[KEY_HASH_LEN];
-    struct sv id;
     struct db_rows rows;
-    key_make(secret);
+    const struct sv id = key_make(secret);
     key_hash((struct sv){secret + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN}, hash);
-    if (!auth_key_id((struct sv){secret, AUTH_KEY_LEN}, &id))
-        return ctx_fault(ctx, ERR_INTERNAL, "a new key is malformed");
     const struct db_param p[] = {db_text(id), db_text(tenant), db_text(name),
                                  db_bytes((struct sv){(const char *)hash, sizeof(hash)}),
                                  lives_s > 0 ? db_i64(lives_s) : db_null_i64()};
@@ -103,8 +100,8 @@ enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id)
     const struct db_param p = db_text(id);
     struct db_rows rows;
     /* DB_READ: safe to repeat, since the first time is kept. */
-    enum err e = db_query(db, ctx, DB_READ, &key_revoke, &p, 1, &rows, NULL);
-    return e == ERR_NONE && rows.count == 0 ? ERR_NOT_FOUND : e;
+    TRY(db_query(db, ctx, DB_READ, &key_revoke, &p, 1, &rows, NULL));
+    return rows.count > 0 ? ERR_NONE : ERR_NOT_FOUND;
 }
 
 enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n)

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,17 +107,19 @@ static enum err unconfirmed(struct request_ctx *ctx, const char *why)
     return ctx_fault(ctx, ERR_UNAVAILABLE, "the API key cannot be confirmed: %s", why);
 }
 
-static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct auth_claim *claim,
+static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct http_request *req,
                           struct snapshot_key *out)
 {
     struct sv text;
-    TRY(key_presented(ctx, claim, &text));
+    TRY(key_presented(ctx, req, &text));
     for (;;) {
         const int64_t until = atomic_load(&a->valid_until);
         const bool good = look_up_key(a, text, out);
         switch (confirmation(a, until)) {
         case CONFIRMED:
-            return good ? ERR_NONE : key_refused(ctx);
+            return good ? ERR_NONE
+                        : ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_api_key", NULL,
+                                   "The API key is not valid.");
         case LATE:
             if (deadline_passed(ctx->deadline))
                 return unconfirmed(ctx, "PostgreSQL has not answered in time");
@@ -138,49 +141,42 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
 /* address: as nginx writes it; "unix:" for a client on a Unix socket. */
 static bool is_loopback(struct sv address)
 {
-    char text[INET6_ADDRSTRLEN];
-    unsigned char ip[sizeof(struct in6_addr)];
-    static const unsigned char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127};
+    char text[2 * INET6_ADDRSTRLEN];
+    struct in6_addr ip;
+    /* In front of an IPv4 address: the form that IPv6 has for it. */
+    const char *prefix = address.n > 0 && memchr(address.p, ':', address.n) ? "" : "::ffff:";
+    const int n = snprintf(text, sizeof(text), "%s%.*s", prefix, SV_ARG(address));
     if (sv_eq(address, SV("unix:")))
         return true;
-    if (address.n == 0 || address.n >= sizeof(text))
-        return false;
-    memcpy(text, address.p, address.n);
-    text[address.n] = '\0';
-    if (inet_pton(AF_INET, text, ip) == 1)
-        return ip[0] == 127;
-    return inet_pton(AF_INET6, text, ip) == 1 && (memcmp(ip, &in6addr_loopback, sizeof(ip)) == 0 ||
-                                                  memcmp(ip, mapped, sizeof(mapped)) == 0);
+    return n < (int)sizeof(text) && inet_pton(AF_INET6, text, &ip) == 1 &&
+           (IN6_IS_ADDR_LOOPBACK(&ip) || (IN6_IS_ADDR_V4MAPPED(&ip) && ip.s6_addr[12] == 127));
 }
 
 static enum err check_address(const struct auth *a, struct request_ctx *ctx, struct sv address,
                               struct snapshot_key *out)
 {
-    static const struct sv tenant = SV_INIT("default");
     if (!is_loopback(address))
         return ctx_fail(ctx, ERR_FORBIDDEN, "auth_off", NULL,
                         "This server answers its own machine only; for others it must be run with "
                         "PARLEY_AUTH=keys.");
-    memcpy(out->tenant, tenant.p, tenant.n);
-    out->tenant_n = (unsigned char)tenant.n;
-    out->requests = a->set.requests;
-    out->sessions = a->set.sessions;
-    if (out->requests > 0)
-        out->tenant_hash = limit_tenant_hash(tenant);
+    *out = (struct snapshot_key){.requests = a->set.requests,
+                                 .sessions = a->set.sessions,
+                                 .tenant = "default",
+                                 .tenant_n = sizeof("default") - 1};
     return ERR_NONE;
 }
 
-enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct auth_claim *claim)
+enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct http_request *req)
 {
     struct snapshot_key k;
-    TRY(a->set.keys ? check_key(a, ctx, claim, &k) : check_address(a, ctx, claim->remote_addr, &k));
+    TRY(a->set.keys ? check_key(a, ctx, req, &k) : check_address(a, ctx, req->remote_addr, &k));
     const struct sv tenant = arena_dup(ctx->arena, (struct sv){k.tenant, k.tenant_n});
     if (!tenant.p)
         return ctx_nomem(ctx);
     ctx->tenant = tenant;
     ctx->sessions_max = k.sessions;
     ctx->rate_limit = k.requests;
-    if (k.requests == 0 || limit_take(a->set.shared, k.tenant_hash, k.requests, clock_mono_us(),
+    if (k.requests == 0 || limit_take(a->set.shared, tenant, k.requests, clock_mono_us(),
                                       &ctx->rate_left, &ctx->err.retry_after_s))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_LIMITED, "tenant_requests", NULL,

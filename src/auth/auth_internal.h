@@ -17,12 +17,10 @@ enum { KEY_SECRET_LEN = 43, KEY_HASH_LEN = 32 };
 MUSTCHECK bool key_parse(struct sv text, uint64_t *id, struct sv *secret);
 MUSTCHECK bool key_id_parse(struct sv hex, uint64_t *id);
 void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN]);
-void key_make(char out[AUTH_KEY_LEN + 1]);
+struct sv key_make(char out[AUTH_KEY_LEN + 1]); /* its id, in out */
 /* The key in the headers. ERR_UNAUTHENTICATED, in ctx: there is none, or two different ones. */
-MUSTCHECK enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim,
+MUSTCHECK enum err key_presented(struct request_ctx *ctx, const struct http_request *req,
                                  struct sv *key);
-/* The same refusal for every key that is not valid, whatever the reason. */
-enum err key_refused(struct request_ctx *ctx);
 
 /* ---- snapshot.c: all live keys at one instant, and the thread that keeps them up to date ---- */
 
@@ -30,7 +28,6 @@ struct snapshot_key {
     uint64_t id;
     int64_t expires_at;         /* INT64_MAX: never */
     int64_t requests, sessions; /* bounds of its tenant; 0: none */
-    uint64_t tenant_hash;       /* see limit_tenant_hash */
     unsigned char hash[KEY_HASH_LEN];
     unsigned char tenant_n;
     char tenant[AUTH_TENANT_MAX];
@@ -53,12 +50,10 @@ void *snapshot_main(void *auth);
 
 /* ---- limit.c: requests a second, counted by the workers of a host together ---- */
 
-/* Identifies a tenant by 64 bits of the hash of its name; never 0. */
-uint64_t limit_tenant_hash(struct sv tenant);
 /* Counts a request at now_us (monotonic) of a tenant that may send rate requests a second, and as
  * many at once; *left: how many more may be sent now. False: it is one too many;
  * *retry_s: when it would not be, at least 1. */
-MUSTCHECK bool limit_take(struct auth_shared *shared, uint64_t tenant_hash, int64_t rate,
+MUSTCHECK bool limit_take(struct auth_shared *shared, struct sv tenant, int64_t rate,
                           int64_t now_us, int64_t *left, int *retry_s);
 
 /* ---- auth.c ---- */

@@ -2,12 +2,12 @@
 /* The text of a key, and the headers that carry it. */
 #include "auth_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
 
 #include "parley/base/encode.h"
-#include "parley/base/utf8.h"
 #include "parley/base/uuid.h"
 
 static const struct sv prefix = SV_INIT("parley_");
@@ -65,26 +65,22 @@ void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
     crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);
 }
 
-void key_make(char out[AUTH_KEY_LEN + 1])
+struct sv key_make(char out[AUTH_KEY_LEN + 1])
 {
     unsigned char bytes[32];
-    random_bytes(bytes, sizeof(bytes));
+    arc4random_buf(bytes, sizeof(bytes));
     memcpy(out, prefix.p, prefix.n);
     hex_write(random_u64(), out + prefix.n);
     out[prefix.n + AUTH_ID_LEN] = '_';
     base64url_write(bytes, sizeof(bytes), out + AUTH_KEY_LEN - KEY_SECRET_LEN);
     sodium_memzero(bytes, sizeof(bytes));
+    return (struct sv){out + prefix.n, AUTH_ID_LEN};
 }
 
-enum err key_refused(struct request_ctx *ctx)
+enum err key_presented(struct request_ctx *ctx, const struct http_request *req, struct sv *key)
 {
-    return ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_api_key", NULL, "The API key is not valid.");
-}
-
-enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim, struct sv *key)
-{
-    struct sv bearer = sv_trim(claim->authorization);
-    struct sv other = sv_trim(claim->x_api_key);
+    struct sv bearer = sv_trim(http_header_get(req, "authorization"));
+    struct sv other = sv_trim(http_header_get(req, "x-api-key"));
     const struct sv scheme = sv_cut(&bearer, ' ');
     bearer = sv_eq_nocase(scheme, SV("Bearer")) ? sv_trim(bearer) : SV_NONE;
     *key = bearer.n > 0 ? bearer : other;

@@ -37,17 +37,13 @@ struct auth_shared *auth_shared_map(void)
     return p == MAP_FAILED ? NULL : p;
 }
 
-void auth_shared_unmap(struct auth_shared *shared)
+/* Never 0. */
+static uint64_t hash_of(struct sv tenant)
 {
-    if (shared)
-        munmap(shared, sizeof(*shared));
-}
-
-uint64_t limit_tenant_hash(struct sv tenant)
-{
-    unsigned char digest[crypto_hash_sha256_BYTES];
+    static const unsigned char key[crypto_shorthash_KEYBYTES];
+    unsigned char digest[crypto_shorthash_BYTES];
     uint64_t hash;
-    crypto_hash_sha256(digest, (const unsigned char *)tenant.p, tenant.n);
+    crypto_shorthash(digest, (const unsigned char *)tenant.p, tenant.n, key);
     memcpy(&hash, digest, sizeof(hash));
     return hash ? hash : 1;
 }
@@ -77,11 +73,11 @@ static _Atomic int64_t *find_due(struct auth_shared *s, uint64_t hash, int64_t n
     }
 }
 
-bool limit_take(struct auth_shared *shared, uint64_t tenant_hash, int64_t rate, int64_t now_us,
+bool limit_take(struct auth_shared *shared, struct sv tenant, int64_t rate, int64_t now_us,
                 int64_t *left, int *retry_s)
 {
     const int64_t now_ns = now_us * 1000, share_ns = SECOND_NS / rate;
-    _Atomic int64_t *due = find_due(shared, tenant_hash, now_ns);
+    _Atomic int64_t *due = find_due(shared, hash_of(tenant), now_ns);
     *left = due ? 0 : rate;
     if (!due)
         return true;

@@ -28,7 +28,8 @@ static const struct db_stmt read_version = {"auth_version", "SELECT version FROM
 /* At least one row, the version's, even if there is no key. */
 static const struct db_stmt load_keys = {
     "auth_load",
-    "SELECT s.version, k.id, k.hash, k.expires_at, k.tenant, t.requests_per_second, t.sessions_max"
+    "SELECT s.version, k.id, k.hash, coalesce(k.expires_at, 'infinity') AS expires_at, k.tenant,"
+    " coalesce(t.requests_per_second, $1) AS requests, coalesce(t.sessions_max, $2) AS sessions"
     " FROM auth_state s LEFT JOIN (api_keys k LEFT JOIN tenants t ON t.tenant = k.tenant)"
     " ON k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
     " ORDER BY k.id"};
@@ -47,25 +48,16 @@ static const struct db_stmt write_uses = {
     " WHERE k.last_used_at IS NULL OR k.last_used_at < u.at"};
 /* clang-format on */
 
-static int64_t get_bound(const struct db_rows *rows, int row, const char *column, int64_t if_null)
+static bool read_key(const struct db_rows *rows, int row, struct snapshot_key *out)
 {
-    const int c = db_column(rows, column);
-    return db_is_null(rows, row, c) ? if_null : db_get_i64(rows, row, c);
-}
-
-static bool read_key(const struct db_rows *rows, int row, const struct auth_settings *settings,
-                     struct snapshot_key *out)
-{
-    const int expires = db_column(rows, "expires_at");
     const struct sv hash = db_get_text(rows, row, db_column(rows, "hash"));
     const struct sv tenant = db_get_text(rows, row, db_column(rows, "tenant"));
     if (!key_id_parse(db_get_text(rows, row, db_column(rows, "id")), &out->id) ||
         hash.n != KEY_HASH_LEN || tenant.n > AUTH_TENANT_MAX)
         return false;
-    out->expires_at = db_is_null(rows, row, expires) ? INT64_MAX : db_get_time(rows, row, expires);
-    out->requests = get_bound(rows, row, "requests_per_second", settings->requests);
-    out->sessions = get_bound(rows, row, "sessions_max", settings->sessions);
-    out->tenant_hash = limit_tenant_hash(tenant);
+    out->expires_at = db_get_time(rows, row, db_column(rows, "expires_at"));
+    out->requests = db_get_i64(rows, row, db_column(rows, "requests"));
+    out->sessions = db_get_i64(rows, row, db_column(rows, "sessions"));
     memcpy(out->hash, hash.p, KEY_HASH_LEN);
     memcpy(out->tenant, tenant.p, tenant.n);
     out->tenant_n = (unsigned char)tenant.n;
@@ -115,8 +107,9 @@ static void replace_snapshot(struct auth *a, struct snapshot *fresh)
 /* One statement, so that keys and version are of one instant. */
 static enum err load(struct auth *a, struct request_ctx *ctx)
 {
+    const struct db_param defaults[] = {db_i64(a->set.requests), db_i64(a->set.sessions)};
     struct db_rows rows;
-    TRY(db_query(a->db, ctx, DB_READ, &load_keys, NULL, 0, &rows, NULL));
+    TRY(db_query(a->db, ctx, DB_READ, &load_keys, defaults, ARRAY_LEN(defaults), &rows, NULL));
     if (rows.count == 0)
         return ctx_fault(ctx, ERR_INTERNAL, "auth_state has no row");
     const size_t n = db_is_null(&rows, 0, db_column(&rows, "id")) ? 0 : (size_t)rows.count;
@@ -127,7 +120,7 @@ static enum err load(struct auth *a, struct request_ctx *ctx)
     s->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     s->n = n;
     for (size_t i = 0; i < n; i++) {
-        if (!read_key(&rows, (int)i, &a->set, &s->keys[i])) {
+        if (!read_key(&rows, (int)i, &s->keys[i])) {
             free(s);
             return ctx_fault(ctx, ERR_INTERNAL, "a row of api_keys is malformed");
         }
@@ -141,36 +134,30 @@ static enum err load(struct auth *a, struct request_ctx *ctx)
 static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
 {
     const int64_t old = atomic_load(&a->valid_until) - AUTH_VALID_US;
-    int64_t sent;
-    if (!db_hosts_keys_version(a->set.hosts, version, &sent) || sent < old ||
-        sent < clock_boot_us() - POLL_OLD_MS * INT64_C(1000))
-        return false;
-    *asked = sent;
-    return true;
+    return db_hosts_keys_version(a->set.hosts, version, asked) && *asked >= old &&
+           *asked >= clock_boot_us() - POLL_OLD_MS * INT64_C(1000);
 }
 
 /* *asked: when the statement was sent that gave the answer. */
-static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *current, int64_t *asked)
+static enum err current_version(struct auth *a, struct request_ctx *ctx, int64_t *version,
+                                int64_t *asked)
 {
     struct db_rows rows;
-    int64_t version;
-    if (!was_polled(a, &version, asked)) {
-        *asked = clock_boot_us();
-        TRY(db_query(a->db, ctx, DB_READ, &read_version, NULL, 0, &rows, NULL));
-        version = rows.count == 1 ? db_get_i64(&rows, 0, 0) : 0;
-    }
-    /* Only this thread changes a->current, so it reads it without the lock. */
-    *current = version == a->current->version;
+    if (was_polled(a, version, asked))
+        return ERR_NONE;
+    *asked = clock_boot_us();
+    TRY(db_query(a->db, ctx, DB_READ, &read_version, NULL, 0, &rows, NULL));
+    *version = rows.count == 1 ? db_get_i64(&rows, 0, 0) : 0;
     return ERR_NONE;
 }
 
+/* Only this thread changes a->current, so it reads it without the lock. */
 static enum err refresh(struct auth *a, struct request_ctx *ctx)
 {
-    bool current = false;
-    int64_t asked = 0;
+    int64_t version = 0, asked = 0;
     if (a->current)
-        TRY(is_current(a, ctx, &current, &asked));
-    if (!current) {
+        TRY(current_version(a, ctx, &version, &asked));
+    if (!a->current || version != a->current->version) {
         asked = clock_boot_us();
         ctx->deadline = deadline_in_ms(LOAD_MS);
         TRY(load(a, ctx));
@@ -210,19 +197,20 @@ static void write_key_uses(struct auth *a, struct request_ctx *ctx)
     if (!a->current || clock_mono_us() < a->write_from_us || !atomic_exchange(&a->used, false))
         return;
     const size_t n = collect_key_uses(a, at, hours);
+    if (n == 0)
+        return;
     ctx_init(ctx, a->arena, deadline_in_ms(WRITE_MS), SV(""), SV("keys"));
     for (size_t i = 0; i < n; i++)
         ids[i] = arena_printf(a->arena, "%016" PRIx64, a->current->keys[at[i]].id);
-    enum err e = n > 0 ? db_text_array(ctx, ids, n, &p[0]) : ERR_NONE;
-    if (n > 0 && e == ERR_NONE)
+    enum err e = db_text_array(ctx, ids, n, &p[0]);
+    if (e == ERR_NONE)
         e = db_i64_array(ctx, hours, n, &p[1]);
-    if (n > 0 && e == ERR_NONE)
+    if (e == ERR_NONE)
         e = db_query(a->db, ctx, DB_WRITE, &write_uses, p, ARRAY_LEN(p), &rows, NULL);
-    const bool all = n == 0 || (e == ERR_NONE && db_get_i64(&rows, 0, 0) == 0);
+    const bool all = e == ERR_NONE && db_get_i64(&rows, 0, 0) == 0;
     for (size_t i = 0; all && i < n; i++)
         a->current->use[at[i]].written = hours[i];
-    if (n > 0)
-        atomic_store(&a->used, true); /* to look again */
+    atomic_store(&a->used, true); /* to look again */
     if (e != ERR_NONE)
         a->write_from_us = clock_mono_us() + WRITE_AGAIN_MS * INT64_C(1000);
 }

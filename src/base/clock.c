@@ -32,11 +32,7 @@ int64_t clock_wall_us(void)
 
 struct deadline deadline_in_ms(int64_t ms)
 {
-    int64_t us = 0, at = 0;
-    if (__builtin_mul_overflow(ms, (int64_t)US_PER_MS, &us) ||
-        __builtin_add_overflow(clock_mono_us(), us, &at))
-        at = ms < 0 ? INT64_MIN : INT64_MAX;
-    return (struct deadline){at};
+    return (struct deadline){clock_mono_us() + ms * US_PER_MS};
 }
 
 struct deadline deadline_earlier(struct deadline a, struct deadline b)

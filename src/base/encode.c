@@ -54,20 +54,6 @@ size_t json_escape_write(unsigned char c, char out[JSON_ESCAPE_MAX])
     return JSON_ESCAPE_MAX;
 }
 
-void be_write(uint64_t v, unsigned char out[BE_U64_LEN])
-{
-    for (int i = BE_U64_LEN - 1; i >= 0; i--, v >>= 8)
-        out[i] = (unsigned char)v;
-}
-
-uint64_t be_read(const unsigned char in[BE_U64_LEN])
-{
-    uint64_t v = 0;
-    for (int i = 0; i < BE_U64_LEN; i++)
-        v = v << 8 | in[i];
-    return v;
-}
-
 void base64url_write(const void *bytes, size_t n, char *out)
 {
     sodium_bin2base64(out, BASE64URL_LEN(n) + 1, bytes, n,

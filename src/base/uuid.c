@@ -17,15 +17,10 @@ static const uint64_t version_mask = UINT64_C(15) << 12;
 static const uint64_t variant = UINT64_C(2) << RANDOM_BITS;
 static const uint64_t variant_mask = UINT64_C(3) << RANDOM_BITS;
 
-void random_bytes(void *p, size_t n)
-{
-    arc4random_buf(p, n);
-}
-
 uint64_t random_u64(void)
 {
     uint64_t v = 0;
-    random_bytes(&v, sizeof(v));
+    arc4random_buf(&v, sizeof(v));
     return v;
 }
 
@@ -52,7 +47,7 @@ static void write_halves(uint64_t high, uint64_t low, bool hyphens, char *out)
 void uuid_v7(char out[UUID_LEN + 1])
 {
     uint64_t random[2];
-    random_bytes(random, sizeof(random));
+    arc4random_buf(random, sizeof(random));
     uint64_t ms = (uint64_t)(clock_wall_us() / 1000);
     write_halves(ms << 16 | version_7 | (random[0] & 0xfff), variant | (random[1] & ~variant_mask),
                  true, out);

@@ -7,16 +7,14 @@
 #include <unistd.h>
 
 #include "cache_internal.h"
-#include "memory_internal.h"
 #include "parley/obs/log.h"
 
 struct cache {
     struct cache_shared *memory; /* borrowed; NULL: none */
     struct cache_redis *redis;   /* owned; NULL: none */
     struct cache_queue *queue;   /* owned; NULL where redis is */
+    struct cache_settings set;
     pid_t self;
-    int64_t quarantine_us, value_ms;
-    size_t value_max;
     struct metrics_slot *slot; /* may be NULL */
     _Atomic uint64_t mismatches;
 };
@@ -27,10 +25,8 @@ struct cache *cache_open(const struct cache_settings *settings, struct metrics_s
     if (!c)
         return NULL;
     c->memory = settings->shared && settings->shared->n_stripes > 0 ? settings->shared : NULL;
+    c->set = *settings;
     c->self = getpid();
-    c->quarantine_us = settings->quarantine_ms * INT64_C(1000);
-    c->value_ms = settings->value_seconds * 1000;
-    c->value_max = settings->value_max;
     c->slot = slot;
     if (c->memory)
         memory_quarantine_ms(c->memory, settings->quarantine_ms);
@@ -113,10 +109,9 @@ bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 const struct cache_snapshot *snapshot, bool redis_too, struct cache_found *out)
 {
     if (c->memory) {
-        struct sv stored;
+        const struct sv stored =
+            memory_find(c->memory, snapshot, clock_mono_us(), ctx->arena, &out->current);
         out->from = METRICS_MEMORY;
-        if (!memory_find(c->memory, snapshot, clock_mono_us(), ctx->arena, &stored, &out->current))
-            stored = SV_NONE;
         if (decode_found(c, key, stored, out))
             return true;
     }
@@ -130,9 +125,10 @@ void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                const struct cache_value *value)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
-    const int64_t ttl_ms = value->ttl_ms < c->value_ms ? value->ttl_ms : c->value_ms;
+    const int64_t longest_ms = c->set.value_seconds * 1000;
+    const int64_t ttl_ms = value->ttl_ms < longest_ms ? value->ttl_ms : longest_ms;
     struct sv stored;
-    if (ttl_ms <= 0 || value->bytes.n > c->value_max)
+    if (ttl_ms <= 0 || value->bytes.n > c->set.value_max)
         return;
     /* The deletion of a session raises the epoch. */
     if (c->memory && !memory_is_current(c->memory, snapshot))
@@ -153,7 +149,7 @@ void cache_raise_epoch(struct cache *c, struct cache_snapshot *snapshot, bool in
     if (!c->memory)
         return;
     if (in_doubt)
-        memory_quarantine(c->memory, snapshot->hash, clock_mono_us() + c->quarantine_us);
+        memory_quarantine(c->memory, snapshot->hash, deadline_in_ms(c->set.quarantine_ms).at_us);
     const uint64_t was = memory_raise(c->memory, snapshot->hash);
     /* With two writers it is unknown which of them committed last. */
     snapshot->usable = snapshot->usable && was == snapshot->epoch && !in_doubt;

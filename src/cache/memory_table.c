@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of values in shared memory. memory_internal.h describes it. */
-#include "memory_internal.h"
+/* The table of values in shared memory. cache_internal.h describes it. */
+#include "cache_internal.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include <sodium.h>
-
-#include "parley/base/uuid.h"
 
 enum { VALUE_WORDS_MAX = MEMORY_RING_WORDS / 4 };
 static const uint64_t count_mask = (UINT64_C(1) << MEMORY_PID_SHIFT) - 1;
@@ -25,30 +24,20 @@ static void store_release(_Atomic uint64_t *word, uint64_t v)
 
 /* ---- the mapping ---- */
 
-static size_t size_of(uint64_t n_stripes)
-{
-    return sizeof(struct cache_shared) + n_stripes * sizeof(struct memory_stripe);
-}
-
 /* MAP_POPULATE: if the machine or its container has too little memory for the table, the service
  * fails when it starts, and not when the table is full. */
 struct cache_shared *cache_shared_map(size_t memory_bytes)
 {
     const size_t fit = memory_bytes / sizeof(struct memory_stripe);
     const size_t n_stripes = memory_bytes > 0 && fit == 0 ? 1 : fit;
-    struct cache_shared *t = mmap(NULL, size_of(n_stripes), PROT_READ | PROT_WRITE,
-                                  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    struct cache_shared *t =
+        mmap(NULL, sizeof *t + n_stripes * sizeof t->stripe[0], PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (t == MAP_FAILED)
         return NULL;
     t->n_stripes = n_stripes;
-    random_bytes(t->key, sizeof t->key);
+    arc4random_buf(t->key, sizeof t->key);
     return t;
-}
-
-void cache_shared_unmap(struct cache_shared *shared)
-{
-    if (shared)
-        munmap(shared, size_of(shared->n_stripes));
 }
 
 size_t memory_used(struct cache_shared *t)
@@ -184,8 +173,8 @@ static void copy_words(char *to, const _Atomic uint64_t *from, size_t n)
 
 /* The copy may mix two writers' words: the caller checks the stripe's lock again before it uses it.
  */
-static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e, struct arena *a,
-                     struct sv *out)
+static struct sv copy_out(const struct memory_stripe *s, const struct memory_entry *e,
+                          struct arena *a)
 {
     const uint64_t start = load_acquire(&e->start);
     size_t n = load_acquire(&e->size) & UINT32_MAX, words = (n + 7) / 8;
@@ -193,14 +182,13 @@ static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e
                   ? arena_alloc(a, words * sizeof(uint64_t))
                   : NULL;
     if (!p)
-        return false;
+        return SV_NONE;
     /* Up to the end of the ring, and the rest from its beginning. */
     const size_t first = start % MEMORY_RING_WORDS, room = MEMORY_RING_WORDS - first;
     copy_words(p, &s->ring[first], words < room ? words : room);
     if (words > room)
         copy_words(p + room * sizeof(uint64_t), s->ring, words - room);
-    *out = (struct sv){p, n};
-    return true;
+    return (struct sv){p, n};
 }
 
 /* The entry of the key in its stripe, or MEMORY_ENTRIES. */
@@ -213,25 +201,26 @@ static size_t entry_of(const struct memory_stripe *s, uint64_t hash)
     return MEMORY_ENTRIES;
 }
 
-bool memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot, int64_t now_us,
-                 struct arena *a, struct sv *out, bool *current)
+struct sv memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot, int64_t now_us,
+                      struct arena *a, bool *current)
 {
     const struct memory_stripe *s = stripe_of(t, snapshot->hash);
     const uint64_t lock = load_acquire(&s->lock);
     const size_t at = entry_of(s, snapshot->hash);
     if (lock % 2 == 1 || at == MEMORY_ENTRIES)
-        return false;
+        return SV_NONE;
     const struct memory_entry *e = &s->entry[at];
     if (now_us >= (int64_t)load_acquire(&e->until_us))
-        return false;
+        return SV_NONE;
     *current = load_acquire(&e->epoch) == snapshot->epoch && load_acquire(&e->all) == snapshot->all;
     struct arena_mark mark = arena_get_mark(a);
-    if (copy_out(s, e, a, out) && load_acquire(&s->lock) == lock) {
+    const struct sv value = copy_out(s, e, a);
+    if (value.p && load_acquire(&s->lock) == lock) {
         *current = *current && memory_is_current(t, snapshot);
-        return true;
+        return value;
     }
     arena_rewind(a, mark);
-    return false;
+    return SV_NONE;
 }
 
 static uint64_t age_of(const struct memory_entry *e)

@@ -7,7 +7,7 @@
  *
  * The thread also probes Redis while no request asks it.
  */
-#include "memory_internal.h"
+#include "cache_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +30,9 @@ struct item {
     struct cache_redis_key key;
     struct cache_snapshot snapshot; /* of a SET */
     int64_t at_us, ttl_ms;          /* queued at; life from then on */
-    char *bytes;                    /* to SET; malloc'd; NULL: DEL */
-    size_t n;
+    bool is_set;                    /* else a DEL */
+    size_t n;                       /* of bytes */
+    char bytes[];                   /* to SET */
 };
 
 struct cache_queue {
@@ -48,19 +49,6 @@ static void count_set(struct cache_queue *q, bool accepted)
 {
     if (q->slot)
         metrics_add(accepted ? &q->slot->cache_sets : &q->slot->cache_sets_lost, 1);
-}
-
-static void free_value(struct item *item)
-{
-    free(item->bytes);
-    item->bytes = NULL;
-    item->n = 0;
-}
-
-static void free_item(struct item *item)
-{
-    free_value(item);
-    free(item);
 }
 
 /* ---- under the lock ---- */
@@ -94,9 +82,9 @@ static void append_item(struct cache_queue *q, struct item *item)
     q->bytes += item->n;
     while (q->n > ITEMS_MAX || q->bytes > BYTES_MAX) {
         struct item *oldest = unlink_item(q, &q->first);
-        if (oldest->bytes)
+        if (oldest->is_set)
             count_set(q, false);
-        free_item(oldest);
+        free(oldest);
     }
     pthread_cond_signal(&q->loop.wake);
 }
@@ -106,36 +94,26 @@ static void append_item(struct cache_queue *q, struct item *item)
 void cache_queue_push(struct cache_queue *q, const struct cache_redis_key *key,
                       const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms)
 {
-    char *copy = stored.n > 0 ? malloc(stored.n) : NULL;
-    struct item *item = key->n > 0 && (copy || stored.n == 0) ? malloc(sizeof *item) : NULL;
+    struct item *item = key->n > 0 ? malloc(sizeof *item + stored.n) : NULL;
     if (!item) {
         count_set(q, false);
-        free(copy);
         return;
     }
-    *item = (struct item){.key = *key, .at_us = clock_mono_us(), .ttl_ms = ttl_ms, .bytes = copy};
+    *item = (struct item){.key = *key, .at_us = clock_mono_us(), .ttl_ms = ttl_ms, .n = stored.n};
+    item->is_set = stored.n > 0;
     if (snapshot)
         item->snapshot = *snapshot;
-    if (copy) {
-        memcpy(copy, stored.p, stored.n);
-        item->n = stored.n;
-    }
+    if (item->is_set)
+        memcpy(item->bytes, stored.p, stored.n);
     pthread_mutex_lock(&q->loop.lock);
     struct item **older = link_of(q, key);
     if (*older)
-        free_item(unlink_item(q, older));
+        free(unlink_item(q, older));
     append_item(q, item);
     pthread_mutex_unlock(&q->loop.lock);
 }
 
 /* ---- the thread ---- */
-
-/* Turns a SET into a DEL. */
-static void drop_value(struct cache_queue *q, struct item *item)
-{
-    free_value(item);
-    count_set(q, false);
-}
 
 /* Whether this host has neither written nor erased the session since it was read. Without memory
  * nobody knows, and it counts as true. */
@@ -153,7 +131,7 @@ static void requeue(struct cache_queue *q, struct item *item)
         append_item(q, item);
     pthread_mutex_unlock(&q->loop.lock);
     if (newer)
-        free_item(item);
+        free(item);
 }
 
 static struct cache_command command_of(const struct item *item, char px[24])
@@ -161,7 +139,7 @@ static struct cache_command command_of(const struct item *item, char px[24])
     const int64_t left_ms = item->ttl_ms - (clock_mono_us() - item->at_us) / 1000;
     const struct sv key = {item->key.text, item->key.n};
     snprintf(px, 24, "%lld", left_ms > 0 ? (long long)left_ms : 1);
-    if (item->bytes)
+    if (item->is_set)
         return (struct cache_command){
             {SV("SET"), key, {item->bytes, item->n}, SV("PX"), sv_from(px)}, .n = 5};
     return (struct cache_command){{SV("DEL"), key}, .n = 2};
@@ -177,12 +155,11 @@ static void send_round(struct cache_queue *q, struct item *const *items, size_t 
     /* More than the client's time-out, so that a failure is always that of Redis. */
     (void)cache_redis_run(q->redis, deadline_in_ms(2 * (int64_t)q->redis->timeout_ms), commands, n);
     for (size_t i = 0; i < n; i++) {
-        const bool was_set = items[i]->bytes, accepted = commands[i].accepted;
+        const bool was_set = items[i]->is_set, accepted = commands[i].accepted;
         const bool current = !was_set || is_current(q, items[i]);
-        if (was_set) {
+        if (was_set)
             count_set(q, accepted);
-            free_value(items[i]);
-        }
+        items[i]->is_set = false;
         /* If the session was erased while its value was sent, Redis may have run the erasure's DEL
          * first. */
         if (accepted && current)
@@ -192,8 +169,8 @@ static void send_round(struct cache_queue *q, struct item *const *items, size_t 
     }
 }
 
-/* Takes up to ROUND_MAX items. A SET that has waited for two time-outs is lost: others may have
- * deleted the session. */
+/* Takes up to ROUND_MAX items. A SET that has waited for two time-outs becomes a DEL: others may
+ * have deleted the session. */
 static size_t take_round(struct cache_queue *q, struct item *items[ROUND_MAX])
 {
     const int64_t oldest = clock_mono_us() - 2000 * (int64_t)q->redis->timeout_ms;
@@ -203,8 +180,10 @@ static size_t take_round(struct cache_queue *q, struct item *items[ROUND_MAX])
         items[n++] = unlink_item(q, &q->first);
     pthread_mutex_unlock(&q->loop.lock);
     for (size_t i = 0; i < n; i++)
-        if (items[i]->bytes && (items[i]->at_us < oldest || !is_current(q, items[i])))
-            drop_value(q, items[i]);
+        if (items[i]->is_set && (items[i]->at_us < oldest || !is_current(q, items[i]))) {
+            items[i]->is_set = false;
+            count_set(q, false);
+        }
     return n;
 }
 
@@ -264,6 +243,6 @@ void cache_queue_close(struct cache_queue *q)
         return;
     thread_loop_stop(&q->loop);
     while (q->first)
-        free_item(unlink_item(q, &q->first));
+        free(unlink_item(q, &q->first));
     free(q);
 }

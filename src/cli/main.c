@@ -142,8 +142,9 @@ static int run_migrate(struct command_context *c)
     if (to && (!sv_to_i64(sv_from(to), &target) || target < 0 || target > db_schema_version()))
         return command_usage_error("--to must be a schema version that this program knows, and is ",
                                    to);
-    const enum err e = db_migrate(command_admin_url(c->cfg), c->cfg->database_url, (int)target,
-                                  print_progress, NULL);
+    const enum err e =
+        db_migrate(command_admin_url(c->cfg), c->cfg->database_url, db_migration_table,
+                   db_migration_count, (int)target, print_progress, NULL);
     return e == ERR_NONE ? EXIT_GOOD : e == ERR_INVALID ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "parley/base/clock.h"
-#include "parley/base/utf8.h"
 
 /* LINE_DEPTH: containers around the members that get a line each in JSON. */
 enum { CELL_MAX = 32, LINE_DEPTH = 2, TEXT_MAX = 64 * 1024 * 1024 };

@@ -177,7 +177,6 @@ int tenant_delete_run(struct command_context *c)
     if (e == ERR_NONE)
         e = host ? delete_tenant(c, shared) : ctx_nomem(&c->ctx);
     db_hosts_close(host);
-    db_hosts_shared_unmap(shared);
     return command_finish(c, e);
 }
 

@@ -4,7 +4,7 @@
  * Unlike COPY it needs no escaping; unlike many statements or a VALUES list, its text is the same
  * for any number of rows.
  */
-#include "parley/db/bulk.h"
+#include "parley/db/db.h"
 
 #include "parley/base/buf.h"
 

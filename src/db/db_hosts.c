@@ -5,6 +5,7 @@
 #include "hosts_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,10 +77,7 @@ static const struct db_stmt forget_stmt = {
 static void copy_text(const struct db_rows *r, int row, const char *column, char *out, size_t n)
 {
     const struct sv v = db_get_text(r, row, db_column(r, column));
-    const size_t len = v.n < n ? v.n : n - 1;
-    if (len > 0)
-        memcpy(out, v.p, len);
-    out[len] = '\0';
+    snprintf(out, n, "%.*s", SV_ARG(v));
 }
 
 static void read_host(const struct db_rows *r, int row, struct db_host *h)
@@ -159,30 +157,25 @@ static enum err register_host(struct db_hosts *h, struct request_ctx *ctx)
                                       db_bool(s->alone)};
     atomic_store(&s->has_asked, true);
     ctx->deadline = deadline_in_ms(REGISTER_MS);
-    const enum err e =
-        db_query(h->db, ctx, DB_WRITE, &register_stmt, params, ARRAY_LEN(params), NULL, NULL);
+    TRY(db_query(h->db, ctx, DB_WRITE, &register_stmt, params, ARRAY_LEN(params), NULL, NULL));
     ctx->deadline = deadline_in_ms(POLL_MS);
-    return e;
+    return ERR_NONE;
 }
 
 /* Registers first if it must, and again if the registration is lost. */
 static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct hosts_found *f)
 {
     struct db_hosts_shared *s = h->set.shared;
-    enum err e = ERR_NONE;
     for (int tries = 0; tries < 2; tries++) {
         if (atomic_load(&s->write_from_us) == 0)
-            e = register_host(h, ctx);
-        if (e == ERR_NONE)
-            e = query_hosts(h->db, ctx, s, f);
-        if (e != ERR_NONE)
-            return e;
+            TRY(register_host(h, ctx));
+        TRY(query_hosts(h->db, ctx, s, f));
         /* This worker was stopped, and another one may have found something newer meanwhile. */
         if (clock_boot_us() >= f->sent_us + HOSTS_WAIT_US)
             return ctx_fault(ctx, ERR_TIMEOUT, "the answer is too old");
         hosts_apply(s, f, clock_boot_us(), h->set.before_alone, h->set.arg);
         if (f->self)
-            return e;
+            return ERR_NONE;
     }
     return ctx_fault(ctx, ERR_BUSY, "the registration is being removed");
 }
@@ -356,8 +349,8 @@ enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id, i
         ids[i] = db_get_text(&r, i, 0);
     TRY(db_text_array(ctx, ids, (size_t)n, &marked));
     deadline_wait(deadline_in_ms(HOSTS_WAIT_US / 1000));
-    enum err e = db_query(db, ctx, DB_WRITE, &forget_stmt, &marked, 1, &r, NULL);
-    *removed = e == ERR_NONE ? r.count : 0;
-    *alive = e == ERR_NONE ? n - r.count : 0;
-    return e;
+    TRY(db_query(db, ctx, DB_WRITE, &forget_stmt, &marked, 1, &r, NULL));
+    *removed = r.count;
+    *alive = n - r.count;
+    return ERR_NONE;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of db/ share. Nobody else includes it, but for the tests of db/. From the bottom
- * up: faults, connections (db_conn.c), the pipeline, the pool (db_pool*.c), migrations.
+ * up: faults, connections (db_conn.c), the pipeline, the pool (db_pool*.c).
  */
 #ifndef PARLEY_DB_INTERNAL_H
 #define PARLEY_DB_INTERNAL_H
@@ -247,16 +247,6 @@ MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p
 MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
                                    size_t n, struct db_param *out);
 
-/* ---- migrations ---- */
-
-/* Ascending from 1 without a gap; made by migrations/embed.sh. */
-extern const struct db_migration db_migration_table[];
-extern const size_t db_migration_count;
-extern const char db_grants[]; /* grants.sql */
-
-/* db_migrate for a table of migrations that the caller gives. */
-MUSTCHECK enum err db_migrate_table(const char *admin_url, const char *url,
-                                    const struct db_migration *table, size_t n, int target,
-                                    db_migrate_say *say, void *arg);
+extern const char db_grants[]; /* grants.sql; made by migrations/embed.sh */
 
 #endif

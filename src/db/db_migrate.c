@@ -196,8 +196,13 @@ static enum err migrate_to(const struct migration_run *m, const struct db_migrat
     return ERR_NONE;
 }
 
-enum err db_migrate_table(const char *admin_url, const char *url, const struct db_migration *table,
-                          size_t n, int target, db_migrate_say *say, void *arg)
+int db_schema_version(void)
+{
+    return (int)db_migration_count;
+}
+
+enum err db_migrate(const char *admin_url, const char *url, const struct db_migration *table,
+                    size_t n, int target, db_migrate_say *say, void *arg)
 {
     static const char make_table[] = "CREATE TABLE IF NOT EXISTS parley_schema ("
                                      "version int PRIMARY KEY, "

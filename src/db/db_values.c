@@ -201,24 +201,22 @@ struct sv db_get_text(const struct db_rows *r, int row, int column)
     const PGresult *res = checked_result(r, row, column);
     if (PQgetisnull(res, row, column))
         return SV_NONE;
-    const struct sv v = {PQgetvalue(res, row, column), (size_t)PQgetlength(res, row, column)};
-    switch ((enum db_oid)PQftype(res, column)) {
-    case OID_TEXT:
-    case OID_JSON:
-    case OID_BYTEA:
-        return v;
-    case OID_JSONB:
-        return (struct sv){v.p + 1, v.n - 1}; /* without the version byte */
-    default:
+    const enum db_oid type = (enum db_oid)PQftype(res, column);
+    if (type != OID_TEXT && type != OID_JSON && type != OID_BYTEA && type != OID_JSONB)
         abort_on_misuse("not a text", PQfname(res, column));
-    }
+    const size_t skip = type == OID_JSONB ? 1 : 0; /* the version byte */
+    return (struct sv){PQgetvalue(res, row, column) + skip,
+                       (size_t)PQgetlength(res, row, column) - skip};
 }
 
-static int64_t get_be64(const char *p)
+/* Of 2, 4 or 8 bytes. */
+static int64_t get_integer(const PGresult *res, int row, int column)
 {
-    uint64_t be;
-    memcpy(&be, p, sizeof(be));
-    return (int64_t)be64toh(be);
+    const int n = PQgetlength(res, row, column);
+    uint64_t be = 0;
+    memcpy(&be, PQgetvalue(res, row, column), (size_t)n);
+    /* The bytes are the upper ones: the shift extends the sign. */
+    return (int64_t)be64toh(be) >> (64 - 8 * n);
 }
 
 int64_t db_get_i64(const struct db_rows *r, int row, int column)
@@ -226,21 +224,10 @@ int64_t db_get_i64(const struct db_rows *r, int row, int column)
     const PGresult *res = checked_result(r, row, column);
     if (PQgetisnull(res, row, column))
         return 0;
-    const char *p = PQgetvalue(res, row, column);
-    uint32_t be32;
-    uint16_t be16;
-    switch ((enum db_oid)PQftype(res, column)) {
-    case OID_INT8:
-        return get_be64(p);
-    case OID_INT4:
-        memcpy(&be32, p, sizeof(be32));
-        return (int32_t)be32toh(be32);
-    case OID_INT2:
-        memcpy(&be16, p, sizeof(be16));
-        return (int16_t)be16toh(be16);
-    default:
+    const enum db_oid type = (enum db_oid)PQftype(res, column);
+    if (type != OID_INT8 && type != OID_INT4 && type != OID_INT2)
         abort_on_misuse("not an integer", PQfname(res, column));
-    }
+    return get_integer(res, row, column);
 }
 
 bool db_get_bool(const struct db_rows *r, int row, int column)
@@ -258,7 +245,7 @@ int64_t db_get_time(const struct db_rows *r, int row, int column)
         abort_on_misuse("not a timestamptz", PQfname(res, column));
     if (PQgetisnull(res, row, column))
         return 0;
-    int64_t us = get_be64(PQgetvalue(res, row, column));
+    int64_t us = get_integer(res, row, column);
     /* 'infinity' is the largest value, and stays it. */
     return us > INT64_MAX - pg_epoch_us ? INT64_MAX : us + pg_epoch_us;
 }

@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
@@ -36,12 +35,6 @@ struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version)
     pthread_mutexattr_destroy(&attr);
     atomic_store(&s->state, DB_HOSTS_STARTING);
     return s;
-}
-
-void db_hosts_shared_unmap(struct db_hosts_shared *shared)
-{
-    if (shared)
-        munmap(shared, sizeof(*shared));
 }
 
 void db_hosts_worker_ended(struct db_hosts_shared *shared, size_t slot, pid_t pid, bool clean)

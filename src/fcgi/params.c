@@ -8,9 +8,7 @@
  */
 #include "fcgi_internal.h"
 
-#include <stddef.h>
-
-#include "parley/base/clock.h"
+#include <stdlib.h>
 
 struct params {
     struct sv method, target, content_type, content_length, remote_addr, sent_at, end;
@@ -98,19 +96,10 @@ static bool read_params(struct arena *arena, char *const *envp, struct params *p
  * 0 if that is not known, or is impossible because the clock was set. */
 static int64_t queued_us(struct sv sent_at)
 {
-    const int64_t second_us = 1000000;
-    uint64_t s, ms;
-    struct sv rest = sent_at;
-    struct sv whole = sv_cut(&rest, '.');
-    if (rest.n != 3)
-        return 0;
-    /* sv_to_u64 refuses leading zeros, which are allowed here. */
-    while (rest.n > 1 && rest.p[0] == '0')
-        rest = (struct sv){rest.p + 1, rest.n - 1};
-    if (!sv_to_u64(whole, &s) || !sv_to_u64(rest, &ms) || s > UINT32_MAX)
-        return 0;
-    int64_t us = clock_wall_us() - ((int64_t)s * second_us + (int64_t)ms * 1000);
-    return us > 0 && us <= 3600 * second_us ? us : 0;
+    /* A double holds microseconds exactly. The value ends in a NUL, as all of envp. */
+    const double sent_us = sent_at.p ? strtod(sent_at.p, NULL) * 1e6 : 0;
+    const double us = (double)clock_wall_us() - sent_us;
+    return us > 0 && us <= 3600 * 1e6 ? (int64_t)(us + 0.5) : 0;
 }
 
 enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_request *req,

@@ -7,7 +7,6 @@
 #include "fcgi_internal.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 

@@ -8,7 +8,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
 #include "parley/base/thread.h"
 
 enum {

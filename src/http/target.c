@@ -4,7 +4,6 @@
 #include "parley/http/request.h"
 
 #include "parley/base/encode.h"
-#include "parley/base/utf8.h"
 
 static enum err bad_target(struct request_ctx *ctx, const char *field, const char *why)
 {

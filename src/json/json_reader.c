@@ -5,7 +5,6 @@
 
 #include "json_internal.h"
 #include "parley/base/names.h"
-#include "parley/base/utf8.h"
 
 /* The parameters of one call. */
 struct field_reader {

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "json_internal.h"
-#include "parley/base/utf8.h"
 
 struct open_container {
     uint32_t node, last_child; /* last_child: 0 while there is none */

@@ -12,7 +12,6 @@
 
 #include "parley/base/clock.h"
 #include "parley/base/encode.h"
-#include "parley/base/utf8.h"
 
 /* The end of a line that was cut must always fit; LOG_ROOM is what remains for the fields. */
 #define LOG_TAIL ",\"cut\":true}\n"

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/obs/metrics.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 
 /* One worker writes a slot and any process reads it. Relaxed loads suffice: sums of two series that
  * are a moment apart look like a scrape that came a moment later. */
 
-const uint64_t metrics_bounds_us[METRICS_BUCKETS] = {
+static const uint64_t bounds_us[METRICS_BUCKETS] = {
     100,   250,   500,    1000,   2500,    5000,    10000,
     25000, 50000, 100000, 250000, 1000000, 2500000, 10000000,
 };
@@ -27,64 +25,57 @@ struct series {
     bool gauge;
 };
 
-#define COUNTER(name, help, label, field)                              \
-    {                                                                  \
-        name, help, label, offsetof(struct metrics_slot, field), false \
-    }
-#define GAUGE(name, help, label, field)                               \
-    {                                                                 \
-        name, help, label, offsetof(struct metrics_slot, field), true \
-    }
+#define AT(field) .offset = offsetof(struct metrics_slot, field)
 
 static const struct series sums[] = {
-    COUNTER("parley_source_hits_total", "Reads answered from a source.", "{source=\"memory\"}",
-            source_hits[METRICS_MEMORY]),
-    COUNTER("parley_source_hits_total", NULL, "{source=\"redis\"}", source_hits[METRICS_REDIS]),
-    COUNTER("parley_source_hits_total", NULL, "{source=\"postgres\"}",
-            source_hits[METRICS_POSTGRES]),
-    COUNTER("parley_source_misses_total", "Reads that a source could not answer.",
-            "{source=\"memory\"}", source_misses[METRICS_MEMORY]),
-    COUNTER("parley_source_misses_total", NULL, "{source=\"redis\"}", source_misses[METRICS_REDIS]),
-    COUNTER("parley_source_misses_total", NULL, "{source=\"postgres\"}",
-            source_misses[METRICS_POSTGRES]),
-    COUNTER("parley_idempotent_replays_total", "Answers repeated for an Idempotency-Key.", "",
-            replays),
-    COUNTER("parley_bad_connections_total",
-            "FastCGI connections closed because of a malformed request.", "", bad_connections),
-    COUNTER("parley_queue_refused_total", "Requests refused because they had waited too long.", "",
-            queue_refused),
-    COUNTER("parley_db_connections_opened_total", "PostgreSQL connections opened.", "", db_opened),
-    COUNTER("parley_db_connections_closed_total", "PostgreSQL connections closed, for any reason.",
-            "", db_closed),
-    COUNTER("parley_db_connections_discarded_total",
-            "PostgreSQL connections closed because they were not clean.", "", db_discarded),
-    COUNTER("parley_db_retries_total", "Transactions run again after a conflict.", "", db_retries),
-    COUNTER("parley_read_batches_total", "Statements that answered several reads at once.", "",
-            read_batches),
-    COUNTER("parley_read_batched_total", "Reads that such a statement answered.", "", read_batched),
-    COUNTER("parley_cache_sets_total", "Values sent to Redis and stored there.", "", cache_sets),
-    COUNTER("parley_cache_sets_lost_total",
-            "Values for Redis that were dropped, or not stored there.", "", cache_sets_lost),
-    COUNTER("parley_swept_sessions_total", "Expired sessions deleted by the sweeper.", "",
-            swept_sessions),
-    COUNTER("parley_swept_messages_total", "Messages deleted by the sweeper.", "", swept_messages),
-    COUNTER("parley_swept_keys_total", "Idempotency keys deleted by the sweeper.", "", swept_keys),
-    GAUGE("parley_pool_connections", "Connections of the PostgreSQL pools.", "{state=\"open\"}",
-          pool_open),
-    GAUGE("parley_pool_connections", NULL, "{state=\"idle\"}", pool_idle),
-    GAUGE("parley_pool_connections", NULL, "{state=\"in_use\"}", pool_in_use),
-    GAUGE("parley_pool_connections", NULL, "{state=\"max\"}", pool_max),
-    GAUGE("parley_pool_waiting", "Requests that wait for a connection of the PostgreSQL pool.", "",
-          pool_waiting),
-    GAUGE("parley_threads_busy", "Handler threads that serve a request.", "", threads_busy),
+    {"parley_source_hits_total", "Reads answered from a source.", "{source=\"memory\"}",
+     AT(source_hits[METRICS_MEMORY])},
+    {"parley_source_hits_total", NULL, "{source=\"redis\"}", AT(source_hits[METRICS_REDIS])},
+    {"parley_source_hits_total", NULL, "{source=\"postgres\"}", AT(source_hits[METRICS_POSTGRES])},
+    {"parley_source_misses_total", "Reads that a source could not answer.", "{source=\"memory\"}",
+     AT(source_misses[METRICS_MEMORY])},
+    {"parley_source_misses_total", NULL, "{source=\"redis\"}", AT(source_misses[METRICS_REDIS])},
+    {"parley_source_misses_total", NULL, "{source=\"postgres\"}",
+     AT(source_misses[METRICS_POSTGRES])},
+    {"parley_idempotent_replays_total", "Answers repeated for an Idempotency-Key.", "",
+     AT(replays)},
+    {"parley_bad_connections_total", "FastCGI connections closed because of a malformed request.",
+     "", AT(bad_connections)},
+    {"parley_queue_refused_total", "Requests refused because they had waited too long.", "",
+     AT(queue_refused)},
+    {"parley_db_connections_opened_total", "PostgreSQL connections opened.", "", AT(db_opened)},
+    {"parley_db_connections_closed_total", "PostgreSQL connections closed, for any reason.", "",
+     AT(db_closed)},
+    {"parley_db_connections_discarded_total",
+     "PostgreSQL connections closed because they were not clean.", "", AT(db_discarded)},
+    {"parley_db_retries_total", "Transactions run again after a conflict.", "", AT(db_retries)},
+    {"parley_read_batches_total", "Statements that answered several reads at once.", "",
+     AT(read_batches)},
+    {"parley_read_batched_total", "Reads that such a statement answered.", "", AT(read_batched)},
+    {"parley_cache_sets_total", "Values sent to Redis and stored there.", "", AT(cache_sets)},
+    {"parley_cache_sets_lost_total", "Values for Redis that were dropped, or not stored there.", "",
+     AT(cache_sets_lost)},
+    {"parley_swept_sessions_total", "Expired sessions deleted by the sweeper.", "",
+     AT(swept_sessions)},
+    {"parley_swept_messages_total", "Messages deleted by the sweeper.", "", AT(swept_messages)},
+    {"parley_swept_keys_total", "Idempotency keys deleted by the sweeper.", "", AT(swept_keys)},
+    {"parley_pool_connections", "Connections of the PostgreSQL pools.", "{state=\"open\"}",
+     AT(pool_open), .gauge = true},
+    {"parley_pool_connections", NULL, "{state=\"idle\"}", AT(pool_idle), .gauge = true},
+    {"parley_pool_connections", NULL, "{state=\"in_use\"}", AT(pool_in_use), .gauge = true},
+    {"parley_pool_connections", NULL, "{state=\"max\"}", AT(pool_max), .gauge = true},
+    {"parley_pool_waiting", "Requests that wait for a connection of the PostgreSQL pool.", "",
+     AT(pool_waiting), .gauge = true},
+    {"parley_threads_busy", "Handler threads that serve a request.", "", AT(threads_busy),
+     .gauge = true},
 };
 
 static const struct series histograms[] = {
-    COUNTER("parley_http_request_seconds", "Time that a handler took to answer.", "", latency),
-    COUNTER("parley_queue_seconds", "Time from nginx to a handler.", "", queue),
-    COUNTER("parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.", "",
-            acquire),
-    COUNTER("parley_statement_seconds", "Time of a round trip to PostgreSQL.", "", statement),
+    {"parley_http_request_seconds", "Time that a handler took to answer.", "", AT(latency)},
+    {"parley_queue_seconds", "Time from nginx to a handler.", "", AT(queue)},
+    {"parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.", "",
+     AT(acquire)},
+    {"parley_statement_seconds", "Time of a round trip to PostgreSQL.", "", AT(statement)},
 };
 
 void metrics_add(_Atomic uint64_t *counter, uint64_t n)
@@ -101,7 +92,7 @@ void metrics_observe(struct metrics_histogram *h, int64_t us)
 {
     uint64_t v = us > 0 ? (uint64_t)us : 0;
     size_t i = 0;
-    while (i < METRICS_BUCKETS && v > metrics_bounds_us[i])
+    while (i < METRICS_BUCKETS && v > bounds_us[i])
         i++;
     metrics_add(&h->bucket[i], 1);
     metrics_add(&h->sum_us, v);
@@ -140,18 +131,6 @@ static uint64_t sum(struct slots s, size_t offset, size_t i)
     return total;
 }
 
-/* Not %f: its decimal point depends on the locale, and it does not print the bounds exactly. */
-static void write_seconds(struct buf *out, uint64_t us)
-{
-    char part[16];
-    int n = snprintf(part, sizeof(part), ".%06u", (unsigned)(us % 1000000));
-    while (part[n - 1] == '0')
-        n--;
-    buf_u64(out, us / 1000000);
-    if (n > 1)
-        buf_put(out, part, (size_t)n);
-}
-
 static void write_family(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -178,21 +157,19 @@ static void render_requests(struct buf *out, struct slots s, const char *const *
 
 static void render_histogram(struct buf *out, struct slots s, const struct series *h)
 {
-    uint64_t below = 0;
+    const size_t buckets = h->offset + offsetof(struct metrics_histogram, bucket);
+    unsigned long long below = 0;
     write_family(out, h->name, "histogram", h->help);
-    for (size_t i = 0; i <= METRICS_BUCKETS; i++) {
-        below += sum(s, h->offset + offsetof(struct metrics_histogram, bucket), i);
-        buf_printf(out, "%s_bucket{le=\"", h->name);
-        if (i < METRICS_BUCKETS)
-            write_seconds(out, metrics_bounds_us[i]);
-        else
-            BUF_LIT(out, "+Inf");
-        buf_printf(out, "\"} %llu\n", (unsigned long long)below);
+    for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+        below += sum(s, buckets, i);
+        /* In seconds. No locale is set: the point is a point. */
+        buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", h->name, (double)bounds_us[i] / 1e6, below);
     }
-    buf_printf(out, "%s_sum ", h->name);
-    write_seconds(out, sum(s, h->offset + offsetof(struct metrics_histogram, sum_us), 0));
+    below += sum(s, buckets, METRICS_BUCKETS);
+    buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n", h->name, below, h->name,
+               (double)sum(s, h->offset + offsetof(struct metrics_histogram, sum_us), 0) / 1e6);
     /* The format demands that the count equals the last bucket: it has no counter of its own. */
-    buf_printf(out, "\n%s_count %llu\n", h->name, (unsigned long long)below);
+    buf_printf(out, "%s_count %llu\n", h->name, below);
 }
 
 /* Of writes, by kind: the sizes of batches, and why others had a statement of their own. */

@@ -220,9 +220,6 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
     listener_close(&s.listen);
     listener_close(&s.admin);
     pidfile_close(s.pidfile_fd, cfg->listen);
-    auth_shared_unmap(s.run.auth);
-    db_hosts_shared_unmap(s.run.hosts);
-    cache_shared_unmap(s.run.cache);
     worker_set_destroy(s.current);
     worker_set_destroy(s.next);
     return s.exit_status;

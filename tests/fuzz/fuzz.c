@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "parley/base/utf8.h"
-
 enum { ROOM = 64 << 20 };
 
 void fuzz_fail(const char *file, int line, const char *what)

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "parley/base/buf.h"
-#include "parley/base/utf8.h"
 #include "parley/http/request.h"
 
 /* Decoded once; false if it may not be. */

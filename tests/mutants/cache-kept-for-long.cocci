@@ -4,6 +4,6 @@
 
 @@ expression c; @@
 cache_put(...) { <...
-- c->value_ms
-+ 9 * c->value_ms
+- c->set.value_seconds
++ 9 * c->set.value_seconds
 ...> }

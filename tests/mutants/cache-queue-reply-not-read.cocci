@@ -1,9 +1,9 @@
 // What: The queue reads every reply of Redis.
 // Test: service cache/redis_queue
-// In: src/cache/redis_conn.c
+// In: src/cache/redis_client.c
 
 @@ identifier i, reply; expression commands; @@
-cache_conn_run(...) { <...
+conn_run(...) { <...
 + if (i > 0 && i + 1 == n)
 +     break;
   redisReply *reply = next_reply(...);

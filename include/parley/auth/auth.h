@@ -17,6 +17,7 @@
 #define PARLEY_AUTH_AUTH_H
 
 #include "parley/db/hosts.h"
+#include "parley/http/request.h"
 
 struct auth;
 struct auth_shared;
@@ -31,9 +32,9 @@ enum {
 #define AUTH_REQUESTS_MAX INT64_C(1000000) /* of a bound: requests a second */
 #define AUTH_SESSIONS_MAX INT64_C(1000000000)
 
-/* Counts the requests of all workers of a host. Map it before the fork. NULL: no memory. */
+/* Counts the requests of all workers of a host. Map it before the fork; it stays until the process
+ * ends. NULL: no memory. */
 struct auth_shared *auth_shared_map(void);
-void auth_shared_unmap(struct auth_shared *shared); /* NULL is fine */
 
 struct auth_settings {
     bool keys;        /* false: no keys; requests of this machine belong to tenant "default" */
@@ -53,19 +54,13 @@ bool auth_is_ready(const struct auth *a);
  * before any key was confirmed), or it is up and the keys cannot be loaded. */
 bool auth_accepts_keys(const struct auth *a);
 
-/* What a request says about its sender; SV_NONE where it says nothing. */
-struct auth_claim {
-    struct sv authorization, x_api_key; /* the headers */
-    struct sv remote_addr;
-};
-
-/* Finds out whose request it is, and counts it: sets ctx->tenant (in the arena), sessions_max and
+/* Finds out whose request req is, and counts it: sets ctx->tenant (in the arena), sessions_max and
  * caches_only. Waits for unconfirmed keys, at most until ctx->deadline.
  *   ERR_UNAUTHENTICATED: no key, or one that is unknown, wrong, expired or revoked (the client
  *   cannot tell these four apart). ERR_FORBIDDEN: without keys, from another machine. ERR_LIMITED:
  *   more requests a second than the tenant may send. ERR_UNAVAILABLE: no key can be confirmed. */
 MUSTCHECK enum err auth_check(struct auth *a, struct request_ctx *ctx,
-                              const struct auth_claim *claim);
+                              const struct http_request *req);
 
 /* ---- for an operator's commands; db logs in as the owner of the tables (db_settings.owner) ----
  */

@@ -11,9 +11,6 @@
 #ifndef PARLEY_BASE_ARENA_H
 #define PARLEY_BASE_ARENA_H
 
-#include <stddef.h>
-
-#include "parley/base/err.h"
 #include "parley/base/sv.h"
 
 struct arena;

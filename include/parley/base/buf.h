@@ -6,12 +6,7 @@
 #ifndef PARLEY_BASE_BUF_H
 #define PARLEY_BASE_BUF_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/arena.h"
-#include "parley/base/sv.h"
 
 struct buf {
     struct arena *arena; /* borrowed */

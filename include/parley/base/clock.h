@@ -6,9 +6,6 @@
 #ifndef PARLEY_BASE_CLOCK_H
 #define PARLEY_BASE_CLOCK_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "parley/base/sv.h"
 
 int64_t clock_mono_us(void);
@@ -20,7 +17,7 @@ struct deadline {
     int64_t at_us;
 };
 
-struct deadline deadline_in_ms(int64_t ms);
+struct deadline deadline_in_ms(int64_t ms); /* within 100,000 years */
 struct deadline deadline_earlier(struct deadline a, struct deadline b);
 bool deadline_passed(struct deadline d);
 /* Sleeps until d. */

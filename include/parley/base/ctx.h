@@ -7,13 +7,8 @@
 #ifndef PARLEY_BASE_CTX_H
 #define PARLEY_BASE_CTX_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "parley/base/arena.h"
 #include "parley/base/clock.h"
-#include "parley/base/err.h"
-#include "parley/base/sv.h"
 
 /* Why a request failed. cause is for the log alone, the rest is for the client too. */
 struct err_info {

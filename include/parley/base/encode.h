@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers and bytes as text and in byte order, and hashes. Only base64url_write adds a NUL. */
+/* Numbers and bytes as text, and hashes. Only base64url_write adds a NUL. */
 #ifndef PARLEY_BASE_ENCODE_H
 #define PARLEY_BASE_ENCODE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "parley/base/err.h"
 #include "parley/base/sv.h"
 
-enum { HEX_U64_LEN = 16, BE_U64_LEN = 8, JSON_ESCAPE_MAX = 6, SHA256_LEN = 32 };
+enum { HEX_U64_LEN = 16, JSON_ESCAPE_MAX = 6, SHA256_LEN = 32 };
 /* Characters that n bytes take as base64url without padding (RFC 4648, section 5). */
 #define BASE64URL_LEN(n) (((n)*4 + 2) / 3)
 
@@ -25,10 +20,6 @@ int percent_read(struct sv s);
 
 /* Writes the JSON escape of ", \ or a control character ("\n", "\u001f"); returns its length. */
 size_t json_escape_write(unsigned char c, char out[JSON_ESCAPE_MAX]);
-
-/* Big-endian, as byte order on a network is. */
-void be_write(uint64_t v, unsigned char out[BE_U64_LEN]);
-uint64_t be_read(const unsigned char in[BE_U64_LEN]);
 
 /* out has room for BASE64URL_LEN(n) characters and a NUL. */
 void base64url_write(const void *bytes, size_t n, char *out);

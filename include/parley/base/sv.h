@@ -43,4 +43,10 @@ MUSTCHECK bool sv_to_u64(struct sv s, uint64_t *out);
 /* The same with an optional '-'. */
 MUSTCHECK bool sv_to_i64(struct sv s, int64_t *out);
 
+/* UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. False: *bad_at (may
+ * be NULL) is the offset of the first bad byte. */
+bool utf8_valid(struct sv s, size_t *bad_at);
+/* The number of code points of a valid string. */
+size_t utf8_length(struct sv s);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random bytes and UUIDs (RFC 9562).
+ * Random numbers and UUIDs (RFC 9562).
  *
  * uuid_v7 makes the ids of sessions, and uuid_v8_pack those of messages, unless the client gives
  * them. A message's id is its generation and seq in the free bits of a version 8 UUID, so that it
@@ -9,16 +9,11 @@
 #ifndef PARLEY_BASE_UUID_H
 #define PARLEY_BASE_UUID_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/sv.h"
 
 enum { UUID_LEN = 36, UUID_HEX_LEN = 32 };
 
 /* From getrandom(2), which cannot fail once the machine has booted; aborts if it does. */
-void random_bytes(void *p, size_t n);
 uint64_t random_u64(void);
 
 /* The text form in lower case, and a NUL. */

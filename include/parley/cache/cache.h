@@ -9,7 +9,7 @@
  * every read compares. In Redis it also carries a checksum.
  *
  * A host that is alone on its database may use a value of its memory without asking, while the
- * value is current (src/cache/memory_internal.h).
+ * value is current (src/cache/cache_internal.h).
  *
  * No request waits until Redis has stored a value. Each worker has a bounded queue for that, and a
  * thread that sends it. Only this folder calls hiredis.
@@ -20,9 +20,6 @@
 #ifndef PARLEY_CACHE_CACHE_H
 #define PARLEY_CACHE_CACHE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include "parley/base/ctx.h"
@@ -32,14 +29,13 @@ struct cache;
 
 /*
  * The memory that the workers of a host share. The supervisor maps it before it forks and keeps it
- * over reloads. Workers use it through their struct cache. All accesses are atomic: no process
- * waits for another one that is stopped or killed, wherever that happens.
+ * until it ends, over reloads. Workers use it through their struct cache. All accesses are atomic:
+ * no process waits for another one that is stopped or killed, wherever that happens.
  */
 struct cache_shared;
 /* memory_bytes: the room for values, at least one stripe; 0.6 MiB are added. 0: no values are kept.
  * All of it is reserved at once. NULL: the machine has too little memory. */
 struct cache_shared *cache_shared_map(size_t memory_bytes);
-void cache_shared_unmap(struct cache_shared *shared); /* NULL is fine */
 /* A worker died. It may have committed a write without raising the epoch. The supervisor calls this
  * after pid has ended and before it starts another worker. One thread at a time. */
 void cache_shared_reap(struct cache_shared *shared, pid_t pid);

@@ -34,10 +34,9 @@ enum {
 struct db_hosts;
 struct db_hosts_shared;
 
-/* The supervisor maps it before it forks; it has a new id. alone: PARLEY_HOSTS=one. version: of the
- * program. NULL: no memory. */
+/* The supervisor maps it before it forks, and until it ends; it has a new id. alone:
+ * PARLEY_HOSTS=one. version: of the program. NULL: no memory. */
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version);
-void db_hosts_shared_unmap(struct db_hosts_shared *shared); /* NULL is fine */
 /* Called by the supervisor. Not clean: what the worker sent may still be committed. */
 void db_hosts_worker_ended(struct db_hosts_shared *shared, size_t slot, pid_t pid, bool clean);
 

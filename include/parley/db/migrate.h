@@ -19,17 +19,21 @@ struct db_migration {
     const char *up, *down;
 };
 
+/* Ascending from 1 without a gap; made by migrations/embed.sh. */
+extern const struct db_migration db_migration_table[];
+extern const size_t db_migration_count;
 /* The version this program needs: that of the last migration. */
 int db_schema_version(void);
 
 /* line: a step that was taken, or (fault) what is wrong. Never with a password. */
 typedef void db_migrate_say(void *arg, bool fault, const char *line);
 
-/* Brings the schema at admin_url up or down to target (0: removes everything; -1: the newest), and
- * grants the login of url what it needs, even if no step was needed. ERR_INVALID: the configuration
- * is wrong (the login of url does not exist, …), and nothing was done. ERR_PRECONDITION: the schema
- * is newer than this program. */
-MUSTCHECK enum err db_migrate(const char *admin_url, const char *url, int target,
+/* Brings the schema at admin_url up or down to target (0: removes everything; -1: the newest) by
+ * the table, which is db_migration_table but in tests, and grants the login of url what it needs,
+ * even if no step was needed. ERR_INVALID: the configuration is wrong (the login of url does not
+ * exist, …), and nothing was done. ERR_PRECONDITION: the schema is newer than this program. */
+MUSTCHECK enum err db_migrate(const char *admin_url, const char *url,
+                              const struct db_migration *table, size_t n, int target,
                               db_migrate_say *say, void *arg);
 
 /* An owner of the tables can lift row-level security, so it must not serve requests, unless the

@@ -7,10 +7,6 @@
 #ifndef PARLEY_DB_VALUES_H
 #define PARLEY_DB_VALUES_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/ctx.h"
 
 /* A parameter. Its value is borrowed until the statement has returned. */

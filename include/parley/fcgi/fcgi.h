@@ -8,9 +8,6 @@
 #ifndef PARLEY_FCGI_FCGI_H
 #define PARLEY_FCGI_FCGI_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "parley/http/request.h"
 #include "parley/http/response.h"
 #include "parley/obs/metrics.h"

@@ -14,10 +14,6 @@
 #ifndef PARLEY_OBS_LOG_H
 #define PARLEY_OBS_LOG_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/sv.h"
 
 enum { LOG_LINE_MAX = 4000 };

@@ -9,11 +9,8 @@
 #define PARLEY_OBS_METRICS_H
 
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "parley/base/buf.h"
-#include "parley/base/err.h"
 
 enum { METRICS_ROUTES_MAX = 48, METRICS_STATUSES = 28, METRICS_BUCKETS = 14, METRICS_SOURCES = 3 };
 
@@ -53,9 +50,6 @@ struct metrics_slot {
     _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_waiting, pool_max;
     _Atomic int64_t threads_busy;
 };
-
-/* Bucket bounds in microseconds, ascending; 100000 (0.1 s) is one of them. METRICS_BUCKETS long. */
-extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
 
 void metrics_add(_Atomic uint64_t *counter, uint64_t n);
 void metrics_set(_Atomic int64_t *gauge, int64_t v);

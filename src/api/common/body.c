@@ -4,8 +4,6 @@
 
 #include <stdio.h>
 
-#include "parley/base/utf8.h"
-
 enum err api_fail_field(const struct json_input *in, const char *slug, const char *field,
                         const char *why)
 {

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "parley/base/encode.h"
-#include "parley/base/utf8.h"
 
 /* ---- ids, user, conditions and idempotency key ---- */
 

@@ -22,9 +22,6 @@ bytes()
 echo '/* Made by src/db/migrations/embed.sh. Not to be edited. */'
 echo '#include <stddef.h>'
 echo '#include "parley/db/migrate.h"'
-echo 'extern const struct db_migration db_migration_table[];'
-echo 'extern const size_t db_migration_count;'
-
 echo 'extern const char db_grants[];'
 bytes 'const char db_grants' "$1"
 shift

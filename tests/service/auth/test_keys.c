@@ -36,8 +36,6 @@ static void end(struct bench *b)
 {
     db_hosts_close(b->poller);
     auth_close(b->auth);
-    db_hosts_shared_unmap(b->hosts);
-    auth_shared_unmap(b->shared);
     db_close(b->owner);
     fixture_close(b->c);
     fixture_close(b->w);
@@ -47,9 +45,11 @@ static void end(struct bench *b)
 /* The result of a request with this key; b->c->ctx has the rest. */
 static enum err check(struct bench *b, const char *key, int64_t ms)
 {
-    const struct auth_claim claim = {SV_NONE, sv_from(key), SV("192.0.2.1")};
+    const struct http_header header = {SV("x-api-key"), sv_from(key)};
+    const struct http_request req = {
+        .headers = &header, .n_headers = 1, .remote_addr = SV("192.0.2.1")};
     b->c->ms = ms;
-    return auth_check(b->auth, fixture_request(b->c, ""), &claim);
+    return auth_check(b->auth, fixture_request(b->c, ""), &req);
 }
 
 static bool is_refused(struct bench *b, const char *key)

@@ -55,7 +55,6 @@ void rig_close(struct rig *rig)
 {
     request_end(&rig->r);
     cache_close(rig->cache);
-    cache_shared_unmap(rig->shared);
     redisFree(rig->admin);
     free(rig->slot);
     free(rig);

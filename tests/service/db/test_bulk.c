@@ -2,7 +2,6 @@
 #include "fixture.h"
 
 #include "../../unit/suite.h"
-#include "parley/db/bulk.h"
 
 enum { ROWS = DB_BULK_ROWS_MAX, COLUMNS = 3 };
 

@@ -56,7 +56,6 @@ static void host_close(struct host *x)
     db_hosts_close(x->h);
     if (x->w)
         fixture_close(x->w);
-    db_hosts_shared_unmap(x->s);
     munmap(x->raised, 4096);
 }
 

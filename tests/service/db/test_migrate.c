@@ -49,7 +49,7 @@ struct runner {
 static void *migrate_two(void *arg)
 {
     struct runner *r = arg;
-    r->rc = db_migrate_table(r->admin_url, r->url, table, 2, -1, record, r->report);
+    r->rc = db_migrate(r->admin_url, r->url, table, 2, -1, record, r->report);
     return NULL;
 }
 
@@ -80,10 +80,10 @@ TEST(up_down_up_two_at_once)
         CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m role', 'm_one', 'SELECT')::int + "
                                  "has_table_privilege('m role', 'parley_schema', 'SELECT')::int"),
                         2);
-        OK(db_migrate_table(admin, url, table, 2, 1, record, &report));
+        OK(db_migrate(admin, url, table, 2, 1, record, &report));
         CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 1);
         CU_ASSERT_EQUAL(tables(), 2);
-        OK(db_migrate_table(admin, url, table, 2, 0, record, &report));
+        OK(db_migrate(admin, url, table, 2, 0, record, &report));
         CU_ASSERT_EQUAL(tables(), 0);
     }
     fx_admin("DROP ROLE \"m role\"");
@@ -99,18 +99,18 @@ TEST(failed_step_leaves_nothing)
 {
     struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const char *admin = fx_admin_url(), *url = fx_url();
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 3, -1, record, &report), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(db_migrate(admin, url, table, 3, -1, record, &report), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(report.text, "migration 3 bad up: division by zero"));
     CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 2);
     CU_ASSERT_EQUAL(tables(), 3);
     /* A program that is older than the schema changes nothing. */
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 1, 0, record, &report), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(db_migrate(admin, url, table, 1, 0, record, &report), ERR_PRECONDITION);
     CU_ASSERT_PTR_NOT_NULL(strstr(report.text, "use a newer parley"));
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 7, record, &report), ERR_INVALID);
+    CU_ASSERT_EQUAL(db_migrate(admin, url, table, 2, 7, record, &report), ERR_INVALID);
     CU_ASSERT_EQUAL(tables(), 3);
-    OK(db_migrate_table(admin, url, table, 2, 0, record, &report));
+    OK(db_migrate(admin, url, table, 2, 0, record, &report));
     CU_ASSERT_EQUAL(tables(), 0);
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, row_fails, 1, -1, record, &report), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(db_migrate(admin, url, row_fails, 1, -1, record, &report), ERR_INTERNAL);
     CU_ASSERT_EQUAL(tables(), 1); /* parley_schema alone, and nothing in it */
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM parley_schema"), 0);
     fx_admin("DROP TABLE parley_schema");
@@ -144,9 +144,8 @@ TEST(wrong_configuration)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
-        CU_ASSERT_EQUAL(
-            db_migrate_table(cases[i].admin_url, cases[i].url, table, 2, -1, record, &report),
-            cases[i].rc);
+        CU_ASSERT_EQUAL(db_migrate(cases[i].admin_url, cases[i].url, table, 2, -1, record, &report),
+                        cases[i].rc);
         CU_ASSERT_PTR_NOT_NULL(strstr(report.text, cases[i].says));
         CU_ASSERT_EQUAL(strncmp(report.text, "fault: ", 7), 0);
         CU_ASSERT_EQUAL(count(report.text, "\n"), 1);
@@ -179,7 +178,7 @@ TEST(the_login_is_libpqs)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
         setenv("PGUSER", cases[i].pguser, 1);
-        CU_ASSERT_EQUAL(db_migrate_table(admin, cases[i].url, table, 2, -1, record, &report),
+        CU_ASSERT_EQUAL(db_migrate(admin, cases[i].url, table, 2, -1, record, &report),
                         ERR_INVALID);
         snprintf(says, sizeof(says),
                  strchr(cases[i].login, ' ') ? "fault: login \"%s\" of " : "fault: login %s of ",
@@ -214,7 +213,7 @@ TEST(another_login_may_serve)
     const char *owner = fx_url_as("m_owner"),
                *url[] = {fx_url_as("m_first"), fx_url_as("m_second")};
     for (size_t i = 0; i < ARRAY_LEN(url); i++)
-        OK(db_migrate(owner, url[i], -1, record, &report));
+        OK(db_migrate(owner, url[i], db_migration_table, db_migration_count, -1, record, &report));
     CU_ASSERT_EQUAL(fx_admin(differences), 0);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_class c WHERE relkind IN ('r', 'p')"
                              " AND relowner = 'm_owner'::regrole"
@@ -227,11 +226,11 @@ TEST(another_login_may_serve)
              "ALTER TABLE sessions ALTER generation DROP DEFAULT;"
              "DROP SEQUENCE IF EXISTS session_generation");
     url[1] = fx_url_as("m_third");
-    OK(db_migrate(owner, url[1], -1, record, &report));
+    OK(db_migrate(owner, url[1], db_migration_table, db_migration_count, -1, record, &report));
     CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m_third', 'messages', 'DELETE')::int"),
                     1);
     /* To itself, where one login does all. */
-    OK(db_migrate(owner, owner, -1, record, &report));
+    OK(db_migrate(owner, owner, db_migration_table, db_migration_count, -1, record, &report));
     fx_admin("DROP OWNED BY m_owner, m_first, m_second, m_third;"
              "ALTER DATABASE parley_db_test OWNER TO postgres;"
              "DROP ROLE m_owner, m_first, m_second, m_third;"
@@ -288,7 +287,7 @@ TEST(serving_login_cannot_lift_rls)
     fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_serves LOGIN;"
              "ALTER DATABASE parley_db_test OWNER TO m_owner");
     const char *owner = fx_url_as("m_owner"), *url = fx_url_as("m_serves");
-    OK(db_migrate(owner, url, -1, record, &report));
+    OK(db_migrate(owner, url, db_migration_table, db_migration_count, -1, record, &report));
     fx_admin("INSERT INTO sessions (tenant, session_id, generation, expires_at, expiry_hour,"
              " ttl_seconds) VALUES ('mine', 'a', 1, now() + '1 day', 0, 1),"
              " ('other', 'b', 2, now() + '1 day', 0, 1)");
@@ -306,7 +305,7 @@ TEST(serving_login_cannot_lift_rls)
         }
     }
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM sessions"), 2);
-    OK(db_migrate(owner, url, 0, record, &report));
+    OK(db_migrate(owner, url, db_migration_table, db_migration_count, 0, record, &report));
     fx_admin("ALTER DATABASE parley_db_test OWNER TO postgres;"
              "DROP OWNED BY m_serves; DROP ROLE m_owner, m_serves");
 }
@@ -318,7 +317,8 @@ TEST(own_migrations)
     const char *admin = fx_admin_url(), *url = fx_url();
     static const int targets[] = {-1, 0, -1};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++)
-        OK(db_migrate(admin, url, targets[i], record, &report));
+        OK(db_migrate(admin, url, db_migration_table, db_migration_count, targets[i], record,
+                      &report));
     CU_ASSERT_PTR_NULL(strstr(report.text, "fault: "));
     struct db_settings settings = fx_settings(url);
     settings.schema_version = db_schema_version();
@@ -331,6 +331,6 @@ TEST(own_migrations)
     fx = fx_open(&settings);
     CU_ASSERT_EQUAL(fx_status(fx).state, DB_MISCONFIGURED);
     fx_close(fx);
-    OK(db_migrate(admin, url, 0, record, &report));
+    OK(db_migrate(admin, url, db_migration_table, db_migration_count, 0, record, &report));
     CU_ASSERT_EQUAL(tables(), 0);
 }

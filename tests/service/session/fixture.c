@@ -45,7 +45,8 @@ static bool make_database(const char *dbname)
     const char *roles = "CREATE ROLE parley_owner LOGIN; CREATE ROLE parley_app LOGIN";
     if ((i == 0 && !fx_sql(super, roles, NULL, 0)) ||
         !fx_sql(super, text_of("CREATE DATABASE %s OWNER parley_owner", dbname), NULL, 0) ||
-        db_migrate(owner, serves, -1, print_fault, NULL) != ERR_NONE)
+        db_migrate(owner, serves, db_migration_table, db_migration_count, -1, print_fault, NULL) !=
+            ERR_NONE)
         return false;
     snprintf(made[i], sizeof(made[i]), "%s", dbname);
     return true;
@@ -113,7 +114,6 @@ void fixture_close(struct fixture *w)
     if (!w->is_share) {
         sessions_close(w->sessions);
         cache_close(w->cache);
-        cache_shared_unmap(w->shared);
         db_close(w->db);
     }
     free(w);

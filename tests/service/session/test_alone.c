@@ -41,7 +41,6 @@ static void host_close(struct host *h)
 {
     fixture_close(h->b);
     fixture_close(h->a);
-    db_hosts_shared_unmap(h->shared);
 }
 
 /* A read returns this version. asks: it asks PostgreSQL. */

@@ -364,12 +364,14 @@ static void rows_of_an_older_schema(void)
     OK(fixture_patch(w, "er10", "er10:renamed", &patch, &precondition));
     const struct fixture was = *w;
     fixture_close(w); /* it would not serve that schema */
-    OK(db_migrate(was.owner_url, was.url, 7, ignore_line, NULL));
+    OK(db_migrate(was.owner_url, was.url, db_migration_table, db_migration_count, 7, ignore_line,
+                  NULL));
     fixture_exec("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
                  " WHERE session_id = 'er10:lost';"
                  "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
                  " 'er10:renamed'");
-    OK(db_migrate(was.owner_url, was.url, -1, ignore_line, NULL));
+    OK(db_migrate(was.owner_url, was.url, db_migration_table, db_migration_count, -1, ignore_line,
+                  NULL));
     CU_ASSERT_EQUAL(rows_of("er10"), (1 + 3 + 1) + 1);
     w = fixture_open(false);
     OK(erase(w, "er10", "anna", &done));

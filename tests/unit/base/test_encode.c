@@ -38,15 +38,6 @@ TEST(percent)
         CU_ASSERT_EQUAL(percent_read(sv_cut(&bad, '|')), -1);
 }
 
-/* Fails if the order of the bytes is the machine's: tried. */
-TEST(big_endian)
-{
-    unsigned char bytes[BE_U64_LEN];
-    be_write(UINT64_C(0x0102030405060708), bytes);
-    CU_ASSERT_EQUAL(memcmp(bytes, "\1\2\3\4\5\6\7\10", sizeof(bytes)), 0);
-    CU_ASSERT_EQUAL(be_read(bytes), UINT64_C(0x0102030405060708));
-}
-
 TEST(base64url)
 {
     static const char *const texts[] = {"", "-w", "-_8", "-_-_"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "parley/base/utf8.h"
+#include "parley/base/sv.h"
 
 #include <stdint.h>
 #include <string.h>

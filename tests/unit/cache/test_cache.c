@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../../src/cache/memory_internal.h"
+#include "../../../src/cache/cache_internal.h"
 
 static const struct cache_key key = {{"default", 7}, {"s1", 2}};
 static const char *const away = "unix:///nonexistent/redis.sock";
@@ -23,7 +23,6 @@ static void rig_close(void *arg)
 {
     struct rig *r = arg;
     cache_close(r->cache);
-    cache_shared_unmap(r->shared);
 }
 
 /* Until the next one or the end of the test. */
@@ -122,7 +121,6 @@ TEST(limits)
     } rows[] = {{1000, 5000, 5000}, {1001, 5000, 0},       {0, 5000, 5000}, {5, 60000, 60000},
                 {5, 60001, 60000},  {5, INT64_MAX, 60000}, {5, 0, 0},       {5, -1, 0}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct sv out;
         bool current;
         struct rig *r = rig_open(1, "");
         const struct cache_snapshot s = cache_snapshot(r->cache, key);
@@ -131,9 +129,9 @@ TEST(limits)
         cache_put(r->cache, r->ctx, key, &s, false, &v);
         const int64_t after = clock_mono_us() + rows[i].kept_ms * 1000;
         struct cache_shared *t = r->shared;
-        CU_ASSERT_EQUAL(memory_find(t, &s, before - 1, r->ctx->arena, &out, &current),
+        CU_ASSERT_EQUAL(memory_find(t, &s, before - 1, r->ctx->arena, &current).p != NULL,
                         rows[i].kept_ms > 0);
-        CU_ASSERT_FALSE(memory_find(t, &s, after, r->ctx->arena, &out, &current));
+        CU_ASSERT_PTR_NULL(memory_find(t, &s, after, r->ctx->arena, &current).p);
     }
 }
 
@@ -206,7 +204,6 @@ TEST(without_redis)
         cache_shared_outdate(r->shared);
     }
     cache_close(NULL);
-    cache_shared_unmap(NULL);
 }
 
 enum { THREADS = 4, STEPS = 2000 };

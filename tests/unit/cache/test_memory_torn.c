@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../../src/cache/memory_internal.h"
+#include "../../../src/cache/cache_internal.h"
 
 #include "parley/base/uuid.h"
 
@@ -164,5 +164,4 @@ TEST(torn)
     CU_ASSERT(tally->hits > 0 && tally->reads > tally->hits);
     printf("reads %" PRIu64 " hits %" PRIu64 " ", tally->reads, tally->hits);
     munmap(tally, sizeof *tally);
-    cache_shared_unmap(shared);
 }

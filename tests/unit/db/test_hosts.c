@@ -92,7 +92,6 @@ TEST(on_for_a_second)
     CU_ASSERT_FALSE(is_on(&b));
     CU_ASSERT_EQUAL(b.raised, 1);
     CU_ASSERT_FALSE(b.on_while_raised);
-    db_hosts_shared_unmap(b.s);
 }
 
 enum cause { OTHERS, SILENCE, FAILOVER, LOST };
@@ -146,7 +145,6 @@ TEST(off_and_on)
         CU_ASSERT_TRUE(right);
         if (!right)
             printf("\n    %s: raised %d times", rows[i].what, b.raised);
-        db_hosts_shared_unmap(b.s);
     }
 }
 
@@ -181,7 +179,6 @@ TEST(writes_after_registration)
             poll_after(&b, 100);
             b.f.self = true;
         }
-        db_hosts_shared_unmap(b.s);
     }
 }
 
@@ -200,7 +197,6 @@ TEST(many_are_never_alone)
     CU_ASSERT_EQUAL(db_hosts_shortcut(NULL, why, sizeof(why)), DB_HOSTS_MANY);
     CU_ASSERT_FALSE(db_hosts_is_alone(NULL));
     CU_ASSERT_TRUE(db_hosts_may_write(NULL));
-    db_hosts_shared_unmap(b.s);
 }
 
 TEST(says_why)
@@ -221,7 +217,6 @@ TEST(says_why)
     poll_after(&b, 190);
     CU_ASSERT_EQUAL(db_hosts_shortcut(b.s, why, sizeof(why)), DB_HOSTS_OTHERS);
     CU_ASSERT_STRING_EQUAL(why, "2 other hosts are registered: see parley host list");
-    db_hosts_shared_unmap(b.s);
 }
 
 /* Fails if the table or the version that is being written can be read: tried. */
@@ -248,7 +243,6 @@ TEST(a_writer_that_stopped_halfway)
     poll_after(&b, 190);
     CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
     CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent));
-    db_hosts_shared_unmap(b.s);
 }
 
 /* Fails if a killed worker counts for ever, if its end frees the slot of another one, or if the
@@ -267,5 +261,4 @@ TEST(the_last_worker)
     db_hosts_worker_ended(b.s, DB_HOSTS_SLOTS_MAX - 1, 101, false);
     CU_ASSERT_FALSE(hosts_any_worker(b.s));
     CU_ASSERT_TRUE(atomic_load(&b.s->unclean_us) > 0);
-    db_hosts_shared_unmap(b.s);
 }

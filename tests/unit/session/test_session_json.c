@@ -197,7 +197,6 @@ TEST(after_an_append)
     r.mark_before++;
     CU_ASSERT_FALSE(fresh_after_append(&s, b.ctx, &w, &append, &r, &now));
     cache_close(s.cache);
-    cache_shared_unmap(shared);
 }
 
 /* A session that has not changed keeps its form. */
