@@ -182,43 +182,25 @@ static bool is_misspelt(const struct field_reader *r, const struct json_node *me
     return near.p && !json_doc_member(r->in->doc, r->in->node, near);
 }
 
-enum unknown { REFUSED, REFUSED_IF_NEAR, IGNORED };
-static enum err read_fields(const struct field_reader *r, enum unknown unknown)
+enum err json_read_fields(const struct json_input *in, const struct json_field *fields,
+                          size_t n_fields, enum json_unknown unknown, void *into)
 {
-    const struct json_node *object = r->in->node;
+    const struct field_reader r = {in, fields, n_fields, into};
+    const struct json_node *object = in->node;
     if (object->type != JSON_IS_OBJECT)
-        return ctx_fail(r->in->ctx, ERR_INVALID, "wrong_type", r->in->path,
-                        "A JSON object is expected.");
-    for (const struct json_node *m = json_doc_first(r->in->doc, object); m;
-         m = json_doc_next(r->in->doc, m)) {
-        const struct json_field *f = field_named(r, m);
+        return ctx_fail(in->ctx, ERR_INVALID, "wrong_type", in->path, "A JSON object is expected.");
+    for (const struct json_node *m = json_doc_first(in->doc, object); m;
+         m = json_doc_next(in->doc, m)) {
+        const struct json_field *f = field_named(&r, m);
         if (f)
-            TRY(read_member(r, f, m));
-        else if (unknown == REFUSED || (unknown == REFUSED_IF_NEAR && is_misspelt(r, m)))
-            return unknown_field(r, m);
+            TRY(read_member(&r, f, m));
+        else if (unknown == JSON_REFUSED || (unknown == JSON_REFUSED_IF_NEAR && is_misspelt(&r, m)))
+            return unknown_field(&r, m);
     }
-    for (size_t i = 0; i < r->n_fields; i++) {
-        const struct sv name = sv_from(r->fields[i].name);
-        if ((r->fields[i].flags & JSON_REQUIRED) && !json_doc_member(r->in->doc, object, name))
-            return fail_at(r, "missing_field", name, "The field is required.");
+    for (size_t i = 0; i < n_fields; i++) {
+        const struct sv name = sv_from(fields[i].name);
+        if ((fields[i].flags & JSON_REQUIRED) && !json_doc_member(in->doc, object, name))
+            return fail_at(&r, "missing_field", name, "The field is required.");
     }
     return ERR_NONE;
-}
-
-enum err json_read_object(const struct json_input *in, const struct json_field *fields,
-                          size_t n_fields, void *into)
-{
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, REFUSED);
-}
-
-enum err json_read_members(const struct json_input *in, const struct json_field *fields,
-                           size_t n_fields, void *into)
-{
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, IGNORED);
-}
-
-enum err json_read_body(const struct json_input *in, const struct json_field *fields,
-                        size_t n_fields, void *into)
-{
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, REFUSED_IF_NEAR);
 }
