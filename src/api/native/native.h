@@ -4,6 +4,7 @@
 #define PARLEY_API_NATIVE_H
 
 #include "api/common/handler.h"
+#include "parley/session/users.h"
 
 /* native_sessions.c, native_messages.c, native_users.c */
 api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
@@ -21,6 +22,13 @@ MUSTCHECK enum err native_read_patch(const struct json_input *body, struct sessi
 /* One message, as it is or as {"message": {…}} (*single), or {"messages": […]}. */
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
+
+/* native_cursor.c: the cursor of a user's list of sessions. *out is in the arena. */
+MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, struct sv user,
+                                      struct session_position at, struct sv *out);
+/* ERR_INVALID naming "cursor" unless native_cursor_make gives this text for this list. */
+MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, struct sv user, struct sv text,
+                                      struct session_position *at);
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);
