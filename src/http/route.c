@@ -156,22 +156,15 @@ static enum err check_body(struct request_ctx *ctx, const struct http_request *r
     return ERR_NONE;
 }
 
-static enum err check_request(struct request_ctx *ctx, const struct http_table *table,
-                              struct http_request *req)
-{
-    TRY(http_headers_check(ctx, req));
-    TRY(http_target_parse(ctx, req));
-    if (!table->any_type && !accepts_json(req))
-        return ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
-    return ERR_NONE;
-}
-
 static enum err run_route(struct request_ctx *ctx, const struct http_table *table,
                           struct http_request *req, struct http_call *call, size_t *route,
                           struct http_response *res)
 {
     unsigned allowed = 0;
-    TRY(check_request(ctx, table, req));
+    TRY(http_headers_check(ctx, req));
+    TRY(http_target_parse(ctx, req));
+    if (!table->any_type && !accepts_json(req))
+        return ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
     *route = find_route(table, req, call, &allowed);
     if (allowed == 0)
         return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "%s", no_route(req));

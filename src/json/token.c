@@ -89,11 +89,9 @@ static size_t skip_digits(struct sv s, size_t at)
 /* Whether an int64_t or a uint64_t holds the exact value. */
 static bool integer_fits(struct sv token)
 {
-    int64_t negative = 0;
-    uint64_t positive = 0;
-    if (token.p[0] == '-')
-        return sv_to_i64(token, &negative);
-    return sv_to_u64(token, &positive);
+    int64_t small;
+    uint64_t large;
+    return sv_to_i64(token, &small) || sv_to_u64(token, &large);
 }
 
 /* The largest exponent of a zero: jsonb overflows from 2^30 - 1 on. */

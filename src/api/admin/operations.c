@@ -11,7 +11,6 @@
 #include "api/common/handler.h"
 #include "parley/api/json_tree.h"
 #include "parley/base/uuid.h"
-#include "parley/http/problem.h"
 
 static void free_tree(void *root)
 {
