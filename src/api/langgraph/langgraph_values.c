@@ -59,7 +59,7 @@ static enum err read_constructed(const struct json_input *in, struct sent_messag
 {
     struct constructed {
         const struct json_node *id, *kwargs;
-    } c;
+    } c = {NULL, NULL};
     static const struct json_field fields[] = {
         {"id", JSON_ARRAY, JSON_REQUIRED, offsetof(struct constructed, id), 1, 16},
         {"kwargs", JSON_OBJECT, JSON_REQUIRED, offsetof(struct constructed, kwargs), 0, 0}};
