@@ -50,7 +50,7 @@ struct http_fault http_fault_of(const struct request_ctx *ctx)
 void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
                       struct http_response *res)
 {
-    http_response_clear(res);
+    http_response_init(res, res->body.arena);
     res->status = fault->status;
     if (fault->retry_after_s == 0)
         return;

@@ -34,13 +34,12 @@ struct http_response {
     void *piece_arg;
 };
 
+/* Also discards body and headers, for a failure found late. */
 void http_response_init(struct http_response *r, struct arena *a);
 /* Aborts for a control character in value, or too many headers: both are bugs. */
 void http_response_header(struct http_response *r, const char *name, struct sv value);
 /* The reason phrase of a status that parley sends (RFC 9110, section 15); "Unknown" for others. */
 const char *http_status_reason(int status);
-/* Discards body and headers, for a failure found late. */
-void http_response_clear(struct http_response *r);
 
 /* ---- problem.c: problem details (RFC 9457), from one table of enum err to HTTP statuses ---- */
 

@@ -15,8 +15,9 @@ extern const struct api_param native_session_params[], native_append_params[], n
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
-/* id: in the path of a PUT; absent for a POST, whose body may name one. */
-MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id,
+/* id: in the path of a PUT; absent for a POST, whose body may name one. user: of X-Parley-User, who
+ * owns what is created, or absent. */
+MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id, struct sv user,
                                      struct session_draft *out);
 MUSTCHECK enum err native_read_patch(const struct json_input *body, struct session_patch *out);
 /* One message, as it is or as {"message": {…}} (*single), or {"messages": […]}. */

@@ -134,7 +134,8 @@ static enum err check_owner_and_language(const struct json_input *body, struct s
     return ERR_NONE;
 }
 
-enum err native_read_draft(const struct json_input *body, struct sv id, struct session_draft *out)
+enum err native_read_draft(const struct json_input *body, struct sv id, struct sv user,
+                           struct session_draft *out)
 {
     static const char *const expiries[] = {"sliding", "absolute"};
     struct members b = {.draft = {.language = SV("en"), .context = SV("{}"), .metadata = SV("{}")},
@@ -153,6 +154,11 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
     out->sliding = !absolute;
     if (id.p)
         out->session_id = id;
+    if (user.p && out->user_id.p && !sv_eq(out->user_id, user))
+        return ctx_fail(body->ctx, ERR_INVALID, "user_mismatch", "user_id",
+                        "user_id is not the user that X-Parley-User names.");
+    if (user.p)
+        out->user_id = user;
     if (!b.message && !b.messages)
         return ERR_NONE;
     return api_read_drafts(body, b.message ? b.message : b.messages,
