@@ -71,24 +71,17 @@ static enum err read_string(const struct field_reader *r, const struct json_fiel
     return ERR_NONE;
 }
 
-static bool is_integer(struct sv number)
-{
-    for (size_t i = 0; i < number.n; i++)
-        if (number.p[i] == '.' || number.p[i] == 'e' || number.p[i] == 'E')
-            return false;
-    return true;
-}
-
 static enum err read_i64(const struct field_reader *r, const struct json_field *f,
                          const struct json_node *node)
 {
     int64_t v = 0;
-    if (node->type != JSON_IS_NUMBER || !is_integer(node->raw))
+    uint64_t large; /* the validator accepts 2^63 to 2^64-1 */
+    if (node->type != JSON_IS_NUMBER)
         return wrong_type(r, f);
-    if (!sv_to_i64(node->raw, &v)) {
-        /* The validator accepts 2^63 to 2^64-1. */
-        return fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.");
-    }
+    if (!sv_to_i64(node->raw, &v))
+        return sv_to_u64(node->raw, &large)
+                   ? fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.")
+                   : wrong_type(r, f);
     if (!in_bounds(f, v))
         return out_of_bounds(r, f);
     store(r, f, &v, sizeof(v));

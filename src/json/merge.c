@@ -54,11 +54,6 @@ static bool is_object(struct sv raw)
     return raw.n > 0 && raw.p[0] == '{';
 }
 
-static bool is_null(struct sv raw)
-{
-    return raw.p[0] == 'n';
-}
-
 static enum err write_merged(struct request_ctx *ctx, struct sv target, struct sv patch,
                              enum json_merge_mode mode, struct json_writer *j);
 
@@ -67,7 +62,7 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, struct s
 static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv old, struct sv new,
                             enum json_merge_mode mode, struct json_writer *j)
 {
-    if (mode == JSON_MERGE_PATCH && is_null(new))
+    if (mode == JSON_MERGE_PATCH && new.p[0] == 'n') /* null */
         return ERR_NONE;
     json_write_key_raw(j, key);
     if (mode == JSON_MERGE_PATCH && is_object(new))
