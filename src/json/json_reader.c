@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/json/json_reader.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "json_internal.h"
@@ -92,14 +93,11 @@ enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 
 
 static bool exponent_fits(struct sv number)
 {
-    size_t i = 0;
-    uint64_t exponent = 0;
-    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
-        i++;
-    for (; i < number.n && exponent <= EXPONENT_MAX; i++)
-        if (number.p[i] >= '0' && number.p[i] <= '9')
-            exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
-    return exponent <= EXPONENT_MAX;
+    while (number.n > 0 && number.p[0] != 'e' && number.p[0] != 'E')
+        sv_skip(&number, 1);
+    /* strtol ends at what follows the number: a comma, a bracket or a blank. */
+    const long exponent = number.n > 0 ? strtol(number.p + 1, NULL, 10) : 0;
+    return exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX;
 }
 
 static bool exponents_fit(const struct json_doc *doc, const struct json_node *node)

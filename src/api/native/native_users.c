@@ -88,7 +88,8 @@ static void end_line(struct json_writer *j)
     j->comma = false;
 }
 
-static void write_part(struct json_writer *j, const struct session_export_part *part)
+static void write_part(struct json_writer *j, const struct session_export *x,
+                       const struct session_export_part *part)
 {
     if (part->session) {
         json_write_object_open(j);
@@ -103,16 +104,13 @@ static void write_part(struct json_writer *j, const struct session_export_part *
         session_json_message(j, &part->messages[i], NULL);
         end_line(j);
     }
-}
-
-/* The last line. An export without it is cut short. */
-static void write_end(struct json_writer *j, const struct session_export *x)
-{
-    json_write_object_open(j);
-    json_put_bool(j, "complete", true);
-    json_put_i64(j, "sessions", x->sessions);
-    json_put_i64(j, "messages", x->messages);
-    end_line(j);
+    if (part->end) { /* an export without this line is cut short */
+        json_write_object_open(j);
+        json_put_bool(j, "complete", true);
+        json_put_i64(j, "sessions", x->sessions);
+        json_put_i64(j, "messages", x->messages);
+        end_line(j);
+    }
 }
 
 static enum err write_piece(struct request_ctx *ctx, struct export *e, struct buf *b)
@@ -122,10 +120,8 @@ static enum err write_piece(struct request_ctx *ctx, struct export *e, struct bu
     while (!e->ended && b->n < PIECE_BYTES && !deadline_passed(enough)) {
         struct session_export_part part;
         TRY(session_export_next(e->api->sessions, ctx, &e->x, &part));
-        write_part(&j, &part);
+        write_part(&j, &e->x, &part);
         e->ended = part.end;
-        if (e->ended)
-            write_end(&j, &e->x);
     }
     return b->failed ? ctx_nomem(ctx) : ERR_NONE;
 }
