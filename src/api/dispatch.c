@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "parley/base/uuid.h"
-#include "parley/http/problem.h"
 #include "parley/obs/log.h"
 #include "parley/session/ahead.h"
 

@@ -39,7 +39,7 @@ enum err http_condition_parse(struct request_ctx *ctx, const char *header, struc
         out->any = true;
         return ERR_NONE;
     }
-    while (rest.n > 0) {
+    for (;;) {
         struct sv tag;
         if (!take_tag(&rest, &tag))
             return malformed(ctx, header);
@@ -55,7 +55,6 @@ enum err http_condition_parse(struct request_ctx *ctx, const char *header, struc
         sv_skip(&rest, 1);
         rest = sv_trim(rest);
     }
-    return malformed(ctx, header);
 }
 
 bool http_condition_has(const struct http_condition *c, struct sv tag)

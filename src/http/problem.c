@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "parley/http/problem.h"
+#include "parley/http/response.h"
 
 #include "parley/json/json_writer.h"
 
@@ -50,7 +50,7 @@ struct http_fault http_fault_of(const struct request_ctx *ctx)
 void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
                       struct http_response *res)
 {
-    http_response_clear(res);
+    http_response_init(res, res->body.arena);
     res->status = fault->status;
     if (fault->retry_after_s == 0)
         return;
@@ -68,7 +68,8 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     res->content_type = "application/problem+json";
     struct json_writer j = {.b = &res->body};
     json_write_object_open(&j);
-    const struct sv type = arena_printf(ctx->arena, HTTP_PROBLEM_TYPE "%s", fault.code);
+    /* The page at /docs has an entry for each. */
+    const struct sv type = arena_printf(ctx->arena, "/docs#error-%s", fault.code);
     json_put_sv(&j, "type", type.p ? type : SV("about:blank"));
     json_put_str(&j, "title", http_status_reason(res->status));
     json_put_i64(&j, "status", res->status);

@@ -100,11 +100,8 @@ enum err http_params_only(struct request_ctx *ctx, const struct http_request *re
         const struct sv name = req->params[i].name;
         if (names_index(known, name) < known->n)
             continue;
-        struct sv field = arena_dup(ctx->arena, name);
-        if (!field.p)
-            return ctx_nomem(ctx);
         ctx->err.field_is_sent = true;
-        return ctx_fail(ctx, ERR_INVALID, "unknown_parameter", field.p,
+        return ctx_fail(ctx, ERR_INVALID, "unknown_parameter", name.p,
                         "There is no such query parameter here.%s",
                         names_hint(ctx->arena, known, name));
     }

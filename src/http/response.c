@@ -22,11 +22,6 @@ void http_response_header(struct http_response *r, const char *name, struct sv v
     r->n_headers++;
 }
 
-void http_response_clear(struct http_response *r)
-{
-    http_response_init(r, r->body.arena);
-}
-
 const char *http_status_reason(int status)
 {
     static const char *const reasons[] = {[200] = "OK",

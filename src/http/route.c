@@ -26,15 +26,11 @@ static bool pattern_matches(const char *pattern, const struct http_request *req,
     return !rest.p;
 }
 
-static bool serves(const struct http_route *route, enum http_method method)
-{
-    return route->method == method || (method == HTTP_HEAD && route->method == HTTP_GET);
-}
-
 /* The index of the route, or table->n; *allowed gets a bit for each method of the path. */
 static size_t find_route(const struct http_table *table, const struct http_request *req,
                          struct http_call *call, unsigned *allowed)
 {
+    const enum http_method wanted = req->method == HTTP_HEAD ? HTTP_GET : req->method;
     size_t found = table->n;
     *allowed = 0;
     for (size_t i = 0; i < table->n; i++) {
@@ -45,7 +41,7 @@ static size_t find_route(const struct http_table *table, const struct http_reque
         *allowed |= 1u << route->method;
         if (route->method == HTTP_GET)
             *allowed |= 1u << HTTP_HEAD;
-        if (found == table->n && serves(route, req->method)) {
+        if (found == table->n && route->method == wanted) {
             found = i;
             *call = try;
             call->route = route;
@@ -64,12 +60,6 @@ static struct sv allowed_methods(struct request_ctx *ctx, unsigned allowed)
         if (allowed & (1u << m))
             buf_printf(&b, "%s%s", b.n > 0 ? ", " : "", http_method_name(m));
     return b.failed ? (struct sv){NULL, 0} : buf_get(&b);
-}
-
-static void add_allow_header(struct sv methods, struct http_response *res)
-{
-    if (methods.p)
-        http_response_header(res, "Allow", methods);
 }
 
 /* q=0, with up to three decimals that are 0 too (RFC 9110, section 12.4.2). */
@@ -156,39 +146,31 @@ static enum err check_body(struct request_ctx *ctx, const struct http_request *r
     return ERR_NONE;
 }
 
-static enum err check_request(struct request_ctx *ctx, const struct http_table *table,
-                              struct http_request *req)
-{
-    TRY(http_headers_check(ctx, req));
-    TRY(http_target_parse(ctx, req));
-    if (!table->any_type && !accepts_json(req))
-        return ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
-    return ERR_NONE;
-}
-
 static enum err run_route(struct request_ctx *ctx, const struct http_table *table,
                           struct http_request *req, struct http_call *call, size_t *route,
                           struct http_response *res)
 {
     unsigned allowed = 0;
-    TRY(check_request(ctx, table, req));
+    TRY(http_headers_check(ctx, req));
+    TRY(http_target_parse(ctx, req));
+    if (!table->any_type && !accepts_json(req))
+        return ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
     *route = find_route(table, req, call, &allowed);
     if (allowed == 0)
         return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "%s", no_route(req));
-    if (*route == table->n && req->method == HTTP_OPTIONS) {
-        res->status = 204;
-        add_allow_header(allowed_methods(ctx, allowed), res);
-        return ERR_NONE;
-    }
     if (*route == table->n) {
         const struct sv methods = allowed_methods(ctx, allowed);
-        ctx->err.detail_is_sent = true;
-        (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL,
-                       "This path does not have the method %.*s. Allowed: %.*s.",
-                       (int)(req->method_text.n > 20 ? 20 : req->method_text.n), req->method_text.p,
-                       (int)methods.n, methods.p ? methods.p : "");
-        table->problem(ctx, req, res);
-        add_allow_header(methods, res);
+        res->status = 204;
+        if (req->method != HTTP_OPTIONS) {
+            ctx->err.detail_is_sent = true;
+            (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL,
+                           "This path does not have the method %.*s. Allowed: %.*s.",
+                           (int)(req->method_text.n > 20 ? 20 : req->method_text.n),
+                           req->method_text.p, (int)methods.n, methods.p ? methods.p : "");
+            table->problem(ctx, req, res);
+        }
+        if (methods.p)
+            http_response_header(res, "Allow", methods);
         return ERR_NONE;
     }
     TRY(check_body(ctx, req));

@@ -11,11 +11,11 @@ static enum err bad_target(struct request_ctx *ctx, const char *field, const cha
     return ctx_fail(ctx, ERR_INVALID, "invalid_target", field, "%s", why);
 }
 
-/* plus: '+' is a space, as in a query. field: for errors. */
+/* plus: '+' is a space, as in a query. field: for errors. A NUL follows *out, and none is in it. */
 static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const char *field,
                        struct sv *out)
 {
-    char *p = arena_alloc(ctx->arena, s.n);
+    char *p = arena_alloc(ctx->arena, s.n + 1);
     size_t n = 0;
     if (!p)
         return ctx_nomem(ctx);
@@ -36,6 +36,7 @@ static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const ch
         }
         p[n++] = (char)c;
     }
+    p[n] = '\0';
     *out = (struct sv){p, n};
     if (!utf8_valid(*out, NULL))
         return bad_target(ctx, field, "It is not valid UTF-8.");
@@ -64,11 +65,7 @@ static enum err parse_param(struct request_ctx *ctx, struct http_request *req, s
     struct sv value = pair;
     struct sv name = sv_cut(&value, '=');
     TRY(decode(ctx, name, true, "query", &param.name));
-    /* As a C string: a decoded name has no NUL. */
-    struct sv field = arena_dup(ctx->arena, param.name);
-    if (!field.p)
-        return ctx_nomem(ctx);
-    TRY(decode(ctx, value.p ? value : SV(""), true, field.p, &param.value));
+    TRY(decode(ctx, value.p ? value : SV(""), true, param.name.p, &param.value));
     if (req->n_params == HTTP_PARAMS_MAX)
         return bad_target(ctx, "query", "There are too many parameters.");
     req->params[req->n_params++] = param;

@@ -1,8 +1,74 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading the index that validator.c makes. */
+/* Reading the index that validator.c makes, and strings that token.c has checked: their escapes are
+ * replaced by UTF-8. */
 #include "parley/json/doc.h"
 
+#include <string.h>
+
 #include "json_internal.h"
+
+static size_t write_utf8(uint32_t c, char out[4])
+{
+    static const unsigned char first[] = {[1] = 0, [2] = 0xc0, [3] = 0xe0, [4] = 0xf0};
+    const size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6)
+        out[i] = (char)(0x80 | (c & 0x3f));
+    out[0] = (char)(first[n] | c);
+    return n;
+}
+
+static size_t take_unicode(struct sv *s, char out[4])
+{
+    uint32_t c = (uint32_t)json_token_hex4(s->p + 2);
+    size_t taken = 6;
+    /* In a checked body a high surrogate is followed by a low one. */
+    if (c >= 0xd800 && c <= 0xdbff) {
+        c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)json_token_hex4(s->p + 8) - 0xdc00);
+        taken = 12;
+    }
+    sv_skip(s, taken);
+    return write_utf8(c, out);
+}
+
+size_t json_unescape_next(struct sv *s, char out[4])
+{
+    static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    const bool escape = s->p[0] == '\\';
+    if (escape && s->p[1] == 'u')
+        return take_unicode(s, out);
+    const char *letter = escape ? memchr(letters, s->p[1], sizeof(letters) - 1) : NULL;
+    /* UTF-8 is copied byte by byte. */
+    out[0] = letter ? meant[letter - letters] : s->p[escape];
+    sv_skip(s, escape ? 2 : 1);
+    return 1;
+}
+
+bool json_unescape_eq(struct sv body, struct sv name)
+{
+    while (body.n > 0) {
+        char c[4];
+        const struct sv next = {c, json_unescape_next(&body, c)};
+        if (!sv_starts_with(name, next))
+            return false;
+        sv_skip(&name, next.n);
+    }
+    return name.n == 0;
+}
+
+enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)
+{
+    *out = body;
+    if (!memchr(body.p, '\\', body.n))
+        return ERR_NONE;
+    char *p = arena_alloc(ctx->arena, body.n);
+    if (!p)
+        return ctx_nomem(ctx);
+    /* The result is never longer than body: no escape is shorter than its character in UTF-8. */
+    *out = (struct sv){p, 0};
+    while (body.n > 0)
+        out->n += json_unescape_next(&body, p + out->n);
+    return ERR_NONE;
+}
 
 const struct json_node *json_doc_first(const struct json_doc *d, const struct json_node *parent)
 {

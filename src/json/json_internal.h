@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared inside json/: tokens (token.c), the unescaped form of strings (unescape.c), sets of names
+ * Shared inside json/: tokens (token.c), the unescaped form of strings (doc.c), sets of names
  * (keys.c). A "body" is what stands between the quotes of a string, escapes included.
  */
 #ifndef PARLEY_JSON_INTERNAL_H

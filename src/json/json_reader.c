@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/json/json_reader.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "json_internal.h"
@@ -70,24 +71,17 @@ static enum err read_string(const struct field_reader *r, const struct json_fiel
     return ERR_NONE;
 }
 
-static bool is_integer(struct sv number)
-{
-    for (size_t i = 0; i < number.n; i++)
-        if (number.p[i] == '.' || number.p[i] == 'e' || number.p[i] == 'E')
-            return false;
-    return true;
-}
-
 static enum err read_i64(const struct field_reader *r, const struct json_field *f,
                          const struct json_node *node)
 {
     int64_t v = 0;
-    if (node->type != JSON_IS_NUMBER || !is_integer(node->raw))
+    uint64_t large; /* the validator accepts 2^63 to 2^64-1 */
+    if (node->type != JSON_IS_NUMBER)
         return wrong_type(r, f);
-    if (!sv_to_i64(node->raw, &v)) {
-        /* The validator accepts 2^63 to 2^64-1. */
-        return fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.");
-    }
+    if (!sv_to_i64(node->raw, &v))
+        return sv_to_u64(node->raw, &large)
+                   ? fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.")
+                   : wrong_type(r, f);
     if (!in_bounds(f, v))
         return out_of_bounds(r, f);
     store(r, f, &v, sizeof(v));
@@ -98,14 +92,11 @@ enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 
 
 static bool exponent_fits(struct sv number)
 {
-    size_t i = 0;
-    uint64_t exponent = 0;
-    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
-        i++;
-    for (; i < number.n && exponent <= EXPONENT_MAX; i++)
-        if (number.p[i] >= '0' && number.p[i] <= '9')
-            exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
-    return exponent <= EXPONENT_MAX;
+    while (number.n > 0 && number.p[0] != 'e' && number.p[0] != 'E')
+        sv_skip(&number, 1);
+    /* strtol ends at what follows the number: a comma, a bracket or a blank. */
+    const long exponent = number.n > 0 ? strtol(number.p + 1, NULL, 10) : 0;
+    return exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX;
 }
 
 static bool exponents_fit(const struct json_doc *doc, const struct json_node *node)
@@ -181,43 +172,25 @@ static bool is_misspelt(const struct field_reader *r, const struct json_node *me
     return near.p && !json_doc_member(r->in->doc, r->in->node, near);
 }
 
-enum unknown { REFUSED, REFUSED_IF_NEAR, IGNORED };
-static enum err read_fields(const struct field_reader *r, enum unknown unknown)
+enum err json_read_fields(const struct json_input *in, const struct json_field *fields,
+                          size_t n_fields, enum json_unknown unknown, void *into)
 {
-    const struct json_node *object = r->in->node;
+    const struct field_reader r = {in, fields, n_fields, into};
+    const struct json_node *object = in->node;
     if (object->type != JSON_IS_OBJECT)
-        return ctx_fail(r->in->ctx, ERR_INVALID, "wrong_type", r->in->path,
-                        "A JSON object is expected.");
-    for (const struct json_node *m = json_doc_first(r->in->doc, object); m;
-         m = json_doc_next(r->in->doc, m)) {
-        const struct json_field *f = field_named(r, m);
+        return ctx_fail(in->ctx, ERR_INVALID, "wrong_type", in->path, "A JSON object is expected.");
+    for (const struct json_node *m = json_doc_first(in->doc, object); m;
+         m = json_doc_next(in->doc, m)) {
+        const struct json_field *f = field_named(&r, m);
         if (f)
-            TRY(read_member(r, f, m));
-        else if (unknown == REFUSED || (unknown == REFUSED_IF_NEAR && is_misspelt(r, m)))
-            return unknown_field(r, m);
+            TRY(read_member(&r, f, m));
+        else if (unknown == JSON_REFUSED || (unknown == JSON_REFUSED_IF_NEAR && is_misspelt(&r, m)))
+            return unknown_field(&r, m);
     }
-    for (size_t i = 0; i < r->n_fields; i++) {
-        const struct sv name = sv_from(r->fields[i].name);
-        if ((r->fields[i].flags & JSON_REQUIRED) && !json_doc_member(r->in->doc, object, name))
-            return fail_at(r, "missing_field", name, "The field is required.");
+    for (size_t i = 0; i < n_fields; i++) {
+        const struct sv name = sv_from(fields[i].name);
+        if ((fields[i].flags & JSON_REQUIRED) && !json_doc_member(in->doc, object, name))
+            return fail_at(&r, "missing_field", name, "The field is required.");
     }
     return ERR_NONE;
-}
-
-enum err json_read_object(const struct json_input *in, const struct json_field *fields,
-                          size_t n_fields, void *into)
-{
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, REFUSED);
-}
-
-enum err json_read_members(const struct json_input *in, const struct json_field *fields,
-                           size_t n_fields, void *into)
-{
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, IGNORED);
-}
-
-enum err json_read_body(const struct json_input *in, const struct json_field *fields,
-                        size_t n_fields, void *into)
-{
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, REFUSED_IF_NEAR);
 }

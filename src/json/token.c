@@ -86,16 +86,6 @@ static size_t skip_digits(struct sv s, size_t at)
     return at;
 }
 
-/* Whether an int64_t or a uint64_t holds the exact value. */
-static bool integer_fits(struct sv token)
-{
-    int64_t negative = 0;
-    uint64_t positive = 0;
-    if (token.p[0] == '-')
-        return sv_to_i64(token, &negative);
-    return sv_to_u64(token, &positive);
-}
-
 /* The largest exponent of a zero: jsonb overflows from 2^30 - 1 on. */
 enum { ZERO_EXPONENT_MIN = -324, ZERO_EXPONENT_MAX = 100000 };
 
@@ -124,6 +114,8 @@ struct json_token json_token_number(struct sv text, size_t at)
 {
     size_t i = at + (text.p[at] == '-');
     bool integer = true;
+    int64_t small;
+    uint64_t large;
     if (!is_digit_at(text, i))
         return refuse(slug_invalid, i, "A digit is missing in a number");
     i = text.p[i] == '0' ? i + 1 : skip_digits(text, i);
@@ -146,7 +138,7 @@ struct json_token json_token_number(struct sv text, size_t at)
     struct sv token = {text.p + at, i - at};
     if (token.n > JSON_DOC_NUMBER_MAX)
         return refuse(slug_range, at, "A number has more than 1000 characters");
-    if (integer && !integer_fits(token))
+    if (integer && !sv_to_i64(token, &small) && !sv_to_u64(token, &large))
         return refuse(slug_range, at, "An integer is outside -2^63 to 2^64-1");
     if (!integer && !double_holds(token))
         return refuse(slug_range, at, "A number is outside the range of a double");

@@ -27,10 +27,9 @@ static enum err patch_member(const struct sessions *s, struct request_ctx *ctx, 
     }
     if (how == SESSION_PATCH_REPLACE)
         *value = patch;
-    else if (how == SESSION_PATCH_OVERLAY)
-        e = json_merge_overlay(ctx, *value, &patch, 1, value);
     else
-        e = json_merge_patch(ctx, *value, patch, value);
+        e = json_merge(ctx, *value, patch,
+                       how == SESSION_PATCH_OVERLAY ? JSON_MERGE_OVERLAY : JSON_MERGE_PATCH, value);
     /* Patches add up: without a limit the state would outgrow what one answer can contain. */
     if (e == ERR_NONE && value->n > (size_t)s->settings.state_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", name,

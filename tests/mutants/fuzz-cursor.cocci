@@ -1,9 +1,9 @@
 // What: A cursor is valid for its owner only.
 // Test: fuzz cursor
-// In: src/http/cursor.c
+// In: src/api/native/native_cursor.c
 
 @@ expression parts, n, digest; @@
-checksum_of(...) { <...
+native_cursor_make(...) { <...
 - sha256_parts(parts, n, digest)
-+ sha256_parts(parts, n - 1, digest) /* the owner is the last */
++ sha256_parts(parts, n - 1, digest) /* the user is the last */
 ...> }

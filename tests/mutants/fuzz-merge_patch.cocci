@@ -4,6 +4,6 @@
 
 @@ expression mode, new; @@
 write_value(...) { <...
-- mode == MERGE_PATCH && is_object(new)
-+ mode == MERGE_PATCH && is_object(new) && is_object(old)
+- mode == JSON_MERGE_PATCH && is_object(new)
++ mode == JSON_MERGE_PATCH && is_object(new) && is_object(old)
 ...> }

@@ -40,10 +40,11 @@ struct api_host {
         _Atomic int64_t worker_set;
         _Atomic int state; /* enum api_worker_state */
     } workers[API_SLOTS_MAX];
-    _Atomic unsigned reason_turn; /* odd while reason is written */
-    _Atomic char reason[API_REASON_MAX];
+    _Atomic unsigned reasons; /* that were set; the last one is reason[reasons % 2] */
+    char reason[2][API_REASON_MAX];
 };
-/* Why the last reload was refused, for /status; "" when it was done, or there was none. */
+/* Why the last reload was refused, for /status; "" when it was done, or there was none. A reader
+ * keeps the text that it has found: only the reason after the next one replaces it. */
 void api_host_set_reload_reason(struct api_host *host, const char *reason);
 
 /* What the handlers work with. All is borrowed; the worker fills it before the first request. */

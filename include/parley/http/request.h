@@ -31,7 +31,7 @@ struct http_header {
     struct sv value;
 };
 struct http_param {
-    struct sv name, value; /* decoded */
+    struct sv name, value; /* decoded; a NUL follows each, and none is in it */
 };
 
 struct http_request {

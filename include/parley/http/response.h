@@ -12,6 +12,7 @@
 
 #include "parley/base/buf.h"
 #include "parley/base/ctx.h"
+#include "parley/http/request.h"
 
 enum { HTTP_RESPONSE_HEADERS_MAX = 20 };
 
@@ -33,12 +34,29 @@ struct http_response {
     void *piece_arg;
 };
 
+/* Also discards body and headers, for a failure found late. */
 void http_response_init(struct http_response *r, struct arena *a);
 /* Aborts for a control character in value, or too many headers: both are bugs. */
 void http_response_header(struct http_response *r, const char *name, struct sv value);
 /* The reason phrase of a status that parley sends (RFC 9110, section 15); "Unknown" for others. */
 const char *http_status_reason(int status);
-/* Discards body and headers, for a failure found late. */
-void http_response_clear(struct http_response *r);
+
+/* ---- problem.c: problem details (RFC 9457), from one table of enum err to HTTP statuses ---- */
+
+/* What an error in any interface's form says. code and detail: static, or borrowed from ctx. */
+struct http_fault {
+    int status;
+    const char *code, *detail; /* detail may be "" */
+    int retry_after_s;         /* 0: none */
+};
+struct http_fault http_fault_of(const struct request_ctx *ctx);
+/* Clears res and sets status and Retry-After; the caller adds the body. */
+void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
+                      struct http_response *res);
+
+/* Replaces res by the answer to a failed request, made from ctx->err. */
+typedef void http_problem_fn(struct request_ctx *ctx, const struct http_request *req,
+                             struct http_response *res);
+http_problem_fn http_problem;
 
 #endif

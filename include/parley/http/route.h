@@ -30,14 +30,10 @@ struct http_route {
     http_handler *handler;
 };
 
-/* Replaces res by the response to a failed request, made from ctx->err. */
-typedef void (*http_problem_fn)(struct request_ctx *ctx, const struct http_request *req,
-                                struct http_response *res);
-
 struct http_table {
     const struct http_route *routes; /* each may be the first member of a larger row */
     size_t n, stride;                /* how many rows; the size of one */
-    http_problem_fn problem;         /* http_problem, or the form of another interface */
+    http_problem_fn *problem;        /* http_problem, or the form of another interface */
     bool any_type;                   /* answers are not JSON: Accept is ignored */
 };
 

@@ -49,16 +49,18 @@ struct json_input {
     const char *path;
 };
 
+/* What becomes of members that are not in the table. */
+enum json_unknown {
+    JSON_REFUSED,
+    JSON_REFUSED_IF_NEAR, /* refused as misspelt where the object lacks a field with a near name */
+    JSON_IGNORED
+};
 /* Reads the object into the struct at into, which the caller has filled with defaults. JSON_ANY
  * and JSON_ANY_TEXT take a null as any other value. */
-MUSTCHECK enum err json_read_object(const struct json_input *in, const struct json_field *fields,
-                                    size_t n_fields, void *into);
-/* The same; other members are ignored, but for one whose name is near that of a field which the
- * object does not have: it is refused as misspelt. */
-MUSTCHECK enum err json_read_body(const struct json_input *in, const struct json_field *fields,
-                                  size_t n_fields, void *into);
-/* The same; all other members are ignored. */
-MUSTCHECK enum err json_read_members(const struct json_input *in, const struct json_field *fields,
-                                     size_t n_fields, void *into);
+MUSTCHECK enum err json_read_fields(const struct json_input *in, const struct json_field *fields,
+                                    size_t n_fields, enum json_unknown unknown, void *into);
+/* The same with an array as the table. */
+#define json_read(in, fields, unknown, into) \
+    json_read_fields(in, fields, ARRAY_LEN(fields), unknown, into)
 
 #endif

@@ -29,17 +29,15 @@ void json_members_write(struct json_writer *j, struct sv object, const char *con
 MUSTCHECK enum err json_members_without(struct request_ctx *ctx, struct sv object,
                                         const char *const *without, struct sv *out);
 
-/* Merging (merge.c). The result is in the arena; the text of values is copied without change. */
-
-/* Applies patch to target. A null in the patch deletes a member. Members keep their order; new ones
- * follow. */
-MUSTCHECK enum err json_merge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
-                                    struct sv *out);
-/* Sets the members of n objects in target, one object after the other. Each replaces the member of
- * its name as a whole, or follows the others; a null is a value like any other. With {} as target
- * and one object the result is that object's text. The time is linear in the length of the texts,
- * except for a sort of the patches' members. */
-MUSTCHECK enum err json_merge_overlay(struct request_ctx *ctx, struct sv target,
-                                      const struct sv *patches, size_t n, struct sv *out);
+enum json_merge_mode {
+    JSON_MERGE_OVERLAY, /* a member replaces the one of its name; a null is a value as any other */
+    JSON_MERGE_PATCH    /* RFC 7396, section 2: nulls delete, objects are merged */
+};
+/* Sets the members of the object patch in target; new ones follow the others. Of members of patch
+ * with one name the first gives the position and the last the value. The result is in the arena;
+ * the text of values is copied without change. The time is linear in the length of the texts,
+ * except for a sort of the patch's members. */
+MUSTCHECK enum err json_merge(struct request_ctx *ctx, struct sv target, struct sv patch,
+                              enum json_merge_mode mode, struct sv *out);
 
 #endif

@@ -2,7 +2,6 @@
 /* /openapi.json, the description of all interfaces, and /docs, the page that shows it. The build
  * embeds both from docs/ (embed.sh); and /, which says where they are. None needs an API key. */
 #include "api/common/handler.h"
-#include "parley/http/problem.h"
 
 /* Made by embed.sh. The policy allows the page's own script and style and nothing else. */
 extern const char docs_openapi[], docs_openapi_tag[];

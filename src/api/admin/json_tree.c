@@ -6,7 +6,7 @@
 #include "parley/api/json_tree.h"
 
 #include <json-c/json_object.h>
-#include <json-c/json_visit.h>
+#include <json-c/linkhash.h>
 
 #include "parley/json/json_writer.h"
 
@@ -64,19 +64,14 @@ void json_tree_bool(struct json_tree *t, struct json_object *in, const char *nam
     (void)add_value(t, in, name, json_object_new_boolean(v));
 }
 
-/* ---- text ---- */
+/* ---- text: nothing below allocates but the buffer ---- */
 
-struct output {
-    struct json_writer json;
-    int lines, depth; /* depth: of the containers that are open */
-};
-
-static void begin_line(struct output *o)
+static void begin_line(struct json_writer *j, int depth)
 {
-    if (o->json.comma)
-        buf_putc(o->json.b, ',');
-    o->json.comma = false;
-    buf_printf(o->json.b, "\n%*s", 2 * o->depth, "");
+    if (j->comma)
+        buf_putc(j->b, ',');
+    j->comma = false;
+    buf_printf(j->b, "\n%*s", 2 * depth, "");
 }
 
 static void write_scalar(struct json_writer *j, struct json_object *v)
@@ -91,46 +86,41 @@ static void write_scalar(struct json_writer *j, struct json_object *v)
         json_write_null(j);
 }
 
-/* Called once for a scalar, before and after the members for a container. Allocates nothing. */
-static int write_node(struct json_object *v, int flags, struct json_object *parent, const char *key,
-                      size_t *index, void *arg)
+/* depth: of the containers that are open. */
+static void write_value(struct json_writer *j, struct json_object *v, int depth, int lines)
 {
-    (void)parent;
-    (void)index;
-    struct output *o = arg;
-    struct json_writer *j = &o->json;
-    const bool object = json_object_is_type(v, json_type_object);
-    const bool container = object || json_object_is_type(v, json_type_array);
-    if (flags & JSON_C_VISIT_SECOND) {
-        const bool empty = !j->comma;
-        j->comma = false;
-        if (o->depth-- <= o->lines && !empty)
-            begin_line(o);
-        buf_putc(j->b, object ? '}' : ']');
-        j->comma = true;
-        return JSON_C_VISIT_RETURN_CONTINUE;
-    }
-    if (o->depth > 0 && o->depth <= o->lines)
-        begin_line(o);
-    if (key)
-        json_write_key(j, key);
-    if (key && o->lines > 0)
-        buf_putc(j->b, ' ');
-    o->depth += container;
-    if (object)
-        json_write_object_open(j);
-    else if (container)
-        json_write_array_open(j);
-    else
+    const bool object = json_object_is_type(v, json_type_object), in_lines = depth < lines;
+    if (!object && !json_object_is_type(v, json_type_array)) {
         write_scalar(j, v);
-    return JSON_C_VISIT_RETURN_CONTINUE;
+        return;
+    }
+    json_write_open(j, object ? '{' : '[');
+    for (struct lh_entry *e = object ? json_object_get_object(v)->head : NULL; e; e = e->next) {
+        if (in_lines)
+            begin_line(j, depth + 1);
+        json_write_key(j, lh_entry_k(e));
+        if (lines > 0)
+            buf_putc(j->b, ' ');
+        write_value(j, lh_entry_v(e), depth + 1, lines);
+    }
+    for (size_t i = 0; !object && i < json_object_array_length(v); i++) {
+        if (in_lines)
+            begin_line(j, depth + 1);
+        write_value(j, json_object_array_get_idx(v, i), depth + 1, lines);
+    }
+    const bool empty = !j->comma;
+    j->comma = false;
+    if (in_lines && !empty)
+        begin_line(j, depth);
+    json_write_close(j, object ? '}' : ']');
 }
 
 enum err json_tree_write(const struct json_tree *t, int lines, struct buf *out)
 {
-    struct output o = {.json = {.b = out}, .lines = lines};
-    if (t->failed || json_c_visit(t->root, 0, write_node, &o) != 0)
+    struct json_writer j = {.b = out};
+    if (t->failed)
         return ERR_NOMEM;
+    write_value(&j, t->root, 0, lines);
     if (lines > 0)
         buf_putc(out, '\n');
     return out->failed ? ERR_NOMEM : ERR_NONE;

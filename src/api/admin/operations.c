@@ -11,7 +11,6 @@
 #include "api/common/handler.h"
 #include "parley/api/json_tree.h"
 #include "parley/base/uuid.h"
-#include "parley/http/problem.h"
 
 static void free_tree(void *root)
 {
@@ -141,33 +140,11 @@ static enum err get_metrics(struct api_call *c)
     return ERR_NONE;
 }
 
-/* ---- why the last reload was refused ---- */
-
-/* A sequence lock with one writer: a reader that meets a write tries again. The writer is the
- * supervisor; if it dies in the middle, the service ends. */
 void api_host_set_reload_reason(struct api_host *host, const char *reason)
 {
-    const size_t n = strnlen(reason, API_REASON_MAX - 1);
-    const unsigned turn = atomic_load_explicit(&host->reason_turn, memory_order_relaxed);
-    atomic_store_explicit(&host->reason_turn, turn + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    for (size_t i = 0; i < API_REASON_MAX; i++)
-        atomic_store_explicit(&host->reason[i], i < n ? reason[i] : '\0', memory_order_relaxed);
-    atomic_store_explicit(&host->reason_turn, turn + 2, memory_order_release);
-}
-
-static void read_reload_reason(const struct api_host *host, char out[API_REASON_MAX])
-{
-    enum { TRIES = 1000 };
-    for (int try = 0; try < TRIES; try++) {
-        const unsigned turn = atomic_load_explicit(&host->reason_turn, memory_order_acquire);
-        for (size_t i = 0; i < API_REASON_MAX; i++)
-            out[i] = atomic_load_explicit(&host->reason[i], memory_order_relaxed);
-        atomic_thread_fence(memory_order_acquire);
-        if (turn % 2 == 0 && turn == atomic_load_explicit(&host->reason_turn, memory_order_relaxed))
-            return;
-    }
-    out[0] = '\0';
+    const unsigned n = atomic_load(&host->reasons) + 1;
+    snprintf(host->reason[n % 2], API_REASON_MAX, "%s", reason);
+    atomic_store(&host->reasons, n);
 }
 
 /* ---- /status: for people and scripts. A member keeps its name and meaning; additions are new
@@ -296,9 +273,9 @@ static void add_setting(void *arg, const char *name, const char *text, int64_t n
 
 static void add_service(struct json_tree *t, const struct api_service *api, const struct health *h)
 {
-    char reason[API_REASON_MAX], started[CLOCK_RFC3339_LEN + 1];
+    const char *reason = api->host->reason[atomic_load(&api->host->reasons) % 2];
+    char started[CLOCK_RFC3339_LEN + 1];
     clock_rfc3339(api->started_at, started);
-    read_reload_reason(api->host, reason);
     json_tree_text(t, t->root, "status", h->status);
     json_tree_text(t, t->root, "version", api->version);
     json_tree_number(t, t->root, "pid", getpid());

@@ -93,9 +93,8 @@ struct api_interface {
 extern const struct api_interface docs_interface, openai_interface, langgraph_interface,
     native_interface;
 
-/* Each failure is ERR_INVALID and names the header or id at fault. */
-
-/* Checks an id and brings it into canonical form. name: what an interface calls it. */
+/* Checks an id and brings it into canonical form. name: what an interface calls it, also in the
+ * ERR_INVALID of a malformed one. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);
 
 /* ---- body.c: each failure names the field at fault ---- */

@@ -81,6 +81,7 @@ static enum err read_key(struct request_ctx *ctx, const struct http_request *req
     return http_fingerprint(ctx, req, out->user, &out->fingerprint);
 }
 
+/* If-Match, and If-None-Match: * of a PUT. */
 static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
                                 struct session_precondition *out)
 {
@@ -103,16 +104,6 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
         out->n_if_match = match->n;
     }
     return ERR_NONE;
-}
-
-/* User, If-Match, If-None-Match: * of a PUT, and idempotency key. */
-static enum err read_precondition(struct request_ctx *ctx, const struct http_request *req,
-                                  struct session_precondition *out)
-{
-    *out = (struct session_precondition){.create_only = false};
-    TRY(read_user(ctx, req, &out->user));
-    TRY(read_key(ctx, req, out));
-    return read_conditions(ctx, req, out);
 }
 
 /* ---- what a route names ---- */
@@ -214,10 +205,12 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
     if ((takes & API_NO_BODY) && c->req->body.n > 0)
         return ctx_fail(c->ctx, ERR_INVALID, "unexpected_body", "body",
                         "This request takes no body.");
-    if (takes & API_USER_HEADER)
+    if (takes & (API_USER_HEADER | API_PRECONDITIONS))
         TRY(read_user(c->ctx, c->req, &c->precondition.user));
-    if (takes & API_PRECONDITIONS)
-        TRY(read_precondition(c->ctx, c->req, &c->precondition));
+    if (takes & API_PRECONDITIONS) {
+        TRY(read_key(c->ctx, c->req, &c->precondition));
+        TRY(read_conditions(c->ctx, c->req, &c->precondition));
+    }
     if ((takes & API_CREATES) && c->precondition.must_exist)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "The request creates a session, so there is nothing to match yet.");

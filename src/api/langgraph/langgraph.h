@@ -32,23 +32,24 @@ MUSTCHECK enum err langgraph_read_patch(const struct json_input *body, struct se
 
 /* The sum of one or more updates of a thread's values, with the rules of LangGraph's reducer
  * add_messages: a message replaces the one with its id, or is appended; one of type "remove"
- * removes. Zero it before the first update; its arrays are in the arena. All updates are of one
- * document. */
+ * removes. Zero it before the first update; its arrays are in the arena, and it must not move. All
+ * updates are of one document. */
 struct langgraph_values {
     struct session_message_draft *messages; /* as in struct session_update */
     enum session_edit *edits;
     size_t *indexes; /* of each in the list that was sent */
     size_t n;
-    bool fresh;        /* in: the thread has no messages yet, so only these can be removed */
-    bool clear;        /* out: the thread's own messages are removed first */
-    struct sv *others; /* one object for each update with values that are not messages */
-    size_t n_others;
+    bool fresh; /* in: the thread has no messages yet, so only these can be removed */
+    bool clear; /* out: the thread's own messages are removed first */
+    struct json_writer others; /* an open object of the values that are not messages, of all */
+    struct buf others_text;
+    size_t n_others; /* updates that have such values */
 };
 /* Adds an update. in->node: an object, null, or NULL. */
 MUSTCHECK enum err langgraph_add_values(const struct json_input *in, struct langgraph_values *into);
 /* The values that are not messages, of all updates: a JSON object, or absent. */
-MUSTCHECK enum err langgraph_values_context(struct request_ctx *ctx,
-                                            const struct langgraph_values *v, struct sv *out);
+MUSTCHECK enum err langgraph_values_context(struct request_ctx *ctx, struct langgraph_values *v,
+                                            struct sv *out);
 /* values: zeroed. *checkpoint: the one that must still be current, or absent. */
 MUSTCHECK enum err langgraph_read_update(const struct json_input *body,
                                          struct langgraph_values *values, struct sv *checkpoint);

@@ -22,7 +22,7 @@ static enum err read_ttl(const struct json_input *body, const struct json_node *
     if (!node || node->type == JSON_IS_NULL)
         return ERR_NONE;
     if (node->type == JSON_IS_OBJECT)
-        TRY(json_read_body(&in, fields, ARRAY_LEN(fields), &ttl));
+        TRY(json_read(&in, fields, JSON_REFUSED_IF_NEAR, &ttl));
     if (!sv_eq(ttl.strategy, SV("delete")))
         return api_bad_field(&in, "strategy", "must be delete, the only strategy of parley.");
     if (ttl.minutes->type != JSON_IS_NUMBER)
@@ -45,7 +45,7 @@ static enum err read_update(const struct json_input *update, struct langgraph_va
         {"values", JSON_ANY, 0, offsetof(struct superstep, values), 0, 0},
         {"command", JSON_ANY, 0, offsetof(struct superstep, command), 0, 0}};
     char path[128];
-    TRY(json_read_body(update, fields, ARRAY_LEN(fields), &b));
+    TRY(json_read(update, fields, JSON_REFUSED_IF_NEAR, &b));
     if (!b.values && json_doc_member(update->doc, update->node, SV("messages")))
         return api_fail_field(update, "unknown_field", "messages", "belongs into `values`.");
     if (b.command && b.command->type != JSON_IS_NULL)
@@ -69,7 +69,7 @@ static enum err read_supersteps(const struct json_input *body, const struct json
             return ctx_fault(body->ctx, ERR_TIMEOUT, "no time is left for the supersteps");
         snprintf(path, sizeof(path), "supersteps[%zu]", i);
         in.node = step;
-        TRY(json_read_members(&in, fields, 1, &updates));
+        TRY(json_read(&in, fields, JSON_IGNORED, &updates));
         in.node = json_doc_first(body->doc, updates);
         for (size_t k = 0; in.node; k++, in.node = json_doc_next(body->doc, in.node)) {
             snprintf(path, sizeof(path), "supersteps[%zu].updates[%zu]", i, k);
@@ -103,7 +103,7 @@ enum err langgraph_read_draft(const struct json_input *body, struct session_draf
                             .if_exists = SV("raise")};
     struct langgraph_values values = {.fresh = true};
     size_t do_nothing;
-    TRY(json_read_body(body, thread_fields, ARRAY_LEN(thread_fields), &b));
+    TRY(json_read(body, thread_fields, JSON_REFUSED_IF_NEAR, &b));
     TRY(read_ttl(body, b.ttl, &b.draft.ttl_seconds));
     if (b.draft.session_id.p)
         TRY(api_session_id(body->ctx, "thread_id", &b.draft.session_id));
@@ -125,7 +125,7 @@ enum err langgraph_read_patch(const struct json_input *body, struct session_patc
 {
     struct thread_body b = {.ttl = NULL};
     *out = (struct session_patch){.metadata_how = SESSION_PATCH_OVERLAY};
-    TRY(json_read_body(body, thread_fields, PATCH_FIELDS, &b));
+    TRY(json_read_fields(body, thread_fields, PATCH_FIELDS, JSON_REFUSED_IF_NEAR, &b));
     TRY(read_ttl(body, b.ttl, &out->ttl_seconds));
     out->has_ttl = out->ttl_seconds > 0;
     out->metadata = b.draft.metadata;
@@ -143,7 +143,7 @@ static enum err read_checkpoint_id(const struct json_input *body,
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct named, id), 0, 0},
         {"checkpoint_ns", JSON_STRING, JSON_NULLABLE, offsetof(struct named, ns), 0, 0}};
     const struct json_input in = {body->ctx, body->doc, checkpoint, "checkpoint"};
-    TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &c));
+    TRY(json_read(&in, fields, JSON_IGNORED, &c));
     *id = c.ns.n > 0 ? SV("none") : c.id;
     return ERR_NONE;
 }
@@ -153,7 +153,7 @@ enum err langgraph_read_checkpoint(const struct json_input *body, struct sv *id)
     static const struct json_field fields[] = {{"checkpoint", JSON_OBJECT, JSON_REQUIRED, 0, 0, 0}};
     const struct json_node *checkpoint = NULL;
     *id = SV_NONE;
-    TRY(json_read_members(body, fields, 1, &checkpoint));
+    TRY(json_read(body, fields, JSON_IGNORED, &checkpoint));
     return read_checkpoint_id(body, checkpoint, id);
 }
 
@@ -168,7 +168,7 @@ enum err langgraph_read_update(const struct json_input *body, struct langgraph_v
         {"values", JSON_ANY, 0, offsetof(struct state, values), 0, 0},
         {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct state, checkpoint), 0, 0},
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct state, id), 0, 0}};
-    TRY(json_read_body(body, fields, ARRAY_LEN(fields), &b));
+    TRY(json_read(body, fields, JSON_REFUSED_IF_NEAR, &b));
     if (!b.values && json_doc_member(body->doc, body->node, SV("messages")))
         return api_fail_field(body, "unknown_field", "messages", "belongs into `values`.");
     if (b.checkpoint)

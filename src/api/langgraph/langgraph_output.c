@@ -96,12 +96,6 @@ static struct sv part_of(const struct session_message *m, const char *name)
     return found.p ? found : SV("null");
 }
 
-/* Whether LangChain's messages may have it as their content. */
-static bool is_content(struct sv json)
-{
-    return json.p && (json.p[0] == '"' || json.p[0] == '[');
-}
-
 /* LangChain's clients cannot read a thread that has an item. So OpenAI's items of a tool call and
  * of its output are written as LangChain's messages. */
 static bool write_tool_item(struct request_ctx *ctx, struct json_writer *j,
@@ -124,7 +118,7 @@ static bool write_tool_item(struct request_ctx *ctx, struct json_writer *j,
     json_put_sv(j, "type", is_call ? SV("ai") : SV("tool"));
     json_put_sv(j, "id", m->message_id);
     json_write_key(j, "content");
-    if (is_content(content))
+    if (content.p && (content.p[0] == '"' || content.p[0] == '['))
         json_write_raw(j, content);
     else
         json_write_sv(j, is_call || !content.p ? SV("") : content);

@@ -4,31 +4,28 @@
 
 #include <string.h>
 
-#include "parley/http/problem.h"
+enum { READ = API_THREAD | API_USER_HEADER, WRITE = API_THREAD | API_PRECONDITIONS };
 
 static const struct api_route routes[] = {
     {{HTTP_POST, "/threads", "thread_create", api_run},
      {langgraph_thread_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL, NULL}},
-    {{HTTP_GET, "/threads/*", "thread_get", api_run},
-     {langgraph_thread_get, API_THREAD | API_USER_HEADER, NULL}},
+    {{HTTP_GET, "/threads/*", "thread_get", api_run}, {langgraph_thread_get, READ, NULL}},
     {{HTTP_PATCH, "/threads/*", "thread_patch", api_run},
-     {langgraph_thread_patch, API_THREAD | API_PRECONDITIONS | API_BODY_PATCH, NULL}},
-    {{HTTP_DELETE, "/threads/*", "thread_delete", api_run},
-     {api_session_delete, API_THREAD | API_PRECONDITIONS, NULL}},
+     {langgraph_thread_patch, WRITE | API_BODY_PATCH, NULL}},
+    {{HTTP_DELETE, "/threads/*", "thread_delete", api_run}, {api_session_delete, WRITE, NULL}},
     {{HTTP_POST, "/threads/search", "threads_search", api_run},
      {langgraph_threads_search, API_USER_HEADER | API_BODY_OPTIONAL, NULL}},
     {{HTTP_POST, "/threads/count", "threads_count", api_run},
      {langgraph_threads_count, API_USER_HEADER | API_BODY_OPTIONAL, NULL}},
-    {{HTTP_POST, "/threads/*/copy", "thread_copy", api_run},
-     {langgraph_thread_copy, API_THREAD | API_PRECONDITIONS, NULL}},
+    {{HTTP_POST, "/threads/*/copy", "thread_copy", api_run}, {langgraph_thread_copy, WRITE, NULL}},
     {{HTTP_GET, "/threads/*/state", "thread_state_get", api_run},
-     {langgraph_state_get, API_THREAD | API_USER_HEADER, NULL}},
+     {langgraph_state_get, READ, NULL}},
     {{HTTP_POST, "/threads/*/state", "thread_state_update", api_run},
-     {langgraph_state_update, API_THREAD | API_PRECONDITIONS | API_BODY_REQUIRED, NULL}},
+     {langgraph_state_update, WRITE | API_BODY_REQUIRED, NULL}},
     {{HTTP_GET, "/threads/*/state/*", "thread_state_get_at", api_run},
-     {langgraph_state_get, API_THREAD | API_USER_HEADER, NULL}},
+     {langgraph_state_get, READ, NULL}},
     {{HTTP_POST, "/threads/*/state/checkpoint", "thread_state_find", api_run},
-     {langgraph_state_find, API_THREAD | API_USER_HEADER | API_BODY_REQUIRED, NULL}},
+     {langgraph_state_find, READ | API_BODY_REQUIRED, NULL}},
 };
 
 /* LangGraph's SDK repeats a request by itself, up to four times, after every status but 400 to 409

@@ -110,7 +110,7 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
                             .sort_order = SV("desc"),
                             .limit = LIMIT_DEFAULT};
     /* An unknown filter is refused: ignored, it would find every thread. */
-    TRY(json_read_object(&c->body, search_fields, n_fields, &b));
+    TRY(json_read_fields(&c->body, search_fields, n_fields, JSON_REFUSED, &b));
     if (json_member_get(b.query.context, "messages").p)
         return api_bad_field(&c->body, "values.messages", "cannot be searched.");
     *q = b.query;

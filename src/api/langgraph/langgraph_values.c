@@ -59,20 +59,20 @@ static enum err read_constructed(const struct json_input *in, struct sent_messag
 {
     struct constructed {
         const struct json_node *id, *kwargs;
-    } c;
+    } c = {NULL, NULL};
     static const struct json_field fields[] = {
         {"id", JSON_ARRAY, JSON_REQUIRED, offsetof(struct constructed, id), 1, 16},
         {"kwargs", JSON_OBJECT, JSON_REQUIRED, offsetof(struct constructed, kwargs), 0, 0}};
     char path[128];
     snprintf(path, sizeof(path), "%s.kwargs", in->path);
-    TRY(json_read_members(in, fields, ARRAY_LEN(fields), &c));
+    TRY(json_read(in, fields, JSON_IGNORED, &c));
     const struct json_node *name = json_doc_first(in->doc, c.id);
     while (json_doc_next(in->doc, name))
         name = json_doc_next(in->doc, name);
     if (name->type != JSON_IS_STRING)
         return api_bad_field(in, "id", "must end in the name of a class.");
     const struct json_input kwargs = {in->ctx, in->doc, c.kwargs, path};
-    TRY(json_read_members(&kwargs, sent_fields, ARRAY_LEN(sent_fields), out));
+    TRY(json_read(&kwargs, sent_fields, JSON_IGNORED, out));
     out->body = c.kwargs;
     return json_doc_string(in->ctx, name, &out->type);
 }
@@ -103,7 +103,7 @@ static enum err read_parts(const struct json_input *in, struct sent_message *out
     TRY(json_doc_member(in->doc, in->node, SV("lc")) &&
                 json_doc_member(in->doc, in->node, SV("kwargs"))
             ? read_constructed(in, out)
-            : json_read_members(in, sent_fields, ARRAY_LEN(sent_fields), out));
+            : json_read(in, sent_fields, JSON_IGNORED, out));
     out->type = type_of_class(out->type);
     return api_message_id(in, "id", &out->id);
 }
@@ -196,8 +196,7 @@ static enum err add_message(const struct json_input *in, size_t at, struct langg
     return ERR_NONE;
 }
 
-/* A document has no more messages than values, and an update with other values has two at least:
- * an object and a member. */
+/* A document has no more messages than values. */
 static enum err make_room(struct request_ctx *ctx, const struct json_doc *doc,
                           struct langgraph_values *v)
 {
@@ -205,8 +204,10 @@ static enum err make_room(struct request_ctx *ctx, const struct json_doc *doc,
     v->messages = arena_array(ctx->arena, most, sizeof(*v->messages));
     v->edits = arena_array(ctx->arena, most, sizeof(*v->edits));
     v->indexes = arena_array(ctx->arena, most, sizeof(*v->indexes));
-    v->others = arena_array(ctx->arena, doc->n / 2 + 1, sizeof(*v->others));
-    return v->messages && v->edits && v->indexes && v->others ? ERR_NONE : ctx_nomem(ctx);
+    v->others = (struct json_writer){.b = &v->others_text};
+    buf_init(v->others.b, ctx->arena, 0);
+    json_write_object_open(&v->others);
+    return v->messages && v->edits && v->indexes ? ERR_NONE : ctx_nomem(ctx);
 }
 
 static enum err add_messages(const struct json_input *values, const struct json_node *list,
@@ -230,7 +231,6 @@ static enum err add_messages(const struct json_input *values, const struct json_
 enum err langgraph_add_values(const struct json_input *in, struct langgraph_values *into)
 {
     static const char *const own[] = {"messages", NULL};
-    struct sv others;
     if (!in->node || in->node->type == JSON_IS_NULL)
         return ERR_NONE;
     if (in->node->type != JSON_IS_OBJECT)
@@ -241,16 +241,21 @@ enum err langgraph_add_values(const struct json_input *in, struct langgraph_valu
     const struct json_node *messages = json_doc_member(in->doc, in->node, SV("messages"));
     if (messages && messages->type != JSON_IS_NULL)
         TRY(add_messages(in, messages, into));
-    TRY(json_members_without(in->ctx, in->node->raw, own, &others));
-    if (others.p)
-        into->others[into->n_others++] = others;
+    const size_t before = into->others_text.n;
+    json_members_write(&into->others, in->node->raw, own);
+    into->n_others += into->others_text.n > before;
     return ERR_NONE;
 }
 
-enum err langgraph_values_context(struct request_ctx *ctx, const struct langgraph_values *v,
+enum err langgraph_values_context(struct request_ctx *ctx, struct langgraph_values *v,
                                   struct sv *out)
 {
     *out = SV_NONE;
-    return v->n_others > 0 ? json_merge_overlay(ctx, SV("{}"), v->others, v->n_others, out)
-                           : ERR_NONE;
+    if (v->n_others == 0)
+        return ERR_NONE;
+    json_write_object_close(&v->others);
+    if (v->others_text.failed)
+        return ctx_nomem(ctx);
+    *out = buf_get(v->others.b);
+    return v->n_others == 1 ? ERR_NONE : json_merge(ctx, SV("{}"), *out, JSON_MERGE_OVERLAY, out);
 }

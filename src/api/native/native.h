@@ -4,6 +4,7 @@
 #define PARLEY_API_NATIVE_H
 
 #include "api/common/handler.h"
+#include "parley/session/users.h"
 
 /* native_sessions.c, native_messages.c, native_users.c */
 api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
@@ -14,13 +15,21 @@ extern const struct api_param native_session_params[], native_append_params[], n
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
-/* id: in the path of a PUT; absent for a POST, whose body may name one. */
-MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id,
+/* id: in the path of a PUT; absent for a POST, whose body may name one. user: of X-Parley-User, who
+ * owns what is created, or absent. */
+MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id, struct sv user,
                                      struct session_draft *out);
 MUSTCHECK enum err native_read_patch(const struct json_input *body, struct session_patch *out);
 /* One message, as it is or as {"message": {…}} (*single), or {"messages": […]}. */
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
+
+/* native_cursor.c: the cursor of a user's list of sessions. *out is in the arena. */
+MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, struct sv user,
+                                      struct session_position at, struct sv *out);
+/* ERR_INVALID naming "cursor" unless native_cursor_make gives this text for this list. */
+MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, struct sv user, struct sv text,
+                                      struct session_position *at);
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);

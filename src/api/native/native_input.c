@@ -63,7 +63,7 @@ static enum err read_message(const struct json_input *in, struct session_message
 {
     struct sent_message sent = {{.type = SV("message"), .metadata = SV("{}")}, SV_NONE};
     struct session_message_draft *m = &sent.draft;
-    TRY(json_read_object(in, message_fields, ARRAY_LEN(message_fields), &sent));
+    TRY(json_read(in, message_fields, JSON_REFUSED, &sent));
     const bool is_message = sv_eq(m->type, SV("message"));
     if (!is_message && sv_eq(m->content, SV("null")))
         m->content = SV_NONE;
@@ -89,7 +89,7 @@ enum err native_read_messages(const struct json_input *body, struct session_appe
          SESSION_MESSAGES_MAX}};
     if (json_doc_member(body->doc, body->node, SV("messages")) ||
         json_doc_member(body->doc, body->node, SV("message"))) {
-        TRY(json_read_object(body, fields, ARRAY_LEN(fields), &b));
+        TRY(json_read(body, fields, JSON_REFUSED, &b));
         if (!b.message == !b.messages)
             return api_bad_field(body, "message", "or messages must be given, and not both.");
     }
@@ -134,13 +134,14 @@ static enum err check_owner_and_language(const struct json_input *body, struct s
     return ERR_NONE;
 }
 
-enum err native_read_draft(const struct json_input *body, struct sv id, struct session_draft *out)
+enum err native_read_draft(const struct json_input *body, struct sv id, struct sv user,
+                           struct session_draft *out)
 {
     static const char *const expiries[] = {"sliding", "absolute"};
     struct members b = {.draft = {.language = SV("en"), .context = SV("{}"), .metadata = SV("{}")},
                         .expiry = SV("sliding")};
     size_t absolute;
-    TRY(json_read_object(body, session_fields, ARRAY_LEN(session_fields), &b));
+    TRY(json_read(body, session_fields, JSON_REFUSED, &b));
     if (b.draft.session_id.p)
         TRY(api_session_id(body->ctx, "session_id", &b.draft.session_id));
     if (b.draft.session_id.p && id.p && !sv_eq(b.draft.session_id, id))
@@ -153,6 +154,11 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
     out->sliding = !absolute;
     if (id.p)
         out->session_id = id;
+    if (user.p && out->user_id.p && !sv_eq(out->user_id, user))
+        return ctx_fail(body->ctx, ERR_INVALID, "user_mismatch", "user_id",
+                        "user_id is not the user that X-Parley-User names.");
+    if (user.p)
+        out->user_id = user;
     if (!b.message && !b.messages)
         return ERR_NONE;
     return api_read_drafts(body, b.message ? b.message : b.messages,
@@ -178,7 +184,7 @@ static struct sv member_of(const struct json_input *body, const char *name)
 enum err native_read_patch(const struct json_input *body, struct session_patch *out)
 {
     *out = (struct session_patch){.language = SV("en")};
-    TRY(json_read_object(body, patch_fields, ARRAY_LEN(patch_fields), out));
+    TRY(json_read(body, patch_fields, JSON_REFUSED, out));
     TRY(check_owner_and_language(body, out->user_id, out->language));
     out->has_user_id = member_of(body, "user_id").p;
     out->has_language = member_of(body, "language").p;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The native interface: its route table. */
 #include "native.h"
-#include "parley/http/problem.h"
 
 enum { READ = API_SESSION | API_USER_HEADER, WRITE = API_SESSION | API_PRECONDITIONS };
 

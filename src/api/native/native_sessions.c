@@ -59,23 +59,10 @@ static enum err answer_session(struct api_call *c, int status, size_t n)
     return ERR_NONE;
 }
 
-/* X-Parley-User owns what the request creates. */
-static enum err set_owner(struct api_call *c, struct session_draft *draft)
-{
-    if (!c->precondition.user.p)
-        return ERR_NONE;
-    if (draft->user_id.p && !sv_eq(draft->user_id, c->precondition.user))
-        return ctx_fail(c->ctx, ERR_INVALID, "user_mismatch", "user_id",
-                        "user_id is not the user that X-Parley-User names.");
-    draft->user_id = c->precondition.user;
-    return ERR_NONE;
-}
-
 enum err native_session_create(struct api_call *c)
 {
     struct session_draft draft;
-    TRY(native_read_draft(&c->body, SV_NONE, &draft));
-    TRY(set_owner(c, &draft));
+    TRY(native_read_draft(&c->body, SV_NONE, c->precondition.user, &draft));
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     TRY(native_location(c, c->session.session_id, 0));
     return answer_session(c, c->receipt.status, SESSION_WINDOW);
@@ -84,8 +71,7 @@ enum err native_session_create(struct api_call *c)
 enum err native_session_put(struct api_call *c)
 {
     struct session_draft draft;
-    TRY(native_read_draft(&c->body, c->id, &draft));
-    TRY(set_owner(c, &draft));
+    TRY(native_read_draft(&c->body, c->id, c->precondition.user, &draft));
     TRY(session_get_or_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session,
                               &c->receipt));
     if (c->receipt.created)

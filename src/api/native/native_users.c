@@ -2,14 +2,11 @@
 /* Handlers of /v1/users/{id}. */
 #include "native.h"
 
-#include "parley/http/cursor.h"
 #include "parley/obs/log.h"
 #include "parley/session/session_json.h"
-#include "parley/session/users.h"
 
 /* ---- list ---- */
 
-static const char list_name[] = "user_sessions";
 enum { LIST_DEFAULT = 20 };
 
 const struct api_param native_list_params[] = {
@@ -18,18 +15,17 @@ const struct api_param native_list_params[] = {
 enum err native_user_sessions(struct api_call *c)
 {
     struct session_list list;
-    int64_t position[2] = {0, 0};
+    struct session_position after = {0, 0};
     const struct sv cursor = http_param_get(c->req, "cursor");
     if (cursor.p)
-        TRY(http_cursor_read(c->ctx, list_name, c->id, cursor, position));
-    const struct session_position after = {position[0], position[1]};
+        TRY(native_cursor_read(c->ctx, c->id, cursor, &after));
     TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &after : NULL, (size_t)c->params[0],
                      &list));
     struct sv next = SV_NONE;
     if (list.has_more) {
         const struct session *last = &list.sessions[list.n - 1];
-        const int64_t end[] = {last->created_at, last->generation};
-        TRY(http_cursor_make(c->ctx, list_name, c->id, end, &next));
+        const struct session_position end = {last->created_at, last->generation};
+        TRY(native_cursor_make(c->ctx, c->id, end, &next));
     }
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
@@ -92,7 +88,8 @@ static void end_line(struct json_writer *j)
     j->comma = false;
 }
 
-static void write_part(struct json_writer *j, const struct session_export_part *part)
+static void write_part(struct json_writer *j, const struct session_export *x,
+                       const struct session_export_part *part)
 {
     if (part->session) {
         json_write_object_open(j);
@@ -107,16 +104,13 @@ static void write_part(struct json_writer *j, const struct session_export_part *
         session_json_message(j, &part->messages[i], NULL);
         end_line(j);
     }
-}
-
-/* The last line. An export without it is cut short. */
-static void write_end(struct json_writer *j, const struct session_export *x)
-{
-    json_write_object_open(j);
-    json_put_bool(j, "complete", true);
-    json_put_i64(j, "sessions", x->sessions);
-    json_put_i64(j, "messages", x->messages);
-    end_line(j);
+    if (part->end) { /* an export without this line is cut short */
+        json_write_object_open(j);
+        json_put_bool(j, "complete", true);
+        json_put_i64(j, "sessions", x->sessions);
+        json_put_i64(j, "messages", x->messages);
+        end_line(j);
+    }
 }
 
 static enum err write_piece(struct request_ctx *ctx, struct export *e, struct buf *b)
@@ -126,10 +120,8 @@ static enum err write_piece(struct request_ctx *ctx, struct export *e, struct bu
     while (!e->ended && b->n < PIECE_BYTES && !deadline_passed(enough)) {
         struct session_export_part part;
         TRY(session_export_next(e->api->sessions, ctx, &e->x, &part));
-        write_part(&j, &part);
+        write_part(&j, &e->x, &part);
         e->ended = part.end;
-        if (e->ended)
-            write_end(&j, &e->x);
     }
     return b->failed ? ctx_nomem(ctx) : ERR_NONE;
 }

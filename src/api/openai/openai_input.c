@@ -17,7 +17,7 @@ enum err openai_read_body(const struct json_input *in, struct openai_body *out)
          offsetof(struct openai_body, metadata), 0, 0}};
     struct sv others;
     *out = (struct openai_body){.metadata = SV("{}")};
-    TRY(json_read_body(in, fields, ARRAY_LEN(fields), out));
+    TRY(json_read(in, fields, JSON_REFUSED_IF_NEAR, out));
     if (!out->items && json_doc_member(in->doc, in->node, SV("messages")))
         return api_fail_field(in, "unknown_field", "messages",
                               "is no field. Did you mean `items`?");
@@ -41,7 +41,7 @@ static enum err read_item(const struct json_input *in, struct session_message_dr
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     static const char *const own_of_others[] = {"id", "type", NULL};
     *out = (struct session_message_draft){.type = SV("message"), .metadata = SV("{}")};
-    TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), out));
+    TRY(json_read(in, item_fields, JSON_IGNORED, out));
     TRY(api_message_id(in, "id", &out->message_id));
     TRY(api_check_name(in, "type", out->type));
     if (sv_eq(out->type, SV("item_reference")))
@@ -49,7 +49,7 @@ static enum err read_item(const struct json_input *in, struct session_message_dr
             in, "type", "may not be item_reference: parley adds items, not references to them.");
     if (!sv_eq(out->type, SV("message")))
         return json_members_without(in->ctx, in->node->raw, own_of_others, &out->extra);
-    TRY(json_read_members(in, message_fields, ARRAY_LEN(message_fields), out));
+    TRY(json_read(in, message_fields, JSON_IGNORED, out));
     TRY(api_check_role(in, out->role));
     TRY(api_check_content(in, &out->content));
     return json_members_without(in->ctx, in->node->raw, own, &out->extra);

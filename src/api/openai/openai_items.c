@@ -6,20 +6,7 @@
 
 enum { PAGE_DEFAULT = 20, PAGE_MAX = 1000 };
 
-/* Made of drafts and receipt alone, so that a replay gives the same answer. */
-static enum err write_created(struct api_call *c, const struct session_append *append)
-{
-    const struct session_receipt *receipt = &c->receipt;
-    const size_t n = append->n_messages;
-    struct session_message *made = arena_array(c->ctx->arena, n, sizeof(*made));
-    if (!made)
-        return ctx_nomem(c->ctx);
-    TRY(session_messages_of(c->ctx, append->messages, n, 0, receipt, made));
-    struct json_writer j = api_begin(c->res, 200);
-    openai_write_list(&j, made, n, false, 0);
-    return ERR_NONE;
-}
-
+/* The answer is made of drafts and receipt alone, so that a replay gives the same one. */
 enum err openai_items_create(struct api_call *c)
 {
     struct openai_body body;
@@ -31,7 +18,13 @@ enum err openai_items_create(struct api_call *c)
     TRY(openai_read_items(&c->body, body.items, c->api->items_max, &append.messages,
                           &append.n_messages));
     TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
-    return write_created(c, &append);
+    struct session_message *made = arena_array(c->ctx->arena, append.n_messages, sizeof(*made));
+    if (!made)
+        return ctx_nomem(c->ctx);
+    TRY(session_messages_of(c->ctx, append.messages, append.n_messages, 0, &c->receipt, made));
+    struct json_writer j = api_begin(c->res, 200);
+    openai_write_list(&j, made, append.n_messages, false, 0);
+    return ERR_NONE;
 }
 
 enum { LIST_LIMIT, LIST_ORDER };

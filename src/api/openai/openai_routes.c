@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parley/http/problem.h"
-
 /* Accepted and ignored: parley returns everything anyway. */
 static const struct api_param include_params[] = {
     {.name = "include", .max = API_LIST}, {.name = "include[]", .max = API_LIST}, {.name = NULL}};

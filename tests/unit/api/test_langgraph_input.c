@@ -28,8 +28,7 @@ static struct langgraph_values values_of(struct request_ctx *ctx, const char *li
     return v;
 }
 
-static void expect_context(struct request_ctx *ctx, const struct langgraph_values *v,
-                           const char *want)
+static void expect_context(struct request_ctx *ctx, struct langgraph_values *v, const char *want)
 {
     struct sv context;
     CU_ASSERT_EQUAL(langgraph_values_context(ctx, v, &context), ERR_NONE);

@@ -10,20 +10,20 @@
 static enum err read_draft(const struct json_input *body)
 {
     struct session_draft d;
-    return native_read_draft(body, SV_NONE, &d);
+    return native_read_draft(body, SV_NONE, SV_NONE, &d);
 }
 
 static enum err read_draft_of_path(const struct json_input *body)
 {
     struct session_draft d;
-    return native_read_draft(body, SV("in-path"), &d);
+    return native_read_draft(body, SV("in-path"), SV_NONE, &d);
 }
 
 static struct session_draft draft_of(const char *text, struct sv id_of_path)
 {
     struct request_ctx *ctx = test_ctx();
     struct session_draft d;
-    CU_ASSERT_EQUAL(native_read_draft(parse(ctx, text), id_of_path, &d), ERR_NONE);
+    CU_ASSERT_EQUAL(native_read_draft(parse(ctx, text), id_of_path, SV_NONE, &d), ERR_NONE);
     return d;
 }
 

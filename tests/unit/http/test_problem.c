@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "parley/http/problem.h"
+#include "parley/http/response.h"
 
 #include <stdio.h>
 #include <string.h>

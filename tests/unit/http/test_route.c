@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parley/http/problem.h"
 #include "parley/json/doc.h"
 #include "rig.h"
 

@@ -178,7 +178,7 @@ TEST(json_c_merges_to_the_same)
         struct sv t = arena_dup(ctx->arena, target), p = arena_dup(ctx->arena, patch);
         struct json_object *into = json_tokener_parse(t.p), *from = json_tokener_parse(p.p);
         merge_trees(into, from);
-        bool ok = json_merge_patch(ctx, target, patch, &out) == ERR_NONE &&
+        bool ok = json_merge(ctx, target, patch, JSON_MERGE_PATCH, &out) == ERR_NONE &&
                   json_doc_parse(ctx, out, &d) == ERR_NONE && json_c_same(ctx, &d, d.nodes, into);
         if (!ok && different++ < 10)
             printf("\n    %.*s + %.*s: %.*s", SV_ARG(target), SV_ARG(patch), SV_ARG(out));

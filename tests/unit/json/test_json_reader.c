@@ -26,8 +26,8 @@ static enum err read_text(struct request_ctx *ctx, const char *text, const char 
 {
     struct json_doc d;
     CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), &d), ERR_NONE);
-    return json_read_object(&(struct json_input){ctx, &d, d.nodes, path}, fields, ARRAY_LEN(fields),
-                            t);
+    const struct json_input in = {ctx, &d, d.nodes, path};
+    return json_read(&in, fields, JSON_REFUSED, t);
 }
 
 TEST(all_types)
@@ -115,7 +115,7 @@ TEST(other_members_are_ignored)
         int64_t n = 0;
         CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
         const struct json_input in = {ctx, &d, d.nodes, ""};
-        CU_ASSERT_EQUAL(json_read_members(&in, of_n, 1, &n), t[i].e);
+        CU_ASSERT_EQUAL(json_read(&in, of_n, JSON_IGNORED, &n), t[i].e);
         CU_ASSERT_EQUAL(n, t[i].e == ERR_NONE ? 4 : 0);
     }
 }
@@ -139,7 +139,7 @@ TEST(texts_of_objects)
         struct sv into[2] = {SV("default"), SV("")};
         CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
         const struct json_input in = {ctx, &d, d.nodes, ""};
-        CU_ASSERT_EQUAL(json_read_object(&in, of_texts, ARRAY_LEN(of_texts), into),
+        CU_ASSERT_EQUAL(json_read(&in, of_texts, JSON_REFUSED, into),
                         t[i].slug ? ERR_INVALID : ERR_NONE);
         CU_ASSERT_STRING_EQUAL(ctx->err.slug ? ctx->err.slug : "", t[i].slug ? t[i].slug : "");
         CU_ASSERT_TRUE(sv_eq(into[0], sv_from(t[i].object)));

@@ -13,15 +13,12 @@ struct merge_case {
     const char *target, *patch, *result;
 };
 
-typedef enum err (*merge_fn)(struct request_ctx *ctx, struct sv target, struct sv patch,
-                             struct sv *out);
-
-static void expect(merge_fn merge, const struct merge_case *c, size_t n)
+static void expect(enum json_merge_mode mode, const struct merge_case *c, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct request_ctx *ctx = test_ctx();
         struct sv out = SV_NONE;
-        enum err e = merge(ctx, sv_from(c[i].target), sv_from(c[i].patch), &out);
+        enum err e = json_merge(ctx, sv_from(c[i].target), sv_from(c[i].patch), mode, &out);
         CU_ASSERT_EQUAL(e, ERR_NONE);
         bool same = sv_eq(out, sv_from(c[i].result));
         if (!same)
@@ -30,13 +27,7 @@ static void expect(merge_fn merge, const struct merge_case *c, size_t n)
     }
 }
 
-static enum err overlay_one(struct request_ctx *ctx, struct sv target, struct sv patch,
-                            struct sv *out)
-{
-    return json_merge_overlay(ctx, target, &patch, 1, out);
-}
-
-/* Fails if nulls delete, or objects are merged: tried with json_merge_patch in its place. */
+/* Fails if nulls delete, or objects are merged: tried with JSON_MERGE_PATCH in its place. */
 TEST(overlay)
 {
     static const struct merge_case c[] = {
@@ -44,7 +35,7 @@ TEST(overlay)
         {"{\"a\":1}", "{\"a\":null,\"c\":[null]}", "{\"a\":null,\"c\":[null]}"},
         {"{\"a\":1}", "{}", "{\"a\":1}"},
         {"{\"a\":1}", "{\"\\u0061\":1.50}", "{\"a\":1.50}"},
-        {"{}", "{\"\\u0061\": -0}", "{\"\\u0061\": -0}"},
+        {"{}", "{\"\\u0061\": -0}", "{\"\\u0061\":-0}"},
         {"{}", "{}", "{}"},
         {" { } ", "{}", "{}"},
         {"{\"a\": -0 ,\n\"\\u00e9\":{ \"x\" : \"\\/\" },\"c\":1}", "{\"c\": [ 1 ]}",
@@ -52,33 +43,18 @@ TEST(overlay)
         {"{\"b\\n\":1,\"\":2,\"bn\":3}", "{\"\":4,\"b\\u000a\":5,\"ab\":6}",
          "{\"b\\n\":5,\"\":4,\"bn\":3,\"ab\":6}"},
     };
-    expect(overlay_one, c, ARRAY_LEN(c));
+    expect(JSON_MERGE_OVERLAY, c, ARRAY_LEN(c));
 }
 
 /* Fails if the first member of a name wins, or names are compared without unescaping: tried. */
-TEST(overlays_of_several)
+TEST(patches_with_repeated_names)
 {
-    static const struct sv patches[] = {SV_INIT("{\"x\":1,\"b\":{\"x\":1}}"), SV_INIT("{}"),
-                                        SV_INIT("{\"\\u0062\":2,\"y\":[]}"),
-                                        SV_INIT("{ \"x\" : null , \"b\" : 3 }")};
-    static const struct {
-        const char *target;
-        size_t n;
-        const char *result;
-    } t[] = {{"{}", 0, "{}"},
-             {"{\"a\":1}", 0, "{\"a\":1}"},
-             {"{}", 4, "{\"x\":null,\"b\":3,\"y\":[]}"},
-             {"{\"y\":0,\"b\":0,\"z\":0}", 3, "{\"y\":[],\"b\":2,\"z\":0,\"x\":1}"},
-             {"{\"a\":0}", 2, "{\"a\":0,\"x\":1,\"b\":{\"x\":1}}"}};
-    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct request_ctx *ctx = test_ctx();
-        struct sv out = SV_NONE;
-        CU_ASSERT_EQUAL(json_merge_overlay(ctx, sv_from(t[i].target), patches, t[i].n, &out),
-                        ERR_NONE);
-        CU_ASSERT_TRUE(sv_eq(out, sv_from(t[i].result)));
-        if (!sv_eq(out, sv_from(t[i].result)))
-            printf("\n    %s: %.*s", t[i].target, SV_ARG(out));
-    }
+    static const struct merge_case c[] = {
+        {"{}", "{\"x\":1,\"b\":{\"x\":1},\"\\u0062\":2,\"y\":[], \"x\" : null , \"b\" : 3 }",
+         "{\"x\":null,\"b\":3,\"y\":[]}"},
+        {"{\"y\":0,\"b\":0,\"z\":0}", "{\"x\":1,\"b\":{\"x\":1},\"\\u0062\":2,\"y\":[]}",
+         "{\"y\":[],\"b\":2,\"z\":0,\"x\":1}"}};
+    expect(JSON_MERGE_OVERLAY, c, ARRAY_LEN(c));
 }
 
 /* Fails if a name for which there is no memory is skipped, as json-c does. */
@@ -93,7 +69,7 @@ TEST(without_memory)
         struct request_ctx small = *test_ctx();
         struct sv out = SV_NONE;
         small.arena = arena_create(limit);
-        enum err e = json_merge_patch(&small, SV("{}"), sv_from(text), &out);
+        enum err e = json_merge(&small, SV("{}"), sv_from(text), JSON_MERGE_PATCH, &out);
         CU_ASSERT_TRUE(e == ERR_NOMEM || sv_eq(out, sv_from(text)));
         full += e == ERR_NOMEM;
         whole += e == ERR_NONE;
@@ -118,7 +94,7 @@ TEST(rfc_7396_appendix_a)
         {"{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}"},
         {"{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}"},
     };
-    expect(json_merge_patch, c, ARRAY_LEN(c));
+    expect(JSON_MERGE_PATCH, c, ARRAY_LEN(c));
 }
 
 TEST(numbers_and_strings_keep_their_text)
@@ -136,7 +112,7 @@ TEST(numbers_and_strings_keep_their_text)
         {"{\"\\ud836\\udc00\":\"\\ud876\\udc00\",\"\\ud836\\udc01\":1}", "{\"\xf0\x9d\xa0\x80\":2}",
          "{\"\\ud836\\udc00\":2,\"\\ud836\\udc01\":1}"},
     };
-    expect(json_merge_patch, c, ARRAY_LEN(c));
+    expect(JSON_MERGE_PATCH, c, ARRAY_LEN(c));
 }
 
 TEST(other_shapes)
@@ -153,7 +129,7 @@ TEST(other_shapes)
          "{\"a\":{\"b\":[]},\"c\":2,\"d\":{}}"},
         {"{\"null\":1}", "{\"n\":\"null\"}", "{\"null\":1,\"n\":\"null\"}"},
     };
-    expect(json_merge_patch, c, ARRAY_LEN(c));
+    expect(JSON_MERGE_PATCH, c, ARRAY_LEN(c));
 }
 
 /* The deepest object that the validator accepts. */
@@ -171,8 +147,8 @@ TEST(deepest)
 
     struct json_doc d;
     CU_ASSERT_EQUAL(json_doc_parse(ctx, deep, &d), ERR_NONE);
-    CU_ASSERT_EQUAL(json_merge_patch(ctx, SV("{}"), deep, &out), ERR_NONE);
+    CU_ASSERT_EQUAL(json_merge(ctx, SV("{}"), deep, JSON_MERGE_PATCH, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
-    CU_ASSERT_EQUAL(json_merge_patch(ctx, deep, deep, &out), ERR_NONE);
+    CU_ASSERT_EQUAL(json_merge(ctx, deep, deep, JSON_MERGE_PATCH, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
 }

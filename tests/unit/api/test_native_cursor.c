@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "parley/http/cursor.h"
+#include "../../../src/api/native/native.h"
 
 #include <string.h>
 
@@ -12,11 +12,11 @@ static struct request_ctx *ctx_of_t1(void)
     return ctx;
 }
 
-static bool reads(struct request_ctx *ctx, const char *list, struct sv owner, struct sv text,
-                  int64_t position[2])
+static bool reads(struct request_ctx *ctx, struct sv user, struct sv text,
+                  struct session_position *at)
 {
     ctx_clear_error(ctx);
-    bool ok = http_cursor_read(ctx, list, owner, text, position) == ERR_NONE;
+    bool ok = native_cursor_read(ctx, user, text, at) == ERR_NONE;
     if (!ok)
         CU_ASSERT_TRUE(ctx->err.err == ERR_INVALID && strcmp(ctx->err.field, "cursor") == 0);
     return ok;
@@ -25,14 +25,15 @@ static bool reads(struct request_ctx *ctx, const char *list, struct sv owner, st
 TEST(made_and_read)
 {
     struct request_ctx *ctx = ctx_of_t1();
-    static const int64_t positions[][2] = {
+    static const struct session_position positions[] = {
         {0, 0}, {1, 2}, {INT64_MAX, INT64_MIN}, {-1, INT64_MAX}, {INT64_C(1795488595864396), 74}};
     for (size_t i = 0; i < ARRAY_LEN(positions); i++) {
         struct sv text = SV_NONE;
-        int64_t got[2] = {7, 7};
-        CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), positions[i], &text), ERR_NONE);
-        CU_ASSERT_TRUE(reads(ctx, "l", SV("ann"), text, got));
-        CU_ASSERT_TRUE(got[0] == positions[i][0] && got[1] == positions[i][1]);
+        struct session_position got = {7, 7};
+        CU_ASSERT_EQUAL(native_cursor_make(ctx, SV("ann"), positions[i], &text), ERR_NONE);
+        CU_ASSERT_TRUE(reads(ctx, SV("ann"), text, &got));
+        CU_ASSERT_TRUE(got.created_at == positions[i].created_at &&
+                       got.generation == positions[i].generation);
         for (size_t k = 0; k < text.n; k++)
             CU_ASSERT_PTR_NOT_NULL(strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                           "0123456789-_",
@@ -40,25 +41,24 @@ TEST(made_and_read)
     }
 }
 
-/* Fails if one of tenant, list and owner is left out of the checksum, or its length: tried. */
+/* Fails if the tenant or the user is left out of the checksum, or its length: tried. */
 TEST(is_of_one_list)
 {
     struct request_ctx *ctx = ctx_of_t1();
     struct sv text = SV_NONE;
-    const int64_t position[2] = {1, 2};
-    int64_t got[2];
-    CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), position, &text), ERR_NONE);
-    CU_ASSERT_TRUE(reads(ctx, "l", SV("ann"), text, got));
-    CU_ASSERT_FALSE(reads(ctx, "l", SV("bob"), text, got));
-    CU_ASSERT_FALSE(reads(ctx, "l", SV(""), text, got));
-    CU_ASSERT_FALSE(reads(ctx, "m", SV("ann"), text, got));
+    const struct session_position position = {1, 2};
+    struct session_position got;
+    CU_ASSERT_EQUAL(native_cursor_make(ctx, SV("ann"), position, &text), ERR_NONE);
+    CU_ASSERT_TRUE(reads(ctx, SV("ann"), text, &got));
+    CU_ASSERT_FALSE(reads(ctx, SV("bob"), text, &got));
+    CU_ASSERT_FALSE(reads(ctx, SV(""), text, &got));
     ctx->tenant = SV("t2");
-    CU_ASSERT_FALSE(reads(ctx, "l", SV("ann"), text, got));
+    CU_ASSERT_FALSE(reads(ctx, SV("ann"), text, &got));
     /* The same bytes, divided into parts in another way. */
     ctx->tenant = SV("t");
-    CU_ASSERT_FALSE(reads(ctx, "l", SV("1ann"), text, got));
+    CU_ASSERT_FALSE(reads(ctx, SV("1ann"), text, &got));
     ctx->tenant = SV("t1a");
-    CU_ASSERT_FALSE(reads(ctx, "l", SV("nn"), text, got));
+    CU_ASSERT_FALSE(reads(ctx, SV("nn"), text, &got));
 }
 
 /* Each character changed, the text cut, and made longer. Fails if the checksum is not compared, or
@@ -69,24 +69,24 @@ TEST(tampered)
     static const char all[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \n\xad\xdf";
     struct sv text = SV_NONE;
-    const int64_t position[2] = {-1, 74}; /* with underscores in its text */
-    int64_t got[2];
+    const struct session_position position = {-1, 74}; /* with underscores in its text */
+    struct session_position got;
     char copy[64] = "";
     unsigned wrong = 0;
-    CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), position, &text), ERR_NONE);
+    CU_ASSERT_EQUAL(native_cursor_make(ctx, SV("ann"), position, &text), ERR_NONE);
     CU_ASSERT_TRUE(text.n > 0 && text.n < sizeof(copy) - 4);
     for (size_t i = 0; i < text.n; i++) {
         for (size_t k = 0; all[k]; k++) {
             memcpy(copy, text.p, text.n);
             copy[i] = all[k];
             if (copy[i] != text.p[i])
-                wrong += reads(ctx, "l", SV("ann"), (struct sv){copy, text.n}, got);
+                wrong += reads(ctx, SV("ann"), (struct sv){copy, text.n}, &got);
         }
-        wrong += reads(ctx, "l", SV("ann"), (struct sv){text.p, i}, got);
+        wrong += reads(ctx, SV("ann"), (struct sv){text.p, i}, &got);
     }
     memcpy(copy, text.p, text.n);
     memcpy(copy + text.n, "AAAA", 4);
     for (size_t more = 1; more <= 4; more++)
-        wrong += reads(ctx, "l", SV("ann"), (struct sv){copy, text.n + more}, got);
+        wrong += reads(ctx, SV("ann"), (struct sv){copy, text.n + more}, &got);
     CU_ASSERT_EQUAL(wrong, 0);
 }
