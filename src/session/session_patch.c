@@ -128,6 +128,15 @@ static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
                                 : sql_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
+/* Messages without ids replace nothing. */
+static bool only_appends(const struct session_update *update)
+{
+    bool appends = update->n_messages > 0 && !update->clear && !update->context.p;
+    for (size_t i = 0; appends && i < update->n_messages; i++)
+        appends = update->edits[i] == SESSION_PUT && !update->messages[i].message_id.p;
+    return appends;
+}
+
 enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
                         const struct session_update *update,
                         const struct session_precondition *precondition,
@@ -139,6 +148,11 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
                               .precondition = precondition,
                               .receipt = receipt};
     *at = SESSION_MESSAGES_MAX;
+    if (only_appends(update)) {
+        const struct session_append append = {.messages = update->messages,
+                                              .n_messages = update->n_messages};
+        return session_append(s, ctx, id, &append, precondition, receipt);
+    }
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
     if (e != ERR_NOT_FOUND)
         return e;
