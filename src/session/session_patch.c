@@ -129,6 +129,15 @@ static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
                                 : sql_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
+/* New messages and nothing else. */
+static bool is_append(const struct session_update *u, const struct session_precondition *p)
+{
+    bool appends = u->n_messages > 0 && !u->clear && !u->context.p && !p->if_match;
+    for (size_t i = 0; appends && i < u->n_messages; i++)
+        appends = u->edits[i] == SESSION_PUT && !u->messages[i].message_id.p;
+    return appends;
+}
+
 enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
                         const struct session_update *update,
                         const struct session_precondition *precondition,
@@ -139,7 +148,11 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
                               .change = try_update,
                               .precondition = precondition,
                               .receipt = receipt};
+    const struct session_append append = {.messages = update->messages,
+                                          .n_messages = update->n_messages};
     *at = SESSION_MESSAGES_MAX;
+    if (is_append(update, precondition))
+        return session_append(s, ctx, id, &append, precondition, receipt);
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
     if (e != ERR_NOT_FOUND)
         return e;
