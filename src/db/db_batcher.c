@@ -26,7 +26,7 @@ struct db_batcher {
     struct metrics_batches *counts; /* may be NULL */
     pthread_mutex_t lock;           /* of what follows; never held around a statement */
     struct db_members waiting;      /* in the order of arrival */
-    LIST_HEAD(, db_run) under_way;
+    LIST_HEAD(db_runs, db_run) under_way;
     /* Statements under way that run apart, by contention key. They may wait for a locked row. A
      * batch skips that row, so it could overtake them for ever: others of the key run apart, too.
      */

@@ -128,12 +128,12 @@ static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
                                 : sql_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
-/* Messages without ids replace nothing. */
-static bool only_appends(const struct session_update *update)
+/* New messages and nothing else. Those without ids replace nothing. */
+static bool is_append(const struct session_update *u, const struct session_precondition *p)
 {
-    bool appends = update->n_messages > 0 && !update->clear && !update->context.p;
-    for (size_t i = 0; appends && i < update->n_messages; i++)
-        appends = update->edits[i] == SESSION_PUT && !update->messages[i].message_id.p;
+    bool appends = u->n_messages > 0 && !u->clear && !u->context.p && !p->if_match;
+    for (size_t i = 0; appends && i < u->n_messages; i++)
+        appends = u->edits[i] == SESSION_PUT && !u->messages[i].message_id.p;
     return appends;
 }
 
@@ -147,12 +147,11 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
                               .change = try_update,
                               .precondition = precondition,
                               .receipt = receipt};
+    const struct session_append append = {.messages = update->messages,
+                                          .n_messages = update->n_messages};
     *at = SESSION_MESSAGES_MAX;
-    if (only_appends(update)) {
-        const struct session_append append = {.messages = update->messages,
-                                              .n_messages = update->n_messages};
+    if (is_append(update, precondition))
         return session_append(s, ctx, id, &append, precondition, receipt);
-    }
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
     if (e != ERR_NOT_FOUND)
         return e;

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 
-from harness import Wire, say
+from harness import Wire, metrics, say
 from ledger import Ledger
 from stack import StackTest
 
@@ -55,6 +55,7 @@ class LedgerTest(FaultTest):
     besides 200 and 201 (None: the connection broke). A client that lost an answer opens its connection
     again."""
     statuses = (503,)
+    batched = False     # whether the load must have formed batches of appends
 
     def setUp(self):
         super().setUp()
@@ -145,3 +146,14 @@ class LedgerTest(FaultTest):
             f"{sum(op.tries > 1 for op in self.ledger.ops)} repeated with their keys; "
             f"{len(wrong)} wrong")
         self.assertEqual(wrong[:20], [], f"{len(wrong)} differences")
+        if self.batched:
+            self.judge_batches()
+
+    def judge_batches(self):
+        """The load went through batches. The service counts them from its start on."""
+        of, now = '{kind="append"}', metrics(self.stack.client())
+        batches, members = (now[f"parley_write_batch_size_{what}{of}"] for what in ("count", "sum"))
+        apart = {reason: now.get(f'parley_writes_apart_total{{kind="append",reason="{reason}"}}', 0)
+                 for reason in ("skipped", "failed", "contended")}
+        say(f"{batches:.0f} batches of {members:.0f} appends; apart: {apart}")
+        self.assertGreater(batches, 0, "no batch was formed")

@@ -22,6 +22,9 @@ class Cut:
     share    how much of it is passed on, 0 to 1, but never all
     writes   whether the round trip writes to sessions
     fired, committed, refused   what happened; refused: parley received an error
+
+    Several may be armed for one round trip, a batch of writes. The first one says what is lost: answer is set in
+    the others.
     """
 
     def __init__(self, mark, answer, share=0.0, writes=True, skip=0):
@@ -29,6 +32,7 @@ class Cut:
         self.writes, self.skip = writes, skip
         self.fired = threading.Event()
         self.committed = self.refused = False
+        self.shared = 1     # how many Cuts this round trip had
 
     def part(self, data):
         """The part that is passed on."""
@@ -59,15 +63,18 @@ class Proxy(Listener):
                 self.armed.remove(cut)
 
     def choose(self, data, writes):
-        """The Cut for this round trip, if any."""
+        """The Cuts for this round trip. The first one says what is lost."""
+        chosen = []
         with self.lock:
-            for cut in self.armed:
-                if cut.writes == writes and cut.mark in data:
-                    if cut.skip == 0:
-                        self.armed.remove(cut)
-                        return cut
+            for cut in [c for c in self.armed if c.writes == writes and c.mark in data]:
+                if cut.skip > 0:
                     cut.skip -= 1
-        return None
+                elif cut.mark not in [c.mark for c in chosen]:
+                    chosen.append(cut)
+                    self.armed.remove(cut)
+        for cut in chosen:
+            cut.answer, cut.shared = chosen[0].answer, len(chosen)
+        return chosen
 
 
 class Connection:
@@ -153,21 +160,22 @@ class Connection:
         while not messages or messages[-1][:1] not in b"SQX":
             messages.append(self._message(self.from_near))
         data = b"".join(messages)
-        cut = self.proxy.choose(data, self._writes(messages))
-        if cut and not cut.answer:
-            self.far.sendall(cut.part(data))
-            cut.fired.set()
+        cuts = self.proxy.choose(data, self._writes(messages))
+        if cuts and not cuts[0].answer:
+            self.far.sendall(cuts[0].part(data))
+            for cut in cuts:
+                cut.fired.set()
             return False
         self.far.sendall(data)
         answer = self._answer()
-        if cut:
+        passed = cuts[0].part(answer) if cuts else answer
+        for cut in cuts:
             cut.committed = b"\0VERROR\0" not in answer
-            cut.refused = b"\0VERROR\0" in cut.part(answer)
-            self.near.sendall(cut.part(answer))
+            cut.refused = b"\0VERROR\0" in passed
+        self.near.sendall(passed)
+        for cut in cuts:
             cut.fired.set()
-            return False
-        self.near.sendall(answer)
-        return True
+        return not cuts
 
 
 class Relay(Listener):

@@ -18,6 +18,7 @@ class Pool(LedgerTest):
     stack_options = {"servers": ("postgres", "parley", "nginx")}
     clients = HOLDERS + READERS + WRITERS
     statuses = (409, 503)
+    batched = True
 
     def setUp(self):
         self.stack.wait_ready()

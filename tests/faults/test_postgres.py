@@ -11,10 +11,12 @@ BACK_S = 3.0
 
 
 class PostgresTest(LedgerTest):
-    """Clients with a session each."""
+    """Clients with a session each, and one for all, so that a batch has several appends to one session."""
+    batched = True
 
     def setUp(self):
         super().setUp()
+        self.assertEqual(self.act(0, "create", f"{self.prefix}all").outcome, "ok")
         self.known = [1] * self.clients
         for i in range(self.clients):
             self.assertEqual(self.act(i, "create", f"{self.prefix}{i}").outcome, "ok")
@@ -24,8 +26,9 @@ class PostgresTest(LedgerTest):
         rng, name = self.rngs[i], f"{self.prefix}{i}"
         if rng.random() < 0.6:
             n = rng.choice((1, 1, 3))
-            op = self.act(i, "append", name, rng.random() < 0.5, n)
-            self.known[i] += n if op.outcome == "ok" else 0
+            own = rng.random() < 0.7
+            op = self.act(i, "append", name if own else f"{self.prefix}all", rng.random() < 0.5, n)
+            self.known[i] += n if own and op.outcome == "ok" else 0
             found = "ok" if op.outcome == "ok" else None
         else:
             found = self.look(i, name, self.known[i])
@@ -59,7 +62,7 @@ class Server(PostgresTest):
 
     def test_killed(self):
         """The postmaster and all backends. Fails if commits are not synchronous, and if the pause
-        between attempts to connect is 20 s: tests/mutants/commit-later, slow-to-return."""
+        between attempts to connect is 20 s: tests/mutants/commit-later, batch-commit-later, slow-to-return."""
         self.away_and_back(self.stack.postgres.kill, amount(3, 10))
 
     def test_stopped(self):

@@ -26,6 +26,6 @@
 + }
 +
   session_create(...) { <+...
-- session_write_idempotent(before, sql_session_insert)
+- session_write_idempotent(before, sql_write_batched)
 + session_write_idempotent(before, insert_in_two)
 ...+> }

@@ -11,8 +11,9 @@ from harness import Workers, message, metrics
 from stack import StackTest, wait_until
 
 REQUESTS = "parley_http_requests_total"
+UNFIT = 'parley_writes_apart_total{{kind="{}",reason="unfit"}}'
 HISTOGRAMS = ("parley_http_request_seconds", "parley_queue_seconds", "parley_pool_acquire_seconds",
-              "parley_statement_seconds")
+              "parley_statement_seconds", "parley_write_batch_size")
 
 
 def check_text(test, text):
@@ -41,18 +42,19 @@ def check_text(test, text):
         base = name
         if kinds[family] == "histogram":
             base = re.sub("_(bucket|sum|count)$", "", name)
-            buckets.setdefault(family, []).append((name, labels, value))
+            series = re.sub(',?le="[^"]+"|^{|}$', "", labels)
+            buckets.setdefault((family, series), []).append((name, labels, value))
         test.assertEqual(base, family, "a sample outside of its family")
         if kinds[family] == "counter":
             test.assertTrue(name.endswith("_total"), name)
-    for family, samples in buckets.items():
+    for (family, _), samples in buckets.items():
         values = [v for name, _, v in samples if name.endswith("_bucket")]
         bounds = [float(re.search('le="([^"]+)"', labels)[1]) for name, labels, _ in samples
                   if name.endswith("_bucket")]
         test.assertEqual((values, bounds), (sorted(values), sorted(bounds)), family)
         test.assertEqual([s[0] for s in samples[-2:]], [family + "_sum", family + "_count"])
         test.assertEqual((bounds[-1], samples[-1][2]), (float("inf"), values[-1]))
-    test.assertEqual(set(buckets), set(HISTOGRAMS))
+    test.assertEqual({family for family, _ in buckets}, set(HISTOGRAMS))
     return len(seen)
 
 
@@ -95,7 +97,7 @@ class Load:
         own = f"/v1/sessions/{uuid.uuid4().hex}"
         ask("session_put", "PUT", own, 201, 2, body={})
         ask("session_put", "PUT", own, 200, 1, hit, body={}, times=4)
-        ask("session_create", "POST", "/v1/sessions", 409, 1, "conflict",
+        ask("session_create", "POST", "/v1/sessions", 409, 1, "conflict", UNFIT.format("create"),
             body={"session_id": own.rpartition("/")[2]})
         tag = ask("session_get", "GET", path, 200, 1, hit, times=5).headers["ETag"]
         ask("session_get", "HEAD", path, 200, 1, hit)
@@ -106,6 +108,7 @@ class Load:
         ask("session_patch", "PATCH", path, 415, "unsupported_media_type", body=b"{}",
             Content_Type="text/plain")
         ask("messages_append", "POST", path + "/messages", 201, 1, body=text, times=4)
+        ask("messages_append", "POST", path + "/messages?create=true", 201, 1, UNFIT.format("append"), body=text)
         ask("messages_append", "POST", path + "/messages", 201, 1, body=two, Idempotency_Key=key)
         ask("messages_append", "POST", path + "/messages", 201, 2, "parley_idempotent_replays_total",
             body=two, times=3, Idempotency_Key=key)
@@ -267,7 +270,7 @@ class Log(StackTest):
            "PARLEY_STATEMENT_MS": "1000"}
     MARK = "Zq7Xw"  # in all that a client sends, but for the ids of its requests
     FIELDS = {"request_id", "tenant", "route", "status", "total_us", "queue_us", "pool_us", "sql_us",
-              "cache_us", "round_trips", "source"}
+              "cache_us", "round_trips", "batch", "source"}
 
     def setUp(self):
         super().setUp()
