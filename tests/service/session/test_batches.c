@@ -71,8 +71,8 @@ static uint32_t meet_in_order(struct batches *b)
     return ordered ? size : 0;
 }
 
-/* Fails if the members of a session are numbered in another order, or answered before the batch is
- * stored: tests/mutants/batch-not-in-order, batch-answered-early. */
+/* Fails if the members of a session are numbered in another order, or have the count after the
+ * batch: tests/mutants/batch-not-in-order, batch-count-of-the-last. */
 static void consecutive_numbers_in_the_order_of_arrival(void)
 {
     struct batches *b = batches_open(false);
@@ -183,7 +183,8 @@ static uint32_t meet_the_first(struct batches *b)
     return size;
 }
 
-/* Fails if a member that a batch skipped is not sent alone. */
+/* Fails if a member that a batch skipped is not sent alone:
+ * tests/mutants/batch-skipped-is-answered. */
 static void a_retry_meets_its_first_attempt(void)
 {
     struct batches *b = batches_open(true);

@@ -158,8 +158,46 @@ static void write_all_kinds(struct threads *threads, struct fixture *c, int me)
     c->sessions = own;
 }
 
+enum { KEYS = 16 };
+
+static struct held_transaction *hold_key(const char *key)
+{
+    return transaction_hold(
+        text_of("BEGIN; INSERT INTO idempotency_keys SELECT 't3', '%s', 'f', now(), 201, 'x', 1, 1,"
+                " 1, 1, 1, 1, now(), now(), now()",
+                key));
+}
+
+/* Each key is used by one thread of each worker at the same time. One more thread holds a key for a
+ * while, so that the batches of both workers wait with some keys inserted. */
+static void create_with_equal_keys(struct threads *threads, struct fixture *c, int me)
+{
+    struct load *l = load_of(threads);
+    struct sessions *const own = c->sessions;
+    const struct session_draft d = draft_of(NULL, NULL);
+    if (me % 2)
+        c->sessions = l->other->sessions;
+    for (int i = 0; i < l->rounds; i++) {
+        const char *key = text_of("equal-key-%d-%d", i, me < 2 * KEYS ? me / 2 : KEYS / 2);
+        const struct session_precondition p = keyed(key);
+        struct held_transaction *held = me == 2 * KEYS ? hold_key(key) : NULL;
+        pthread_barrier_wait(&threads->start);
+        enum err e = ERR_NONE;
+        if (held) {
+            service_sleep_ms(8);
+            transaction_release(held);
+        } else {
+            UNTIL_DONE(e, fixture_create(c, "t3", &d, &p));
+            l->made += !c->r.replayed;
+        }
+        l->unexpected += e != ERR_NONE;
+    }
+    c->sessions = own;
+}
+
 /* PostgreSQL looks for a deadlock after 5 ms, before a batch gives up a key. Fails if a batch
- * inserts its keys in another order than that of the keys: tests/mutants/batch-keys-unsorted. */
+ * inserts its keys in another order than that of the keys, or if an edit does not lock the session
+ * that it found: tests/mutants/batch-keys-unsorted, edit-without-lock. */
 static void no_deadlock(void)
 {
     fixture_close(fixture_open(false)); /* makes the database */
@@ -167,9 +205,12 @@ static void no_deadlock(void)
     struct batches *b = batches_open(true);
     struct batches *other = batches_open(true);
     struct load l = {.other = other->threads.w, .rounds = 400};
+    struct load keys = {.other = other->threads.w, .rounds = 40};
     const int before = batches_logged("deadlock detected");
     load_run(&l, b, 32, write_all_kinds);
     CU_ASSERT_EQUAL(l.unexpected, 0);
+    load_run(&keys, b, 2 * KEYS + 1, create_with_equal_keys);
+    CU_ASSERT_TRUE(keys.unexpected == 0 && keys.made == KEYS * keys.rounds);
     CU_ASSERT_EQUAL(batches_logged("deadlock detected"), before);
     CU_ASSERT_EQUAL(fixture_rows("sessions s WHERE tenant = 't3' AND (last_seq < message_count OR"
                                  " (session_id NOT LIKE '~%%' AND message_count <>"
@@ -245,5 +286,5 @@ static void two_tenants(void)
     batches_close(b);
 }
 
-SUITE(session_batches_load, "session/batches_load", {"numbers", numbers},
-      {"no deadlock", no_deadlock}, {"two tenants", two_tenants})
+SUITE(session_write_load, "session/write_load", {"no deadlock", no_deadlock}, {"numbers", numbers},
+      {"two tenants", two_tenants})
