@@ -1,4 +1,4 @@
-// What: A member whose session a later member of the batch changed again caches nothing.
+// What: A member whose session a later member of the batch changed again has a marked receipt.
 // Test: service session/batches
 // In: src/session/sql/sql_batch.c
 

@@ -80,7 +80,7 @@ static void consecutive_numbers_in_the_order_of_arrival(void)
     batches_close(b);
 }
 
-/* Fails if a superseded member stores its session in memory:
+/* Fails if the receipt of a superseded member is not marked, which keeps its session out of memory:
  * tests/mutants/batch-superseded-is-current. */
 static void memory_has_the_last_one(void)
 {
