@@ -66,12 +66,14 @@ static const struct db_stmt session_lock = {
     "session_lock",
     "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH "FOR NO KEY UPDATE"};
 
+/* It locks the session again: where the id has a new one since, session_lock locked none, and a change of
+ * its messages would wait for the session with messages locked. */
 static const struct db_stmt session_edit = {
     "session_edit",
     "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $22::boolean THEN" SQL_STATE("s")
     "END AS state FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
-    " AND s.state_mark = $10::bigint))),"
+    " AND s.state_mark = $10::bigint)) FOR NO KEY UPDATE SKIP LOCKED),"
     " e AS (SELECT i.*, l.generation, i.of = l.generation AND i.at > l.last_seq AS unborn,"
     " CASE WHEN NOT $12::boolean THEN "
     SQL_SEQ_NAMED("l.generation", "i.id", "i.of", "i.at") " END AS seq"
