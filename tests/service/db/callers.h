@@ -15,7 +15,7 @@ struct caller {
     struct db_member m; /* first, so that the kind finds its caller */
     struct callers *x;
     const char *tenant, *id;
-    int later_ms; /* its deadline, compared with the bench's */
+    int later_ms; /* its deadline, compared with that of x */
     uint64_t key;
     struct request_ctx ctx;
     pthread_t thread;
