@@ -202,18 +202,22 @@ void gate_end(struct caller *gate)
     caller_join(gate);
 }
 
-void callers_release(struct callers *x, struct caller *all, size_t n)
+static bool waits_again(const struct caller *c)
 {
-    for (size_t i = 0; i < n; i++)
-        (void)sem_post(&all[i].go);
-    for (size_t i = 0; i < ARRAY_LEN(x->gates); i++)
-        gate_end(&x->gates[i]);
+    return caller_is(c, "apart gate");
 }
 
-void callers_join(struct caller *all, size_t n)
+void callers_release(struct callers *x, struct caller *all, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        caller_join(&all[i]);
+    for (size_t i = 0; i < ARRAY_LEN(x->gates); i++)
+        gate_end(&x->gates[i]);
+    for (size_t i = 0; i < n; i++) {
+        (void)sem_post(&all[i].go);
+        if (waits_again(&all[i]))
+            caller_await(&all[i].there);
+        else
+            caller_join(&all[i]);
+    }
 }
 
 void callers_gather(struct callers *x, struct caller *all, size_t n)
@@ -231,9 +235,12 @@ void callers_gather(struct callers *x, struct caller *all, size_t n)
         if (clock_mono_us() - began < 80000)
             return;
         callers_release(x, all, n);
-        for (size_t i = 0; i < n; i++) /* it may pass two gates */
+        for (size_t i = 0; i < n; i++) {
+            if (!waits_again(&all[i]))
+                continue;
             (void)sem_post(&all[i].go);
-        callers_join(all, n);
+            caller_join(&all[i]);
+        }
     }
 }
 
@@ -241,5 +248,4 @@ void callers_run(struct callers *x, struct caller *all, size_t n)
 {
     callers_gather(x, all, n);
     callers_release(x, all, n);
-    callers_join(all, n);
 }

@@ -59,8 +59,9 @@ void gate_end(struct caller *gate);
 /* Lets them wait in this order, while a statement of t1 and one of t2 are under way. It begins anew
  * if that took so long that a second one of them may lead (SLOW_US). */
 void callers_gather(struct callers *x, struct caller *all, size_t n);
-void callers_release(struct callers *x, struct caller *all, size_t n); /* they go on */
-void callers_join(struct caller *all, size_t n);
-void callers_run(struct callers *x, struct caller *all, size_t n); /* the three in turn */
+/* Ends the statements. They go on one after the other, so that nobody is late to its batch, and
+ * end, but for an "apart gate", which waits for go again. */
+void callers_release(struct callers *x, struct caller *all, size_t n);
+void callers_run(struct callers *x, struct caller *all, size_t n); /* both */
 
 #endif

@@ -62,7 +62,6 @@ TEST(tenants_apart)
     CU_ASSERT_TRUE(other.e == ERR_NONE && other.at_once);
     caller_check(&other);
     callers_release(x, all, ARRAY_LEN(all));
-    callers_join(all, ARRAY_LEN(all));
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         CU_ASSERT_TRUE(all[i].e == ERR_NONE && all[i].n == 3 && all[i].place == i / 2);
     callers_close(x);
@@ -165,8 +164,6 @@ TEST(contended)
     other.key = 6;
     callers_gather(x, all, ARRAY_LEN(all));
     callers_release(x, all, ARRAY_LEN(all));
-    caller_await(&all[0].there);
-    caller_join(&all[1]);
     callers_gather(x, &other, 1);
     caller_ready(&same);
     caller_run(&same);
@@ -175,7 +172,6 @@ TEST(contended)
     (void)sem_post(&all[0].go);
     caller_join(&all[0]);
     callers_release(x, &other, 1);
-    caller_join(&other);
     CU_ASSERT_EQUAL(other.m.apart, DB_TOGETHER);
     callers_run(x, &same, 1);
     CU_ASSERT_EQUAL(same.m.apart, DB_TOGETHER);
