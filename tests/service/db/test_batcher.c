@@ -8,8 +8,7 @@
 
 /* ---- alone and together ---- */
 
-/* Fails if one that finds nothing under way becomes a batch of one: the mutant
- * batcher-batch-of-one. */
+/* One that finds nothing under way does not wait, and is no batch of one. */
 TEST(alone_at_once)
 {
     struct callers *x = callers_open(5000);
