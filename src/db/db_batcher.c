@@ -100,10 +100,12 @@ static void start_next(struct db_batcher *b, struct sv tenant)
 static bool may_join(const struct db_batcher *b, struct db_member *const *members, size_t n,
                      const struct db_member *m)
 {
-    const struct request_ctx *leader = members[0]->ctx;
-    const int64_t apart_us = m->ctx->deadline.at_us - leader->deadline.at_us;
-    return sv_eq(m->ctx->tenant, leader->tenant) && apart_us >= -DEADLINES_US &&
-           apart_us <= DEADLINES_US && b->kind->fits(members, n, m);
+    bool may = sv_eq(m->ctx->tenant, members[0]->ctx->tenant);
+    for (size_t i = 0; may && i < n; i++) {
+        const int64_t later_us = m->ctx->deadline.at_us - members[i]->ctx->deadline.at_us;
+        may = later_us >= -DEADLINES_US && later_us <= DEADLINES_US;
+    }
+    return may && b->kind->fits(members, n, m);
 }
 
 /* Takes the members of a batch from the queue; members[0] is the leader. */

@@ -104,7 +104,14 @@ MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
 
 /* ---- sql_batch.c: writes of several requests in one statement ---- */
 
+/* Its members. */
+struct sql_batch_member {
+    struct db_member of_batch;
+    struct session_write *w;
+};
 extern const struct db_batcher_kind sql_write_kind;
+extern const struct db_stmt sql_append_batch_stmt, sql_append_plain_batch_stmt,
+    sql_create_batch_stmt, sql_window_batch_stmt; /* a test reads their plans */
 /* sql_session_insert or sql_message_append, in a batch if the write is fit for one. */
 MUSTCHECK enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx,
                                      struct session_write *w);

@@ -39,7 +39,7 @@ enum {
 /* l: the sessions that nobody else has locked, and their values after the lock. a: the members whose
  * session is there and theirs. The n-th member of a session has version + n; its messages follow those
  * of the member before it. s: each session is updated once, for all its members. */
-static const struct db_stmt append_batch = {
+const struct db_stmt sql_append_batch_stmt = {
     "append_batch",
     SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[]",
                 "session_id, user_id, mark, messages, key, fingerprint")
@@ -63,7 +63,7 @@ static const struct db_stmt append_batch = {
     SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
 
 /* The common batch: plain messages without keys, each for another session. It costs two thirds. */
-static const struct db_stmt append_plain_batch = {
+const struct db_stmt sql_append_plain_batch_stmt = {
     "append_plain_batch",
     "WITH l AS MATERIALIZED (SELECT i.*, s.* FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])"
     " WITH ORDINALITY AS i(session_id, user_id, new_mark, role, content, n) CROSS JOIN LATERAL (SELECT s.generation"
@@ -77,7 +77,7 @@ static const struct db_stmt append_plain_batch = {
     " SELECT $1, s.generation, s.last_seq, s.role, s.content, octet_length(s.content) + 2, s.updated_at FROM s)"
     " SELECT" SQL_CHANGED ", s.n, false AS superseded FROM s"};
 
-static const struct db_stmt create_batch = {
+const struct db_stmt sql_create_batch_stmt = {
     "create_batch",
     SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],"
                 " $16::bigint[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::bigint[]",
@@ -94,7 +94,7 @@ static const struct db_stmt create_batch = {
 
 /* The newest messages of the members with ?return=N, each the last one of its session, and the first
  * of them in the member's record. A session whose mark is another one was skipped. */
-static const struct db_stmt window_batch = {
+const struct db_stmt sql_window_batch_stmt = {
     "window_batch",
     "WITH w AS (SELECT q.n, q.key, q.mark AS own, s.generation," SQL_MESSAGE
     "FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) WITH ORDINALITY"
@@ -108,14 +108,9 @@ static const struct db_stmt window_batch = {
 
 /* ---- who may be in a batch ---- */
 
-struct member {
-    struct db_member of_batch;
-    struct session_write *w;
-};
-
 static struct session_write *write_of(const struct db_member *m)
 {
-    return ((const struct member *)(const void *)m)->w;
+    return ((const struct sql_batch_member *)(const void *)m)->w;
 }
 
 static const struct session_message_draft *drafts_of(const struct session_write *w, size_t *n)
@@ -360,8 +355,8 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
     struct columns c;
     struct db_param p[CREATE_PARAMS], w[WINDOW_PARAMS];
     const bool appends = write_of(members[0])->append != NULL;
-    struct db_call calls[] = {{&append_batch, p, APPEND_PARAMS, {0}},
-                              {&window_batch, w, WINDOW_PARAMS, {0}}};
+    struct db_call calls[] = {{&sql_append_batch_stmt, p, APPEND_PARAMS, {0}},
+                              {&sql_window_batch_stmt, w, WINDOW_PARAMS, {0}}};
     struct db_failure failure;
     size_t windows = 0;
     for (size_t i = 0; i < n; i++)
@@ -371,13 +366,13 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
         TRY(window_params(s, ctx, members, n, &c, w));
     if (is_plain(members, n)) {
         TRY(plain_params(ctx, members, n, &c, p));
-        calls[0] = (struct db_call){&append_plain_batch, p, PLAIN_PARAMS, {0}};
+        calls[0] = (struct db_call){&sql_append_plain_batch_stmt, p, PLAIN_PARAMS, {0}};
     } else {
         TRY(message_params(ctx, members, n, p));
     }
     if (!appends) {
         TRY(session_params(s, ctx, members, n, &c, p));
-        calls[0] = (struct db_call){&create_batch, p, CREATE_PARAMS, {0}};
+        calls[0] = (struct db_call){&sql_create_batch_stmt, p, CREATE_PARAMS, {0}};
     }
     ctx->lock_ms = BATCH_LOCK_MS;
     enum err e = db_batch(s->db, ctx, DB_WRITE, calls, windows > 0 ? 2 : 1, &failure);
@@ -404,7 +399,7 @@ const struct db_batcher_kind sql_write_kind = {fits, run_batch, run_alone};
 
 enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    struct member m = {.of_batch = {.ctx = ctx}, .w = w};
+    struct sql_batch_member m = {.of_batch = {.ctx = ctx}, .w = w};
     struct db_batcher *b = w->append ? s->appends : s->creates;
     if (is_fit(ctx, w))
         return db_batcher_run(b, &m.of_batch);

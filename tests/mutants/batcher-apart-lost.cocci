@@ -1,0 +1,9 @@
+// What: A member that a batch left out runs its own statement.
+// Test: service db batcher
+// In: src/db/db_batcher.c
+
+@@ identifier b, m; @@
+db_batcher_run(...) { <...
+- return m->apart ? run_apart(b, m) : m->err;
++ return apart ? run_apart(b, m) : m->err;
+...> }
