@@ -127,7 +127,8 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline 
 enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out)
 {
     int64_t began = clock_mono_us();
-    struct deadline limit = deadline_in_ms(db->set.acquire_ms);
+    const struct deadline limit =
+        ctx->acquire_by.at_us > 0 ? ctx->acquire_by : deadline_in_ms(db->set.acquire_ms);
     /* Batched reads take less time than it takes to wake another thread: see exchange in
      * db_pipeline.c. */
     if (!ctx->reserve)

@@ -140,6 +140,7 @@ static void run_batch(struct db_batcher *b, struct db_member *const *members, si
     struct request_ctx *leader = members[0]->ctx, ctx;
     ctx_init(&ctx, leader->arena, earliest(members, n), leader->tenant, leader->request_id);
     ctx.before_wait = leader->before_wait;
+    ctx.acquire_by = leader->acquire_by;
     const enum err e = b->kind->run_batch(b->service, &ctx, members, n);
     for (size_t i = 0; i < n; i++) {
         struct request_ctx *own = members[i]->ctx;
@@ -214,8 +215,7 @@ static bool wait_until(sem_t *wake, int64_t at_us)
  * waited for too long. It returns after a post only, because the leader touches it until then. */
 static void wait_for_turn(struct db_batcher *b, struct db_member *m)
 {
-    const struct deadline limit =
-        deadline_earlier(m->ctx->deadline, deadline_in_ms(b->db->set.acquire_ms));
+    const struct deadline limit = deadline_earlier(m->ctx->deadline, m->ctx->acquire_by);
     bool gone = false;
     ctx_will_wait(m->ctx);
     while (!gone &&
@@ -238,6 +238,8 @@ enum err db_batcher_run(struct db_batcher *b, struct db_member *m)
 {
     const struct sv tenant = m->ctx->tenant;
     const uint64_t key = m->ctx->contention_key;
+    /* It waits here, or for a connection, but not for both as long. */
+    m->ctx->acquire_by = deadline_in_ms(b->db->set.acquire_ms);
     pthread_mutex_lock(&b->lock);
     const bool apart = key != 0 && b->apart[key % APART_SLOTS] > 0;
     if (apart) {
@@ -255,5 +257,7 @@ enum err db_batcher_run(struct db_batcher *b, struct db_member *m)
         wait_for_turn(b, m);
     if (!apart && atomic_load(&m->state) == MEMBER_LEADING)
         m->err = lead(b, m);
-    return m->apart ? run_apart(b, m) : m->err;
+    const enum err e = m->apart ? run_apart(b, m) : m->err;
+    m->ctx->acquire_by = (struct deadline){0};
+    return e;
 }

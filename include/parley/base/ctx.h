@@ -50,8 +50,9 @@ struct request_ctx {
                               * connection, and not counted in the metrics as a request */
     uint64_t contention_key; /* the same for requests that may wait for one row, which get a part of
                               * the connections only; 0: none */
-    int lock_ms;             /* the longest wait for a lock in PostgreSQL; 0: a second */
-    void *ahead;             /* owned by session/: what was read ahead for this request */
+    struct deadline acquire_by; /* by then it has a connection; 0: acquire_ms after it asks */
+    int lock_ms;                /* the longest wait for a lock in PostgreSQL; 0: a second */
+    void *ahead;                /* owned by session/: what was read ahead for this request */
     struct sv request_id;
     struct ctx_hook before_wait;
     struct err_info err;

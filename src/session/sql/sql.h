@@ -111,7 +111,7 @@ struct sql_batch_member {
 };
 extern const struct db_batcher_kind sql_write_kind;
 extern const struct db_stmt sql_append_batch_stmt, sql_append_plain_batch_stmt,
-    sql_create_batch_stmt, sql_window_batch_stmt; /* a test reads their plans */
+    sql_create_batch_stmt; /* a test reads their plans */
 /* sql_session_insert or sql_message_append, in a batch if the write is fit for one. */
 MUSTCHECK enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx,
                                      struct session_write *w);
@@ -121,6 +121,11 @@ MUSTCHECK enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx
 /* With append->create, makes the session first if the id is free. */
 MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
+/* The statement that reads the window of ?return=N after the append of this mark. */
+enum { SQL_WINDOW_PARAMS = 7 };
+struct db_call sql_window_call(const struct sessions *s, const struct request_ctx *ctx,
+                               const struct session_write *w, struct db_param mark,
+                               struct db_param p[SQL_WINDOW_PARAMS]);
 /* The most bytes of messages in the page, but for the first one. */
 int64_t sql_page_budget(const struct sessions *s, const struct session_page_query *query);
 /* Bare ERR_NOT_FOUND. Does not set over_budget. */
@@ -195,8 +200,7 @@ MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct 
 /* Messages of rows from to to - 1, which have generation and SQL_MESSAGE, in the order of the rows
  * or reversed. Ends at the first row whose seq is NULL. */
 MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
-                                          int from, int to, bool reversed,
-                                          struct session_message **out, size_t *n);
+                                          bool reversed, struct session_message **out, size_t *n);
 /* Numbers and times of the session in row i. Sets neither mark_before nor first_seq. */
 void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
 /* Sets w->done and, if it is true, the receipt from row i. appended: how many messages

@@ -36,46 +36,57 @@ enum {
     " mark, state_mark, NULL, user_id FROM r, (SELECT count(*) FROM s) after_sessions"             \
     " WHERE key IS NOT NULL ORDER BY key) SELECT * FROM r"
 
-/* l: the sessions that nobody else has locked, and their values after the lock. a: the members whose
- * session is there and theirs. The n-th member of a session has version + n; its messages follow those
- * of the member before it. s: each session is updated once, for all its members. */
+/* Locks the sessions that the rows of `from` name, and that nobody else has locked. */
+#define SQL_LOCK_FREE(id, condition)                                                               \
+    "CROSS JOIN LATERAL (SELECT s.generation, s.mark AS mark_there, s.user_id AS owner"            \
+    " FROM sessions s WHERE s.tenant = $1 AND s.session_id BETWEEN " id " AND " id                 \
+    " AND s.expires_at > now()" condition " ORDER BY s.session_id LIMIT 1"                         \
+    " FOR NO KEY UPDATE SKIP LOCKED) s"
+/* Changes sessions that are locked. Each is there, so each insert is an update. An UPDATE with a join
+ * would have the same effect, but on a small table the planner would read all sessions of the tenant for
+ * it, and would keep that plan. The values: steps of the version, new mark, mark before, messages. */
+#define SQL_CHANGE_LOCKED(values, from)                                                            \
+    " s AS (INSERT INTO sessions AS s (tenant, session_id, generation, ttl_seconds, expires_at, expiry_hour,"     \
+    " version, mark, mark_before, last_seq, message_count) SELECT $1, session_id, generation, 1, now(), 0, "      \
+    values " FROM " from " ON CONFLICT (tenant, session_id) DO UPDATE SET version = s.version + EXCLUDED.version,"  \
+    " mark = EXCLUDED.mark, mark_before = EXCLUDED.mark_before,"                                   \
+    " updated_at = greatest(clock_timestamp(), s.updated_at)," SQL_SLIDE                           \
+    ", last_seq = s.last_seq + EXCLUDED.last_seq, message_count = s.message_count + EXCLUDED.message_count"  \
+    " RETURNING" SQL_CHANGED ")"
+
+/* l: the locked sessions, with their values after the lock. a: the members whose session is there and
+ * theirs. The n-th member of a session has version + n; its messages follow those of the member before
+ * it. s: each session is changed once, for all its members. */
 const struct db_stmt sql_append_batch_stmt = {
     "append_batch",
     SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[]",
                 "session_id, user_id, mark, messages, key, fingerprint")
-    " l AS MATERIALIZED (SELECT d.session_id, s.* FROM (SELECT DISTINCT session_id FROM i) d"
-    " CROSS JOIN LATERAL (SELECT s.generation, s.mark AS mark_before, s.user_id AS owner FROM sessions s"
-    " WHERE s.tenant = $1 AND s.session_id BETWEEN d.session_id AND d.session_id AND s.expires_at > now()"
-    " ORDER BY s.session_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) s),"
-    " a AS MATERIALIZED (SELECT i.*, l.generation, coalesce(lag(i.mark) OVER w, l.mark_before) AS mark_before,"
-    " row_number() OVER w AS step, sum(i.messages) OVER w AS upto, lead(i.n) OVER w IS NOT NULL AS superseded"
+    " l AS MATERIALIZED (SELECT d.session_id, s.* FROM (SELECT DISTINCT session_id FROM i) d "
+    SQL_LOCK_FREE("d.session_id", "") "),"
+    " a AS MATERIALIZED (SELECT i.*, l.generation, coalesce(lag(i.mark) OVER w, l.mark_there) AS mark_before,"
+    " row_number() OVER w AS step, (sum(i.messages) OVER w)::bigint AS upto, lead(i.n) OVER w IS NOT NULL AS superseded"
     " FROM i JOIN l ON l.session_id = i.session_id WHERE i.user_id IS NULL OR i.user_id = l.owner"
     " WINDOW w AS (PARTITION BY i.session_id ORDER BY i.n)),"
-    " s AS (UPDATE sessions s SET version = s.version + a.step, mark = a.mark, mark_before = a.mark_before,"
-    " updated_at = greatest(clock_timestamp(), s.updated_at)," SQL_SLIDE
-    ", last_seq = s.last_seq + a.upto, message_count = s.message_count + a.upto FROM a WHERE NOT a.superseded"
-    " AND s.tenant = $1 AND s.generation = a.generation"
-    " RETURNING" SQL_CHANGED ", a.step AS steps, a.upto AS added),"
+    SQL_CHANGE_LOCKED("step, mark, mark_before, upto, upto", "a WHERE NOT superseded") ","
     " r AS MATERIALIZED (SELECT a.n, a.session_id, a.messages, a.key, a.fingerprint, a.mark, a.mark_before,"
-    " a.superseded, s.generation, s.version - s.steps + a.step AS version, s.state_version,"
-    " (s.message_count - s.added + a.upto)::bigint AS message_count, (s.last_seq - s.added + a.upto)::bigint AS last_seq,"
-    " s.updated_at, s.expires_at, s.created_at, s.state_mark, s.user_id FROM s JOIN a ON a.generation = s.generation),"
+    " a.superseded, s.generation, s.version - z.step + a.step AS version, s.state_version,"
+    " s.message_count - z.upto + a.upto AS message_count, s.last_seq - z.upto + a.upto AS last_seq,"
+    " s.updated_at, s.expires_at, s.created_at, s.state_mark, s.user_id FROM s"
+    " JOIN a AS z ON z.generation = s.generation AND NOT z.superseded JOIN a ON a.generation = s.generation),"
     SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
 
 /* The common batch: plain messages without keys, each for another session. It costs two thirds. */
 const struct db_stmt sql_append_plain_batch_stmt = {
     "append_plain_batch",
     "WITH l AS MATERIALIZED (SELECT i.*, s.* FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])"
-    " WITH ORDINALITY AS i(session_id, user_id, new_mark, role, content, n) CROSS JOIN LATERAL (SELECT s.generation"
-    " FROM sessions s WHERE s.tenant = $1 AND s.session_id BETWEEN i.session_id AND i.session_id"
-    " AND s.expires_at > now() AND (i.user_id IS NULL OR i.user_id = s.user_id)"
-    " ORDER BY s.session_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) s),"
-    " s AS (UPDATE sessions s SET" SQL_STAMP("l.new_mark") "," SQL_SLIDE ", last_seq = s.last_seq + 1,"
-    " message_count = s.message_count + 1 FROM l WHERE s.tenant = $1 AND s.generation = l.generation"
-    " RETURNING" SQL_CHANGED ", l.n, l.role, l.content),"
+    " WITH ORDINALITY AS i(session_id, user_id, mark, role, content, n) "
+    SQL_LOCK_FREE("i.session_id", " AND (i.user_id IS NULL OR i.user_id = s.user_id)") "),"
+    SQL_CHANGE_LOCKED("1, mark, mark_there, 1, 1", "l") ","
+    " r AS MATERIALIZED (SELECT l.n, l.role, l.content, false AS superseded, s.* FROM l"
+    " JOIN s ON s.generation = l.generation),"
     " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
-    " SELECT $1, s.generation, s.last_seq, s.role, s.content, octet_length(s.content) + 2, s.updated_at FROM s)"
-    " SELECT" SQL_CHANGED ", s.n, false AS superseded FROM s"};
+    " SELECT $1, generation, last_seq, role, content, octet_length(content) + 2, updated_at FROM r)"
+    " SELECT * FROM r"};
 
 const struct db_stmt sql_create_batch_stmt = {
     "create_batch",
@@ -91,19 +102,6 @@ const struct db_stmt sql_create_batch_stmt = {
     " r AS MATERIALIZED (SELECT i.n, i.session_id, i.messages, i.key, i.fingerprint, false AS superseded, s.*"
     " FROM s JOIN i ON i.generation = s.generation),"
     SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
-
-/* The newest messages of the members with ?return=N, each the last one of its session, and the first
- * of them in the member's record. A session whose mark is another one was skipped. */
-const struct db_stmt sql_window_batch_stmt = {
-    "window_batch",
-    "WITH w AS (SELECT q.n, q.key, q.mark AS own, s.generation," SQL_MESSAGE
-    "FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) WITH ORDINALITY"
-    " AS q(session_id, mark, most, key, n) CROSS JOIN LATERAL (SELECT tenant, generation, mark FROM sessions"
-    " WHERE tenant = $1 AND session_id BETWEEN q.session_id AND q.session_id ORDER BY session_id LIMIT 1) s"
-    SQL_NEWEST("q.most", "$6") "WHERE s.mark = q.mark),"
-    " k AS (UPDATE idempotency_keys k SET state = f.first::text FROM (SELECT key, own, min(seq) AS first FROM w"
-    " WHERE key IS NOT NULL GROUP BY key, own) f WHERE k.tenant = $1 AND k.key = f.key AND k.mark = f.own)"
-    " SELECT * FROM w ORDER BY n, seq"};
 /* clang-format on */
 
 /* ---- who may be in a batch ---- */
@@ -175,11 +173,11 @@ static bool is_plain(struct db_member *const *members, size_t n)
 
 /* ---- parameters ---- */
 
-enum { PLAIN_PARAMS = 6, APPEND_PARAMS = 15, CREATE_PARAMS = 21, WINDOW_PARAMS = 6 };
+enum { PLAIN_PARAMS = 6, APPEND_PARAMS = 15, CREATE_PARAMS = 21 };
 
 struct columns {
     struct sv text[5][DB_BATCHER_MAX];
-    int64_t number[4][DB_BATCHER_MAX];
+    int64_t number[4][DB_BATCHER_MAX]; /* number[0]: the marks */
 };
 
 /* $1 to $7. */
@@ -253,35 +251,19 @@ static enum err session_params(const struct sessions *s, struct request_ctx *ctx
 {
     for (size_t i = 0; i < n; i++) {
         const struct session_draft *draft = write_of(members[i])->draft;
-        c->number[0][i] = sql_new_generation(s, write_of(members[i]));
-        c->number[1][i] = draft->ttl_seconds;
-        c->number[2][i] = draft->sliding;
+        c->number[1][i] = sql_new_generation(s, write_of(members[i]));
+        c->number[2][i] = draft->ttl_seconds;
+        c->number[3][i] = draft->sliding;
         c->text[0][i] = draft->language;
         c->text[1][i] = draft->context;
         c->text[2][i] = draft->metadata;
     }
-    TRY(db_i64_array(ctx, c->number[0], n, &p[15]));
+    TRY(db_i64_array(ctx, c->number[1], n, &p[15]));
     TRY(db_text_array(ctx, c->text[0], n, &p[16]));
     TRY(db_text_array(ctx, c->text[1], n, &p[17]));
     TRY(db_text_array(ctx, c->text[2], n, &p[18]));
-    TRY(db_i64_array(ctx, c->number[1], n, &p[19]));
-    return db_i64_array(ctx, c->number[2], n, &p[20]);
-}
-
-/* $1 to $5 of window_batch; those without ?return=N ask for no message. */
-static enum err window_params(const struct sessions *s, struct request_ctx *ctx,
-                              struct db_member *const *members, size_t n, struct columns *c,
-                              struct db_param *p)
-{
-    for (size_t i = 0; i < n; i++)
-        c->number[2][i] = (int64_t)return_n(write_of(members[i]));
-    p[0] = db_text(ctx->tenant);
-    TRY(db_text_array(ctx, c->text[0], n, &p[1]));
-    TRY(db_i64_array(ctx, c->number[0], n, &p[2]));
-    TRY(db_i64_array(ctx, c->number[2], n, &p[3]));
-    TRY(db_text_array(ctx, c->text[2], n, &p[4]));
-    p[5] = db_i64(s->settings.page_bytes);
-    return ERR_NONE;
+    TRY(db_i64_array(ctx, c->number[2], n, &p[19]));
+    return db_i64_array(ctx, c->number[3], n, &p[20]);
 }
 
 /* ---- results ---- */
@@ -310,12 +292,12 @@ static struct sv dup_text(struct request_ctx *ctx, struct sv text, bool *failed)
     return copy;
 }
 
-/* Copies the member's part of the rows into its own arena: the rows are freed with the leader's. */
-static enum err take_window(const struct db_rows *rows, int from, int to, struct db_member *m)
+/* Copies the member's window into its own arena: the rows are freed with the leader's. */
+static enum err take_window(const struct db_rows *rows, struct db_member *m)
 {
     struct session_receipt *r = write_of(m)->receipt;
     bool failed = false;
-    TRY(sql_messages_from_rows(m->ctx, rows, from, to, false, &r->window, &r->n_window));
+    TRY(sql_messages_from_rows(m->ctx, rows, true, &r->window, &r->n_window));
     for (size_t i = 0; i < r->n_window; i++) {
         struct session_message *message = &r->window[i];
         struct sv *const texts[] = {&message->message_id, &message->type,     &message->role,
@@ -324,17 +306,6 @@ static enum err take_window(const struct db_rows *rows, int from, int to, struct
             *texts[k] = dup_text(m->ctx, *texts[k], &failed);
     }
     return failed ? ctx_nomem(m->ctx) : ERR_NONE;
-}
-
-static void take_windows(const struct db_rows *rows, struct db_member *const *members)
-{
-    const int n_column = db_column(rows, "n");
-    for (int from = 0, to; from < rows->count; from = to) {
-        const int64_t n = db_get_i64(rows, from, n_column);
-        for (to = from + 1; to < rows->count && db_get_i64(rows, to, n_column) == n; to++)
-            continue;
-        members[n - 1]->err = take_window(rows, from, to, members[n - 1]);
-    }
 }
 
 /* ---- a batch ---- */
@@ -348,34 +319,44 @@ static bool may_try_alone(const struct db_failure *failure)
            memcmp(failure->sqlstate, "57", 2) != 0 && memcmp(failure->sqlstate, "08", 2) != 0;
 }
 
+/* The statement that stores what the members write. */
+static enum err write_call(const struct sessions *s, struct request_ctx *ctx,
+                           struct db_member *const *members, size_t n, struct columns *c,
+                           struct db_param p[CREATE_PARAMS], struct db_call *out)
+{
+    TRY(member_params(ctx, members, n, c, p));
+    if (is_plain(members, n)) {
+        *out = (struct db_call){&sql_append_plain_batch_stmt, p, PLAIN_PARAMS, {0}};
+        return plain_params(ctx, members, n, c, p);
+    }
+    *out = (struct db_call){&sql_append_batch_stmt, p, APPEND_PARAMS, {0}};
+    TRY(message_params(ctx, members, n, p));
+    if (write_of(members[0])->append)
+        return ERR_NONE;
+    *out = (struct db_call){&sql_create_batch_stmt, p, CREATE_PARAMS, {0}};
+    return session_params(s, ctx, members, n, c, p);
+}
+
 static enum err run_batch(void *service, struct request_ctx *ctx, struct db_member *const *members,
                           size_t n)
 {
     struct sessions *s = service;
     struct columns c;
-    struct db_param p[CREATE_PARAMS], w[WINDOW_PARAMS];
-    const bool appends = write_of(members[0])->append != NULL;
-    struct db_call calls[] = {{&sql_append_batch_stmt, p, APPEND_PARAMS, {0}},
-                              {&sql_window_batch_stmt, w, WINDOW_PARAMS, {0}}};
+    struct db_param p[CREATE_PARAMS], windows[BATCH_WINDOWS][SQL_WINDOW_PARAMS];
+    struct db_call calls[1 + BATCH_WINDOWS];
+    struct db_member *reads[BATCH_WINDOWS]; /* the members of the calls after the first */
     struct db_failure failure;
-    size_t windows = 0;
-    for (size_t i = 0; i < n; i++)
-        windows += return_n(write_of(members[i])) > 0;
-    TRY(member_params(ctx, members, n, &c, p));
-    if (windows > 0)
-        TRY(window_params(s, ctx, members, n, &c, w));
-    if (is_plain(members, n)) {
-        TRY(plain_params(ctx, members, n, &c, p));
-        calls[0] = (struct db_call){&sql_append_plain_batch_stmt, p, PLAIN_PARAMS, {0}};
-    } else {
-        TRY(message_params(ctx, members, n, p));
-    }
-    if (!appends) {
-        TRY(session_params(s, ctx, members, n, &c, p));
-        calls[0] = (struct db_call){&sql_create_batch_stmt, p, CREATE_PARAMS, {0}};
+    size_t n_reads = 0;
+    TRY(write_call(s, ctx, members, n, &c, p, &calls[0]));
+    for (size_t i = 0; i < n; i++) {
+        if (return_n(write_of(members[i])) == 0)
+            continue;
+        calls[1 + n_reads] =
+            sql_window_call(s, ctx, write_of(members[i]), db_i64(c.number[0][i]), windows[n_reads]);
+        reads[n_reads++] = members[i];
     }
     ctx->lock_ms = BATCH_LOCK_MS;
-    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, windows > 0 ? 2 : 1, &failure);
+    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, 1 + n_reads, &failure);
     if (e != ERR_NONE && may_try_alone(&failure)) {
         for (size_t i = 0; i < n; i++)
             members[i]->apart = DB_APART_FAILED;
@@ -384,8 +365,9 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
     }
     TRY(e);
     take_receipts(&calls[0].rows, members, n);
-    if (windows > 0)
-        take_windows(&calls[1].rows, members);
+    for (size_t i = 0; i < n_reads; i++)
+        if (!reads[i]->apart)
+            reads[i]->err = take_window(&calls[1 + i].rows, reads[i]);
     return ERR_NONE;
 }
 

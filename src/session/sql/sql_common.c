@@ -228,8 +228,8 @@ enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *r
     return ERR_NONE;
 }
 
-enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows, int from,
-                                int to, bool reversed, struct session_message **out, size_t *n)
+enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows, bool reversed,
+                                struct session_message **out, size_t *n)
 {
     const int of = db_column(rows, "generation"), seq = db_column(rows, "seq"),
               id = db_column(rows, "message_id"), type = db_column(rows, "type"),
@@ -237,14 +237,14 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
               metadata = db_column(rows, "message_metadata"), extra = db_column(rows, "extra"),
               at = db_column(rows, "message_created_at");
     size_t count = 0;
-    while (from + (int)count < to && !db_is_null(rows, from + (int)count, seq))
+    while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
         count++;
     struct session_message *messages = arena_array(ctx->arena, count, sizeof(*messages));
     char *made = arena_array(ctx->arena, count, UUID_LEN + 1);
     if (!messages || !made)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < count; i++) {
-        const int row = from + (int)(reversed ? count - 1 - i : i);
+        const int row = (int)(reversed ? count - 1 - i : i);
         struct session_message *m = &messages[i];
         m->seq = db_get_i64(rows, row, seq);
         m->message_id = session_message_id(db_get_text(rows, row, id), db_get_i64(rows, row, of),

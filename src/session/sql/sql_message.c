@@ -98,6 +98,21 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
     return ERR_NONE;
 }
 
+struct db_call sql_window_call(const struct sessions *s, const struct request_ctx *ctx,
+                               const struct session_write *w, struct db_param mark,
+                               struct db_param p[SQL_WINDOW_PARAMS])
+{
+    p[0] = db_text(ctx->tenant);
+    p[1] = db_text(w->id);
+    p[2] = db_text(w->precondition->user);
+    p[3] = db_i64((int64_t)w->append->return_n);
+    p[4] = db_i64(s->settings.page_bytes);
+    p[5] = db_text(w->precondition->key);
+    p[6] = mark;
+    return w->precondition->key.p ? (struct db_call){&window_keyed, p, SQL_WINDOW_PARAMS, {0}}
+                                  : (struct db_call){&window_read, p, SQL_WINDOW_PARAMS - 2, {0}};
+}
+
 /* Create, append and return are one round trip. */
 enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
@@ -117,15 +132,9 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     size_t n = at + 1;
     calls[0] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
     TRY(append_call(ctx, w, p, &calls[at]));
-    const struct db_param window[] = {
-        db_text(ctx->tenant),           db_text(w->id),
-        db_text(w->precondition->user), db_i64((int64_t)append->return_n),
-        db_i64(s->settings.page_bytes), db_text(w->precondition->key),
-        p[SQL_PRECONDITION_PARAMS - 1]};
+    struct db_param window[SQL_WINDOW_PARAMS];
     if (append->return_n > 0)
-        calls[n++] = w->precondition->key.p
-                         ? (struct db_call){&window_keyed, window, ARRAY_LEN(window), {0}}
-                         : (struct db_call){&window_read, window, ARRAY_LEN(window) - 2, {0}};
+        calls[n++] = sql_window_call(s, ctx, w, p[SQL_PRECONDITION_PARAMS - 1], window);
     TRY(sql_write(s, ctx, w, calls, n, may_create ? &create[4] : NULL));
     sql_change_from_row(w, &calls[at].rows, 0, 201, append->n_messages);
     if (!w->done)
@@ -134,8 +143,7 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     if (append->return_n == 0)
         return ERR_NONE;
     const struct db_rows *rows = &calls[n - 1].rows;
-    return sql_messages_from_rows(ctx, rows, 0, rows->count, true, &w->receipt->window,
-                                  &w->receipt->n_window);
+    return sql_messages_from_rows(ctx, rows, true, &w->receipt->window, &w->receipt->n_window);
 }
 
 /* A page by keyset: the cost does not depend on where the page is. One row more than the limit, or
@@ -193,7 +201,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
-    TRY(sql_messages_from_rows(ctx, &rows, 0, rows.count, false, &out->messages, &out->n));
+    TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
     const size_t within = rows_within(&rows, query->limit, bytes);
     out->has_more = out->n > within;
     out->n = within;
@@ -223,7 +231,7 @@ enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv
         return ERR_NOT_FOUND;
     struct session_message *m;
     size_t n;
-    TRY(sql_messages_from_rows(ctx, &rows, 0, rows.count, false, &m, &n));
+    TRY(sql_messages_from_rows(ctx, &rows, false, &m, &n));
     *out = m[0];
     return ERR_NONE;
 }

@@ -38,8 +38,7 @@ static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows 
         return ERR_NOT_FOUND;
     sql_session_from_row(rows, 0, out);
     out->session_id = id;
-    return sql_messages_from_rows(ctx, rows, 0, rows->count, true, &out->messages,
-                                  &out->n_messages);
+    return sql_messages_from_rows(ctx, rows, true, &out->messages, &out->n_messages);
 }
 
 enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <time.h>
 
-static const struct db_stmt one = {"call_one", "INSERT INTO calls VALUES ($1, $2)"
+static const struct db_stmt one = {"call_one", "INSERT INTO batch_calls VALUES ($1, $2)"
                                                " RETURNING tenant || ' ' || id AS answer"};
 static const struct db_stmt many = {
     "call_many", "WITH q AS (SELECT * FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n)),"
-                 " s AS (INSERT INTO calls SELECT $1, id FROM q RETURNING 1)"
+                 " s AS (INSERT INTO batch_calls SELECT $1, id FROM q RETURNING 1)"
                  " SELECT q.n, $1::text || ' ' || q.id AS answer FROM q ORDER BY q.n DESC"};
 
 bool caller_is(const struct caller *c, const char *what)
@@ -105,12 +105,12 @@ struct callers *callers_open(int acquire_ms)
 {
     static struct callers x;
     struct db_settings s = fx_settings(NULL);
-    if (fx_admin("SELECT count(*) FROM pg_class WHERE relname = 'calls'") == 0)
-        fx_admin("CREATE TABLE calls (tenant text, id text);"
-                 "ALTER TABLE calls ENABLE ROW LEVEL SECURITY;"
-                 "CREATE POLICY t ON calls USING (tenant = current_setting('parley.tenant'));"
-                 "GRANT ALL ON calls TO " FX_ROLE);
-    fx_admin("DELETE FROM calls");
+    if (fx_admin("SELECT count(*) FROM pg_class WHERE relname = 'batch_calls'") == 0)
+        fx_admin("CREATE TABLE batch_calls (tenant text, id text);"
+                 "ALTER TABLE batch_calls ENABLE ROW LEVEL SECURITY;"
+                 "CREATE POLICY t ON batch_calls USING (tenant = current_setting('parley.tenant'));"
+                 "GRANT ALL ON batch_calls TO " FX_ROLE);
+    fx_admin("DELETE FROM batch_calls");
     s.acquire_ms = acquire_ms;
     x = (struct callers){.fx = fx_open(&s), .deadline = deadline_in_ms(10000)};
     x.b = db_batcher_create(x.fx->db, &kind, &x, &x.fx->slot->appends);
@@ -223,7 +223,7 @@ void callers_release(struct callers *x, struct caller *all, size_t n)
 void callers_gather(struct callers *x, struct caller *all, size_t n)
 {
     for (;;) {
-        fx_admin("DELETE FROM calls");
+        fx_admin("DELETE FROM batch_calls");
         x->batches = 0;
         const int64_t began = clock_mono_us();
         gate_begin(&x->gates[0], x, "t1");

@@ -43,7 +43,8 @@ TEST(in_order_of_arrival)
         CU_ASSERT_EQUAL(all[i].place, i % DB_BATCHER_MAX);
         CU_ASSERT_EQUAL(all[i].n, i < DB_BATCHER_MAX ? DB_BATCHER_MAX : 4);
     }
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(DISTINCT id) FROM calls WHERE id <> 'gate'"), CALLERS);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(DISTINCT id) FROM batch_calls WHERE id <> 'gate'"),
+                    CALLERS);
     callers_close(x);
 }
 
@@ -124,7 +125,7 @@ TEST(all_fail)
             CU_ASSERT_STRING_EQUAL(all[k].ctx.err.cause, "the batch of 4 fails");
             CU_ASSERT_TRUE(all[k].runs == 1 && !all[k].alone);
         }
-        CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM calls WHERE id <> 'gate'"), 4);
+        CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM batch_calls WHERE id <> 'gate'"), 4);
         callers_close(x);
     }
 }
@@ -147,7 +148,7 @@ TEST(left_out)
             apart += all[k].alone;
         }
         CU_ASSERT_EQUAL(x->fx->slot->appends.apart[DB_APART_SKIPPED - 1], apart);
-        CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM calls WHERE id <> 'gate'"), 3);
+        CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM batch_calls WHERE id <> 'gate'"), 3);
         callers_close(x);
     }
 }
@@ -215,7 +216,7 @@ TEST(overload)
         refused += all[i].e == ERR_OVERLOAD;
     }
     CU_ASSERT_TRUE(refused > 0 && refused < CALLERS);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM calls"), CALLERS - refused);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM batch_calls"), CALLERS - refused);
     callers_close(x);
 }
 
@@ -253,7 +254,7 @@ TEST(sixty_four_threads)
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     CU_ASSERT_TRUE(x->batches > 0);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM calls"), THREADS * CALLS);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM batch_calls"), THREADS * CALLS);
     for (size_t i = 0; i < 3; i++) {
         struct caller last = caller_make(x, text_of("t%zu", i), "a");
         caller_ready(&last);

@@ -96,7 +96,6 @@ static void memory_has_the_last_one(void)
         CU_ASSERT_TRUE(batches_count(&b->slot.appends) > 0);
         batches_close(b);
     }
-    db_hosts_shared_unmap(alone);
 }
 
 /* ---- keys ---- */
