@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Many threads write through two workers' batchers. What was acknowledged is stored, once. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "../../unit/suite.h"
 #include "batches.h"
@@ -14,6 +16,13 @@ struct load {
     _Atomic int64_t sum;                  /* of all receipts, see checksum */
     _Atomic int unexpected, stored, made; /* errors; messages acknowledged; sessions made */
 };
+
+/* The whole with FAULTS=long, as in tests/faults; else a tenth. */
+static int rounds_of(int whole)
+{
+    const char *form = getenv("FAULTS");
+    return form && strcmp(form, "long") == 0 ? whole : whole / 10;
+}
 
 static struct load *load_of(struct threads *threads)
 {
@@ -75,8 +84,8 @@ static void expect_numbers(int sessions, int64_t total, int64_t sum)
                     sum);
 }
 
-/* 64 appenders, 100,000 appends, a fourth of them with a key. Fails if a member gets the count of
- * the last member of its session: tests/mutants/batch-count-of-the-last. */
+/* 64 appenders, 100,000 appends with FAULTS=long, a fourth of them with a key. Fails if a member
+ * gets the count of the last member of its session: tests/mutants/batch-count-of-the-last. */
 static void numbers(void)
 {
     static const struct {
@@ -84,7 +93,7 @@ static void numbers(void)
     } rows[] = {{1, 500}, {10, 500}, {1000, 563}};
     struct batches *b = batches_open(true);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct load l = {.sessions = rows[i].sessions, .rounds = rows[i].rounds};
+        struct load l = {.sessions = rows[i].sessions, .rounds = rounds_of(rows[i].rounds)};
         const uint64_t batches = batches_count(&b->slot.appends);
         fixture_exec("INSERT INTO sessions (generation, tenant, session_id, ttl_seconds,"
                      " expires_at, expiry_hour) SELECT %d000 + i, 't1', 'n%d-' || i, 3600,"
@@ -204,8 +213,8 @@ static void no_deadlock(void)
     fixture_exec("ALTER DATABASE parley_sessions SET deadlock_timeout = '5ms'");
     struct batches *b = batches_open(true);
     struct batches *other = batches_open(true);
-    struct load l = {.other = other->threads.w, .rounds = 400};
-    struct load keys = {.other = other->threads.w, .rounds = 40};
+    struct load l = {.other = other->threads.w, .rounds = rounds_of(1000)};
+    struct load keys = {.other = other->threads.w, .rounds = rounds_of(200)};
     const int before = batches_logged("deadlock detected");
     load_run(&l, b, 32, write_all_kinds);
     CU_ASSERT_EQUAL(l.unexpected, 0);
@@ -265,12 +274,12 @@ static void write_equal_ids(struct threads *threads, struct fixture *c, int me)
     }
 }
 
-/* 100,000 requests. Fails if a batch may have members of two tenants:
+/* 100,000 requests with FAULTS=long. Fails if a batch may have members of two tenants:
  * tests/mutants/batch-two-tenants. */
 static void two_tenants(void)
 {
     struct batches *b = batches_open(true);
-    struct load l = {.rounds = 1250};
+    struct load l = {.rounds = rounds_of(1250)};
     for (int i = 0; i < EQUAL; i++) {
         fixture_make(b->threads.w, "t4", text_of("equal-%d", i), NULL, 0, "", &nobody);
         fixture_make(b->threads.w, "t5", text_of("equal-%d", i), NULL, 0, "", &nobody);
