@@ -2,7 +2,7 @@
 /*
  * Appends, and creates, of several requests of one tenant in one statement and one commit.
  *
- * Nobody waits in a circle. A batch locks sessions without waiting: it skips those that are locked.
+ * No deadlocks: a batch locks sessions without waiting: it skips those that are locked.
  * It waits for idempotency keys only, with all its sessions locked, in the order of the keys, and
  * for BATCH_LOCK_MS at most. A single write locks one session, then inserts one key, then waits for
  * nothing. An erasure, a deletion and the sweeper lock sessions first, and then skip keys that are
