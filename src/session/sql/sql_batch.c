@@ -2,9 +2,9 @@
 /*
  * Appends, and creates, of several requests of one tenant in one statement and one commit.
  *
- * No deadlocks: a batch locks sessions without waiting: it skips those that are locked.
- * It waits for idempotency keys only, with all its sessions locked, in the order of the keys, and
- * for BATCH_LOCK_MS at most. A single write locks one session, then inserts one key, then waits for
+ * No deadlocks: a batch skips sessions that are locked, so it does not wait for them. It waits for
+ * idempotency keys only, with all its sessions locked, in the order of the keys, and for
+ * BATCH_LOCK_MS at most. A single write locks one session, then inserts one key, then waits for
  * nothing. An erasure, a deletion and the sweeper lock sessions first, and then skip keys that are
  * locked. A create of a tenant with a limit takes an advisory lock; it is in no batch.
  */
