@@ -86,7 +86,7 @@ static const struct setting settings[] = {
     CHOICE("PARLEY_LOG", log_debug, "info", "info", "debug",
            "debug: a request that was refused (4xx) is logged, too, with the reason"),
     ROW(NUMBER, "PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
-        "longest wait for a connection of the pool"),
+        "longest wait for other writes and for a connection, together"),
     ROW(NUMBER, "PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
         "longest time for one statement"),
     ROW(NUMBER, "PARLEY_CONNECT_MS", connect_ms, "2000", 1, MINUTE_MS,

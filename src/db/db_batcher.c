@@ -8,10 +8,9 @@
 
 #include "db_internal.h"
 
-/* What takes longer no longer counts as under way, so that one statement that hangs stops nobody.
- */
+/* A statement that takes longer no longer counts as under way: one that hangs must stop nobody. */
 enum { SLOW_US = 50000 };
-/* A batch ends at the earliest deadline of its members, so theirs may not differ by more. */
+/* A batch ends at the earliest deadline of its members, so their deadlines differ by no more. */
 enum { DEADLINES_US = 250000 };
 enum { APART_SLOTS = 256 };
 
@@ -27,9 +26,8 @@ struct db_batcher {
     pthread_mutex_t lock;           /* of what follows; never held around a statement */
     struct db_members waiting;      /* in the order of arrival */
     LIST_HEAD(db_runs, db_run) under_way;
-    /* Statements under way that run apart, by contention key. They may wait for a locked row. A
-     * batch skips that row, so it could overtake them for ever: others of the key run apart, too.
-     */
+    /* Statements that run apart now, by contention key. They may wait for a locked row. Batches
+     * skip that row, so they could overtake them for ever. So others of the key run apart, too. */
     unsigned apart[APART_SLOTS];
 };
 
@@ -59,7 +57,7 @@ void db_batcher_destroy(struct db_batcher *b)
 /* ---- under the lock ---- */
 
 /* One run of a tenant at a time: with two, batches are half as large and cost more (measured,
- * docs/internals/performance.md). Tenants do not wait for each other, since a batch has one. */
+ * docs/internals/performance.md). Tenants share no batch, so they do not wait for each other. */
 static bool may_start(const struct db_batcher *b, struct sv tenant)
 {
     const int64_t slow = clock_mono_us() - SLOW_US;
@@ -86,7 +84,7 @@ static struct db_member *first_of(const struct db_batcher *b, struct sv tenant)
     return NULL;
 }
 
-/* Makes the first waiting request of the tenant a leader, if none is under way. */
+/* Makes the tenant's first request that waits a leader, unless a run of the tenant is under way. */
 static void start_next(struct db_batcher *b, struct sv tenant)
 {
     struct db_member *m = first_of(b, tenant);
@@ -211,8 +209,8 @@ static bool wait_until(sem_t *wake, int64_t at_us)
     return sem_clockwait(wake, CLOCK_MONOTONIC, &at) == 0;
 }
 
-/* Returns when the member leads, when it was answered by a leader, or, with its error, when it has
- * waited for too long. It returns after a post only, because the leader touches it until then. */
+/* Returns when the member leads, when a leader has answered it, or, with an error, when it has
+ * waited for too long. A member that was taken waits for the post: its leader uses it till then. */
 static void wait_for_turn(struct db_batcher *b, struct db_member *m)
 {
     const struct deadline limit = deadline_earlier(m->ctx->deadline, m->ctx->acquire_by);
@@ -238,7 +236,7 @@ enum err db_batcher_run(struct db_batcher *b, struct db_member *m)
 {
     const struct sv tenant = m->ctx->tenant;
     const uint64_t key = m->ctx->contention_key;
-    /* It waits here, or for a connection, but not for both as long. */
+    /* One limit for both waits: here and for a connection. */
     m->ctx->acquire_by = deadline_in_ms(b->db->set.acquire_ms);
     pthread_mutex_lock(&b->lock);
     const bool apart = key != 0 && b->apart[key % APART_SLOTS] > 0;

@@ -128,7 +128,7 @@ static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
                                 : sql_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
-/* New messages and nothing else. Those without ids replace nothing. */
+/* Whether all it does is add messages. Those without ids replace nothing. */
 static bool is_append(const struct session_update *u, const struct session_precondition *p)
 {
     bool appends = u->n_messages > 0 && !u->clear && !u->context.p && !p->if_match;

@@ -92,7 +92,7 @@ MUSTCHECK enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_
 /* A bound of a tenant: a number, none, that of the settings, or (to set it) unchanged. */
 enum { AUTH_BOUND_KEPT = -2, AUTH_BOUND_DEFAULT = -1, AUTH_BOUND_NONE = 0 };
 struct auth_tenant {
-    struct sv tenant;           /* read: with a NUL after it, as struct names needs it */
+    struct sv tenant;           /* if it was read, a NUL follows it */
     int64_t keys;               /* valid now */
     int64_t requests, sessions; /* AUTH_BOUND_… or the bound */
 };

@@ -17,7 +17,7 @@ struct deadline {
     int64_t at_us;
 };
 
-struct deadline deadline_in_ms(int64_t ms); /* within 100,000 years */
+struct deadline deadline_in_ms(int64_t ms); /* ms: at most 100,000 years */
 struct deadline deadline_earlier(struct deadline a, struct deadline b);
 bool deadline_passed(struct deadline d);
 /* Sleeps until d. */

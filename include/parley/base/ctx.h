@@ -26,7 +26,7 @@ struct err_info {
 struct request_trace {
     int64_t pool_us, sql_us, cache_us;
     uint32_t statements, round_trips;
-    uint32_t batch;     /* members of its batch; 0: its statement was its own */
+    uint32_t batch;     /* members of its batch; 0: it was in none */
     const char *source; /* of a read: "memory", "redis" or "postgres"; NULL otherwise */
 };
 
@@ -50,8 +50,8 @@ struct request_ctx {
                               * connection, and not counted in the metrics as a request */
     uint64_t contention_key; /* the same for requests that may wait for one row, which get a part of
                               * the connections only; 0: none */
-    struct deadline acquire_by; /* by then it has a connection; 0: acquire_ms after it asks */
-    int lock_ms;                /* the longest wait for a lock in PostgreSQL; 0: a second */
+    struct deadline acquire_by; /* ends the wait for a connection; 0: acquire_ms after it asks */
+    int lock_ms;                /* the longest wait for a lock in PostgreSQL; 0: 1 s */
     void *ahead;                /* owned by session/: what was read ahead for this request */
     struct sv request_id;
     struct ctx_hook before_wait;

@@ -1,9 +1,9 @@
 /*
- * Writes of several requests in one statement. Requests that want the same kind of statement while
- * others of their tenant are under way wait in a queue. When one of these ends, the first request
- * that waits becomes the leader: its thread takes those behind it and runs one statement for all.
- * There is no timer and no added delay: a request that finds nothing under way runs its own
- * statement at once.
+ * Writes of several requests in one statement. A worker runs one statement of a kind for a tenant
+ * at a time. Requests that arrive meanwhile wait in a queue. When the statement ends, the first of
+ * them becomes the leader: its thread takes those after it and runs one statement for all. There is
+ * no timer and no added delay: a request that finds nothing under way runs its own statement at
+ * once. A statement that takes longer than 50 ms no longer counts as under way.
  *
  * Thread rule: all threads of a worker share one batcher for each kind. A member belongs to the
  * thread that calls db_batcher_run. The leader reads and writes it, its context and its arena while
@@ -24,7 +24,7 @@ enum { DB_BATCHER_MAX = 16 }; /* members of a batch */
 struct db_run {
     LIST_ENTRY(db_run) link;
     struct sv tenant;
-    int64_t began_us;
+    int64_t began_us; /* monotonic */
 };
 
 /* Why a member runs its own statement. */
@@ -36,12 +36,12 @@ enum db_apart {
     DB_APART_UNFIT      /* no batch can have it */
 };
 
-/* The part of one request. Zeroed, but for ctx. Usually the first member of the caller's struct. */
+/* One request. Zeroed, but for ctx. Usually the first member of the caller's struct. */
 struct db_member {
     struct request_ctx *ctx; /* with tenant, deadline and contention key */
     enum db_apart apart;     /* set by run_batch: this one must run its own statement */
+    enum err err;            /* set by run_batch if it failed for this one alone */
     /* Private to the batcher. */
-    enum err err;
     atomic_int state;
     sem_t wake;
     struct db_run run; /* if it leads */
@@ -51,9 +51,9 @@ struct db_member {
 struct db_batcher_kind {
     /* Whether m may be in a batch with n others of its tenant. Must not wait. */
     bool (*fits)(struct db_member *const *members, size_t n, const struct db_member *m);
-    /* One statement for all. ctx: its tenant, the earliest deadline, the leader's arena. If it
-     * fails, nothing was done, or ERR_OUTCOME_UNKNOWN, and each member fails with this error.
-     * A member that is apart was left out. */
+    /* One statement for all. ctx has the tenant, the earliest deadline and the leader's arena. An
+     * error is that of each member: nothing was done, unless it is ERR_OUTCOME_UNKNOWN. Sets apart
+     * of those for which nothing was done, and which may run alone. */
     enum err (*run_batch)(void *service, struct request_ctx *ctx, struct db_member *const *members,
                           size_t n);
     /* The statement of one, in its own context. */
@@ -61,12 +61,12 @@ struct db_batcher_kind {
 };
 
 struct db_batcher;
-/* kind is in static storage. counts may be NULL. NULL: no memory. */
+/* All are borrowed until db_batcher_destroy; counts may be NULL. NULL: no memory. */
 struct db_batcher *db_batcher_create(struct db *db, const struct db_batcher_kind *kind,
                                      void *service, struct metrics_batches *counts);
 void db_batcher_destroy(struct db_batcher *b); /* no member may be left; NULL is fine */
 /* Runs the member's statement, in a batch or alone, and returns its result. ERR_OVERLOAD: it
- * waited for db_settings.acquire_ms, and nothing was done. */
+ * waited for db_settings.acquire_ms, or until its deadline, and nothing was done. */
 MUSTCHECK enum err db_batcher_run(struct db_batcher *b, struct db_member *m);
 /* Counts a write that no batch can have. */
 void db_batcher_count_unfit(struct db_batcher *b);

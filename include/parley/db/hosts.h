@@ -34,7 +34,7 @@ enum {
 struct db_hosts;
 struct db_hosts_shared;
 
-/* The supervisor maps it before it forks, and until it ends; it has a new id. alone:
+/* The supervisor maps it before it forks and keeps it until it ends. It has a new id. alone:
  * PARLEY_HOSTS=one. version: of the program. NULL: no memory. */
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version);
 /* Called by the supervisor. Not clean: what the worker sent may still be committed. */

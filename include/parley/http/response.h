@@ -34,7 +34,7 @@ struct http_response {
     void *piece_arg;
 };
 
-/* Also discards body and headers, for a failure found late. */
+/* Also discards body and headers, if a failure is found late. */
 void http_response_init(struct http_response *r, struct arena *a);
 /* Aborts for a control character in value, or too many headers: both are bugs. */
 void http_response_header(struct http_response *r, const char *name, struct sv value);

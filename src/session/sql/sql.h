@@ -104,7 +104,7 @@ MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
 
 /* ---- sql_batch.c: writes of several requests in one statement ---- */
 
-/* Its members. */
+/* A member of a batch. */
 struct sql_batch_member {
     struct db_member of_batch;
     struct session_write *w;
@@ -121,7 +121,7 @@ MUSTCHECK enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx
 /* With append->create, makes the session first if the id is free. */
 MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
-/* The statement that reads the window of ?return=N after the append of this mark. */
+/* Reads the window of ?return=N after the append of this mark. p is filled, and must outlive it. */
 enum { SQL_WINDOW_PARAMS = 7 };
 struct db_call sql_window_call(const struct sessions *s, const struct request_ctx *ctx,
                                const struct session_write *w, struct db_param mark,
@@ -197,14 +197,14 @@ void sql_session_from_row(const struct db_rows *rows, int i, struct session *out
 /* The sessions of all rows, with their session_id. Does not set has_more. */
 MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
                                           struct session_list *out);
-/* Messages of rows from to to - 1, which have generation and SQL_MESSAGE, in the order of the rows
- * or reversed. Ends at the first row whose seq is NULL. */
+/* Messages of the rows, which have generation and SQL_MESSAGE, in the order of the rows or
+ * reversed. Ends at the first row whose seq is NULL. */
 MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
                                           bool reversed, struct session_message **out, size_t *n);
 /* Numbers and times of the session in row i. Sets neither mark_before nor first_seq. */
 void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
-/* Sets w->done and, if it is true, the receipt from row i. appended: how many messages
- * the write added at the end. */
+/* Sets w->done and, if it is true, the receipt from row i. appended: how many messages the write
+ * added at the end. */
 void sql_change_from_row(struct session_write *w, const struct db_rows *rows, int i, int status,
                          size_t appended);
 /* Copies the receipt's numbers and times into the session. */

@@ -2,9 +2,9 @@
 /*
  * Appends, and creates, of several requests of one tenant in one statement and one commit.
  *
- * Nobody waits in a circle. A batch locks sessions without waiting: it skips those that are locked.
- * It waits for idempotency keys only, with all its sessions locked, in the order of the keys, and
- * for BATCH_LOCK_MS at most. A single write locks one session, then inserts one key, then waits for
+ * No deadlocks: a batch skips sessions that are locked, so it does not wait for them. It waits for
+ * idempotency keys only, with all its sessions locked, in the order of the keys, and for
+ * BATCH_LOCK_MS at most. A single write locks one session, then inserts one key, then waits for
  * nothing. An erasure, a deletion and the sweeper lock sessions first, and then skip keys that are
  * locked. A create of a tenant with a limit takes an advisory lock; it is in no batch.
  */
@@ -16,7 +16,7 @@ enum {
     BATCH_BYTES = 16 * 1024, /* of one member's texts */
     BATCH_MESSAGES = 64,     /* of one member */
     BATCH_WINDOWS = 4,       /* members with ?return=N; each may have page_bytes */
-    BATCH_RETURN = 100,
+    BATCH_RETURN = 100,      /* the largest N of these */
     BATCH_LOCK_MS = 20
 };
 
@@ -55,7 +55,7 @@ enum {
     " RETURNING" SQL_CHANGED ")"
 
 /* l: the locked sessions, with their values after the lock. a: the members whose session is there and
- * theirs. The n-th member of a session has version + n; its messages follow those of the member before
+ * of their user. The n-th member of a session has version + n; its messages follow those of the member before
  * it. s: each session is changed once, for all its members. */
 const struct db_stmt sql_append_batch_stmt = {
     "append_batch",
@@ -75,7 +75,7 @@ const struct db_stmt sql_append_batch_stmt = {
     " JOIN a AS z ON z.generation = s.generation AND NOT z.superseded JOIN a ON a.generation = s.generation),"
     SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
 
-/* The common batch: plain messages without keys, each for another session. It costs two thirds. */
+/* The common batch: plain messages without keys, each for another session. It costs a third less. */
 const struct db_stmt sql_append_plain_batch_stmt = {
     "append_plain_batch",
     "WITH l AS MATERIALIZED (SELECT i.*, s.* FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])"
@@ -122,7 +122,7 @@ static size_t return_n(const struct session_write *w)
     return w->append ? w->append->return_n : 0;
 }
 
-/* What a batch cannot do, or what is large, goes alone. Message ids may be taken. */
+/* Whether a batch can have the write. A message id may be taken, which would fail all members. */
 static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
 {
     const struct session_precondition *p = w->precondition;
@@ -141,7 +141,7 @@ static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
     return n <= BATCH_MESSAGES && bytes <= BATCH_BYTES;
 }
 
-/* One key at a time. Nothing follows a member that returns the newest messages of its session. */
+/* Each key once. After a member with a window, which is read last, no other of its session. */
 static bool fits(struct db_member *const *members, size_t n, const struct db_member *m)
 {
     const struct session_write *next = write_of(m);
@@ -204,7 +204,7 @@ static enum err member_params(struct request_ctx *ctx, struct db_member *const *
     return db_bytes_array(ctx, c->text[3], n, &p[6]);
 }
 
-/* $2 to $6 of append_plain_batch. */
+/* $5 and $6 of append_plain_batch. */
 static enum err plain_params(struct request_ctx *ctx, struct db_member *const *members, size_t n,
                              struct columns *c, struct db_param *p)
 {
@@ -216,7 +216,7 @@ static enum err plain_params(struct request_ctx *ctx, struct db_member *const *m
     return db_text_array(ctx, c->text[4], n, &p[5]);
 }
 
-/* $8 to $15: the messages of all members, with the number of the member and the place in it. */
+/* $8 to $15: the messages of all members, each with its member's number and its place in it. */
 static enum err message_params(struct request_ctx *ctx, struct db_member *const *members, size_t n,
                                struct db_param *p)
 {
@@ -292,7 +292,7 @@ static struct sv dup_text(struct request_ctx *ctx, struct sv text, bool *failed)
     return copy;
 }
 
-/* Copies the member's window into its own arena: the rows are freed with the leader's. */
+/* Copies the member's window into the member's arena: the rows are freed with the leader's. */
 static enum err take_window(const struct db_rows *rows, struct db_member *m)
 {
     struct session_receipt *r = write_of(m)->receipt;
@@ -310,9 +310,9 @@ static enum err take_window(const struct db_rows *rows, struct db_member *m)
 
 /* ---- a batch ---- */
 
-/* Whether each member is to try alone: the server refused the statement, and nothing was done.
- * Which member was at fault it does not say. Without resources (class 53), or stopped by an
- * operator (57), it would refuse the others as well. */
+/* Whether each member is to try alone: the server refused the statement, so nothing was done, and
+ * does not say which member was at fault. Errors of class 53 (no resources), 57 (stopped) and 08
+ * (no connection) would hit each member again. */
 static bool may_try_alone(const struct db_failure *failure)
 {
     return failure->sqlstate[0] && memcmp(failure->sqlstate, "53", 2) != 0 &&
@@ -344,7 +344,7 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
     struct columns c;
     struct db_param p[CREATE_PARAMS], windows[BATCH_WINDOWS][SQL_WINDOW_PARAMS];
     struct db_call calls[1 + BATCH_WINDOWS];
-    struct db_member *reads[BATCH_WINDOWS]; /* the members of the calls after the first */
+    struct db_member *reads[BATCH_WINDOWS]; /* whose windows the calls after the first read */
     struct db_failure failure;
     size_t n_reads = 0;
     TRY(write_call(s, ctx, members, n, &c, p, &calls[0]));

@@ -66,8 +66,8 @@ static const struct db_stmt session_lock = {
     "session_lock",
     "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH "FOR NO KEY UPDATE"};
 
-/* It locks the session again: where the id has a new one since, session_lock locked none, and a change of
- * its messages would wait for the session with messages locked. */
+/* It locks the session again: if the id has had a new session since session_lock, that one is not locked.
+ * A change of its messages would then lock these, and wait for the session. */
 static const struct db_stmt session_edit = {
     "session_edit",
     "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $22::boolean THEN" SQL_STATE("s")

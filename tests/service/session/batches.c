@@ -50,7 +50,7 @@ static void work(struct threads *threads, struct fixture *c, int me)
         service_sleep_ms(1);
     service_sleep_ms(2);
     b->work(b, c, me);
-    if (atomic_fetch_add(&b->done, 1) + 1 == b->n - b->behind)
+    if (atomic_fetch_add(&b->done, 1) + 1 == b->n - b->n_late)
         transaction_release(b->held);
 }
 

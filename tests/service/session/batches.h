@@ -10,7 +10,7 @@ struct batches {
     struct threads threads; /* the first member; t.w is the fixture */
     struct metrics_slot slot;
     bool creates; /* the writes that meet are creates, not appends */
-    int behind;   /* so many writers end only after the first write of the meeting */
+    int n_late;   /* so many writers end only after the first write of the meeting */
     char key[32]; /* of that first write */
     void (*work)(struct batches *b, struct fixture *c, int me);
     int n;

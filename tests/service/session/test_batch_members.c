@@ -166,8 +166,8 @@ static uint32_t meet_as_single(struct batches *b)
     return size;
 }
 
-/* Fails if a batch ignores the bound on the bytes of a window, or stores no first message of it:
- * tests/mutants/batch-window-without-bound, batch-record-without-first. */
+/* Fails if a batch ignores the bound on the bytes of a window, or its record lacks its first
+ * message: tests/mutants/batch-window-without-bound, batch-record-without-first. */
 static void answered_as_alone(void)
 {
     for (int i = 0; i < 4; i++) {
@@ -294,7 +294,7 @@ static void one_bad_member(void)
 {
     struct batches *b = batches_open(true);
     make_bad(b->threads.w);
-    b->behind = 1;
+    b->n_late = 1;
     struct held_transaction *lock =
         transaction_hold("BEGIN; SELECT 1 FROM sessions WHERE session_id = 'b:locked' FOR UPDATE");
     for (size_t i = 0; i < ARRAY_LEN(bad_rows); i++)

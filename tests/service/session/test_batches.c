@@ -187,7 +187,7 @@ static uint32_t meet_the_first(struct batches *b)
 static void a_retry_meets_its_first_attempt(void)
 {
     struct batches *b = batches_open(true);
-    b->behind = 1;
+    b->n_late = 1;
     for (int me = 1; me < WRITERS; me++)
         fixture_make(b->threads.w, "t1", text_of("b:retry-%d", me), NULL, 0, "", &nobody);
     BATCHES_UNTIL(WRITERS, meet_the_first(b));
