@@ -2,4 +2,4 @@
 # Test: service session/batches
 # Test: service session/write_load
 # In: src/session/sql/sql_batch.c
-s/(s.message_count - s.added + a.upto)/(s.message_count)/
+s/s.message_count - z.upto + a.upto AS message_count/s.message_count AS message_count/

@@ -4,6 +4,6 @@
 
 @@ identifier b, m; @@
 db_batcher_run(...) { <...
-- return m->apart ? run_apart(b, m) : m->err;
-+ return apart ? run_apart(b, m) : m->err;
+- const enum err e = m->apart ? run_apart(b, m) : m->err;
++ const enum err e = apart ? run_apart(b, m) : m->err;
 ...> }

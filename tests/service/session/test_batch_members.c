@@ -167,7 +167,7 @@ static uint32_t meet_as_single(struct batches *b)
 }
 
 /* Fails if a batch ignores the bound on the bytes of a window, or its record lacks its first
- * message: tests/mutants/batch-window-without-bound, batch-record-without-first. */
+ * message: tests/mutants/batch-record-without-first. */
 static void answered_as_alone(void)
 {
     for (int i = 0; i < 4; i++) {
