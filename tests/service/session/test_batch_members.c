@@ -166,8 +166,8 @@ static uint32_t meet_as_single(struct batches *b)
     return size;
 }
 
-/* Fails if a batch ignores the bound on the bytes of a window, or its record lacks its first
- * message: tests/mutants/batch-record-without-first. */
+/* Fails if a record lacks the first message of its window:
+ * tests/mutants/batch-record-without-first. */
 static void answered_as_alone(void)
 {
     for (int i = 0; i < 4; i++) {
