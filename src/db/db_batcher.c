@@ -170,6 +170,7 @@ static enum err run_apart(struct db_batcher *b, struct db_member *m)
 {
     const size_t slot = m->ctx->contention_key % APART_SLOTS;
     count_apart(b, m->apart);
+    m->ctx->acquire_by = (struct deadline){0}; /* the batch that left it out was no wait */
     pthread_mutex_lock(&b->lock);
     b->apart[slot]++;
     pthread_mutex_unlock(&b->lock);
@@ -213,7 +214,7 @@ static bool wait_until(sem_t *wake, int64_t at_us)
  * waited for too long. A member that was taken waits for the post: its leader uses it till then. */
 static void wait_for_turn(struct db_batcher *b, struct db_member *m)
 {
-    const struct deadline limit = deadline_earlier(m->ctx->deadline, m->ctx->acquire_by);
+    struct deadline limit = deadline_earlier(m->ctx->deadline, m->ctx->acquire_by);
     bool gone = false;
     ctx_will_wait(m->ctx);
     while (!gone &&
@@ -225,6 +226,8 @@ static void wait_for_turn(struct db_batcher *b, struct db_member *m)
                 TAILQ_REMOVE(&b->waiting, m, link);
             else
                 start_next(b, m->ctx->tenant);
+        } else {
+            limit.at_us = INT64_MAX; /* its leader has one: with its own it would not sleep */
         }
         pthread_mutex_unlock(&b->lock);
     }

@@ -76,6 +76,7 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
     TRY(db_query(x->fx->db, ctx, DB_WRITE, &many, p, ARRAY_LEN(p), &rows, NULL));
     for (int row = 0; row < rows.count; row++)
         take_answer(stored[db_get_i64(&rows, row, db_column(&rows, "n")) - 1], &rows, row);
+    service_sleep_ms(x->batch_ms);
     return x->fails ? ctx_fault(ctx, x->fails, "the batch of %zu fails", n) : ERR_NONE;
 }
 
@@ -90,6 +91,7 @@ static enum err run_alone(void *service, struct db_member *m)
     if (caller_is(c, "gate") || caller_is(c, "apart gate")) {
         (void)sem_post(&c->there);
         caller_await(&c->go);
+        c->ctx.acquire_by = (struct deadline){0}; /* it stands for a statement that hangs */
     }
     const struct db_param p[] = {db_text(c->ctx.tenant), db_text(sv_from(c->id))};
     TRY(db_query(x->fx->db, &c->ctx, DB_WRITE, &one, p, ARRAY_LEN(p), &rows, NULL));

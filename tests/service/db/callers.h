@@ -34,6 +34,7 @@ struct callers {
     struct deadline deadline;
     struct caller gates[2]; /* of t1 and t2 */
     _Atomic enum err fails; /* what each batch returns after its statement */
+    int batch_ms;           /* how long each batch takes, at least */
     atomic_int batches, wrong;
 };
 

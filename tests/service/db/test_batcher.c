@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who shares a statement with whom, who waits, and what each one is answered. */
 #include <stdio.h>
+#include <time.h>
 
 #include "../../unit/suite.h"
 #include "callers.h"
@@ -217,6 +218,36 @@ TEST(overload)
     }
     CU_ASSERT_TRUE(refused > 0 && refused < CALLERS);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM batch_calls"), CALLERS - refused);
+    callers_close(x);
+}
+
+static int64_t cpu_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A batch takes longer than acquire_ms, and leaves its members out. Fails if they do not sleep
+ * until it ends, or are refused because a connection must be opened: without the lines that set
+ * their limits aside. */
+TEST(slow_batch)
+{
+    struct callers *x = callers_open(200);
+    struct caller all[8], gate;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        all[i] = caller_make(x, "t1", text_of("apart %zu", i));
+    x->batch_ms = 1500;
+    gate_begin(&gate, x, "t1");
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        caller_begin(&all[i], false);
+    gate_end(&gate);
+    const int64_t before_ms = cpu_ms();
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        caller_join(&all[i]);
+        CU_ASSERT_EQUAL(all[i].e, ERR_NONE);
+    }
+    CU_ASSERT_TRUE(cpu_ms() - before_ms < 500);
     callers_close(x);
 }
 
