@@ -40,7 +40,7 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
         if (looked_up != ERR_NOT_FOUND)
             return looked_up;
         ctx->err = why;
-        if (!is_key_taken(ctx, e))
+        if (!is_key_taken(ctx, e) && !w->key_expired)
             return e;
         ctx_clear_error(ctx);
     }

@@ -61,6 +61,7 @@ struct session_write {
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
     bool found;          /* a session was there, whoever made it */
+    bool key_expired;    /* its key had a record, which was too old and is deleted */
     size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
     struct session *out; /* the session, if the write reads it too */
     struct sv state;     /* what the idempotency record has for a replay: the state as JSON text,

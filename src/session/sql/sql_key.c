@@ -25,6 +25,7 @@ enum err sql_key_read(struct sessions *s, struct request_ctx *ctx, struct sessio
     const struct db_rows *rows = &calls[1].rows;
     /* To delete a key that no longer counts changes no answer: safe to repeat. */
     TRY(db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
+    w->key_expired = calls[0].rows.count > 0;
     if (rows->count == 0)
         return ERR_NOT_FOUND;
     if (!db_get_bool(rows, 0, db_column(rows, "matches")))
