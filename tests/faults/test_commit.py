@@ -162,11 +162,14 @@ class CommitCut(FaultTest):
             # The look-up of the key is lost as well, and repeated.
             look = self.proxy.arm(row, True, writes=False)
             status, head, answer = self.ask(i, *call)
+            may_be_stored = done
             while status == 503 and not look.fired.is_set():
+                # It may have been lost with the batch of another one, and that may be stored.
+                may_be_stored = True
                 status, head, answer = self.ask(i, *call)
             self.proxy.disarm(look)
             self.assertIn(status, (200, 201, 204), (route, answer))
-            self.assertEqual("\r\nidempotent-replayed: true" in head, done, (route, ways))
+            self.assertIn("\r\nidempotent-replayed: true" in head, (done, may_be_stored), (route, ways))
             with self.lock:
                 self.counts["look-ups lost"] += look.fired.is_set()
             done = True
