@@ -128,7 +128,7 @@ static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
     const struct session_precondition *p = w->precondition;
     size_t n, bytes = 0;
     const struct session_message_draft *m = drafts_of(w, &n);
-    if (w->append ? p->must_exist || p->if_match || return_n(w) > BATCH_RETURN
+    if (w->append ? w->append->create || p->must_exist || p->if_match || return_n(w) > BATCH_RETURN
                   : !w->id_is_new || w->out || ctx->sessions_max > 0)
         return false;
     if (w->draft)
