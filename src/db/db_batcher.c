@@ -3,7 +3,6 @@
 #include "parley/db/batcher.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "db_internal.h"
@@ -14,6 +13,7 @@ enum { SLOW_US = 50000 };
 enum { DEADLINES_US = 250000 };
 enum { APART_SLOTS = 256 };
 
+/* DONE is for C's memory order: ThreadSanitizer does not know sem_clockwait. */
 enum { MEMBER_WAITING, MEMBER_TAKEN, MEMBER_LEADING, MEMBER_DONE };
 
 TAILQ_HEAD(db_members, db_member);

@@ -26,11 +26,12 @@ enum {
 #define SQL_MEMBERS(columns, of)                                                                   \
     "WITH i AS MATERIALIZED (SELECT i.* FROM unnest(" columns ") WITH ORDINALITY"                  \
     " AS i(" of ", n) WHERE " SQL_KEY_IS_NEW("i.key") "),"
-#define SQL_STORE_MEMBERS(drafts)                                                                  \
+#define SQL_STORE_MEMBERS                                                                          \
     SQL_INSERT_MESSAGES "SELECT $1, r.generation, r.last_seq - r.messages + d.at, d.id, d.type, d.role,"   \
     " d.content, d.metadata::jsonb, d.extra, coalesce(octet_length(d.content), 0)"                 \
     " + octet_length(d.metadata::jsonb::text) + coalesce(octet_length(d.extra), 0), r.updated_at"  \
-    " FROM r JOIN unnest(" drafts ") AS d(of, at, type, role, content, metadata, id, extra) ON d.of = r.n),"        \
+    " FROM r JOIN unnest($8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[]," \
+    " $14::text[], $15::text[]) AS d(of, at, type, role, content, metadata, id, extra) ON d.of = r.n),"  \
     SQL_INSERT_RECORD "SELECT $1, key, fingerprint, 201, session_id, generation, version, state_version,"  \
     " least(last_seq, last_seq - messages + 1), last_seq, message_count, updated_at, expires_at, created_at,"  \
     " mark, state_mark, NULL, user_id FROM r, (SELECT count(*) FROM s) after_sessions"             \
@@ -73,7 +74,7 @@ const struct db_stmt sql_append_batch_stmt = {
     " s.message_count - z.upto + a.upto AS message_count, s.last_seq - z.upto + a.upto AS last_seq,"
     " s.updated_at, s.expires_at, s.created_at, s.state_mark, s.user_id FROM s"
     " JOIN a AS z ON z.generation = s.generation AND NOT z.superseded JOIN a ON a.generation = s.generation),"
-    SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
+    SQL_STORE_MEMBERS};
 
 /* The common batch: plain messages without keys, each for another session. It costs a third less. */
 const struct db_stmt sql_append_plain_batch_stmt = {
@@ -101,7 +102,7 @@ const struct db_stmt sql_create_batch_stmt = {
     " messages, messages, mark, mark FROM i RETURNING" SQL_CHANGED "),"
     " r AS MATERIALIZED (SELECT i.n, i.session_id, i.messages, i.key, i.fingerprint, false AS superseded, s.*"
     " FROM s JOIN i ON i.generation = s.generation),"
-    SQL_STORE_MEMBERS("$8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]")};
+    SQL_STORE_MEMBERS};
 /* clang-format on */
 
 /* ---- who may be in a batch ---- */
@@ -109,12 +110,6 @@ const struct db_stmt sql_create_batch_stmt = {
 static struct session_write *write_of(const struct db_member *m)
 {
     return ((const struct sql_batch_member *)(const void *)m)->w;
-}
-
-static const struct session_message_draft *drafts_of(const struct session_write *w, size_t *n)
-{
-    *n = w->append ? w->append->n_messages : w->draft->n_messages;
-    return w->append ? w->append->messages : w->draft->messages;
 }
 
 static size_t return_n(const struct session_write *w)
@@ -127,7 +122,7 @@ static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
 {
     const struct session_precondition *p = w->precondition;
     size_t n, bytes = 0;
-    const struct session_message_draft *m = drafts_of(w, &n);
+    const struct session_message_draft *m = sql_write_messages(w, &n);
     if (w->append ? w->append->create || p->must_exist || p->if_match || return_n(w) > BATCH_RETURN
                   : !w->id_is_new || w->out || ctx->sessions_max > 0)
         return false;
@@ -187,7 +182,7 @@ static enum err member_params(struct request_ctx *ctx, struct db_member *const *
     for (size_t i = 0; i < n; i++) {
         const struct session_write *w = write_of(members[i]);
         size_t messages;
-        (void)drafts_of(w, &messages);
+        (void)sql_write_messages(w, &messages);
         c->text[0][i] = w->id;
         c->text[1][i] = w->append ? w->precondition->user : w->draft->user_id;
         c->text[2][i] = w->precondition->key;
@@ -222,7 +217,7 @@ static enum err message_params(struct request_ctx *ctx, struct db_member *const 
 {
     size_t total = 0, count;
     for (size_t i = 0; i < n; i++) {
-        (void)drafts_of(write_of(members[i]), &count);
+        (void)sql_write_messages(write_of(members[i]), &count);
         total += count;
     }
     struct session_message_draft *all = arena_array(ctx->arena, total, sizeof(*all));
@@ -232,7 +227,7 @@ static enum err message_params(struct request_ctx *ctx, struct db_member *const 
         return ctx_nomem(ctx);
     total = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct session_message_draft *m = drafts_of(write_of(members[i]), &count);
+        const struct session_message_draft *m = sql_write_messages(write_of(members[i]), &count);
         for (size_t k = 0; k < count; k++, total++) {
             all[total] = m[k];
             of[total] = (int64_t)i + 1;
@@ -277,7 +272,7 @@ static void take_receipts(const struct db_rows *rows, struct db_member *const *m
         struct db_member *m = members[db_get_i64(rows, row, n_column) - 1];
         struct session_write *w = write_of(m);
         size_t messages;
-        (void)drafts_of(w, &messages);
+        (void)sql_write_messages(w, &messages);
         m->apart = DB_TOGETHER;
         sql_change_from_row(w, rows, row, 201, messages);
         w->receipt->created = w->draft != NULL;

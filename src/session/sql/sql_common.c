@@ -53,7 +53,7 @@ static bool is_reserved(int64_t generation, const struct session_message_draft *
     return false;
 }
 
-static const struct session_message_draft *messages_of(const struct session_write *w, size_t *n)
+const struct session_message_draft *sql_write_messages(const struct session_write *w, size_t *n)
 {
     *n = w->draft ? w->draft->n_messages : w->append ? w->append->n_messages : 0;
     return w->draft ? w->draft->messages : w->append ? w->append->messages : NULL;
@@ -63,7 +63,7 @@ int64_t sql_new_generation(const struct sessions *s, const struct session_write 
 {
     enum { RANDOM_BITS = 21 };
     size_t n;
-    const struct session_message_draft *messages = messages_of(w, &n);
+    const struct session_message_draft *messages = sql_write_messages(w, &n);
     int64_t generation;
     do {
         const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
@@ -84,7 +84,7 @@ static enum err message_id_taken(struct sessions *s, struct request_ctx *ctx,
         " AND m.generation = s.generation AND m.message_id = given.id"
         " WHERE s.tenant = $1 AND s.session_id = $2)"};
     size_t n;
-    const struct session_message_draft *m = messages_of(w, &n);
+    const struct session_message_draft *m = sql_write_messages(w, &n);
     struct db_param p[3] = {db_text(ctx->tenant), db_text(w->id)};
     struct db_rows rows = {.count = 0};
     struct sv *ids = arena_array(ctx->arena, n, sizeof(*ids));
