@@ -100,7 +100,10 @@ void metrics_observe(struct metrics_histogram *h, int64_t us)
 
 void metrics_batch(struct metrics_batches *b, size_t members)
 {
-    metrics_add(&b->size[members <= 2 ? 0 : members <= 4 ? 1 : members <= 8 ? 2 : 3], 1);
+    size_t i = 0;
+    for (size_t most = 2; i < METRICS_BATCH_SIZES - 1 && members > most; most *= 2)
+        i++;
+    metrics_add(&b->size[i], 1);
     metrics_add(&b->members, members);
 }
 
@@ -181,7 +184,7 @@ static const struct {
 
 static void render_batches(struct buf *out, struct slots s)
 {
-    static const char *const bounds[METRICS_BATCH_SIZES] = {"2", "4", "8", "+Inf"};
+    static const char *const bounds[METRICS_BATCH_SIZES] = {"2", "4", "8", "16", "+Inf"};
     static const char name[] = "parley_write_batch_size";
     write_family(out, name, "histogram", "Writes that shared a statement and a commit.");
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {

@@ -28,7 +28,8 @@ size_t server_cores(void)
 
 size_t server_workers(const struct config *cfg)
 {
-    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : server_cores();
+    /* Each worker has its own batches, so fewer workers make larger ones (measured). */
+    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : (server_cores() + 1) / 2;
     return n > 256 ? 256 : n;
 }
 

@@ -18,7 +18,7 @@
 
 #include "parley/db/db.h"
 
-enum { DB_BATCHER_MAX = 16 }; /* members of a batch */
+enum { DB_BATCHER_MAX = 32 }; /* members of a batch */
 
 /* A statement or a batch that is under way. */
 struct db_run {

@@ -22,9 +22,9 @@ struct metrics_histogram {
 };
 
 /* Writes of several requests in one statement. */
-enum { METRICS_BATCH_SIZES = 4, METRICS_APART = 4 };
+enum { METRICS_BATCH_SIZES = 5, METRICS_APART = 4 };
 struct metrics_batches {
-    _Atomic uint64_t size[METRICS_BATCH_SIZES]; /* batches of 2, up to 4, up to 8, and more */
+    _Atomic uint64_t size[METRICS_BATCH_SIZES]; /* batches of 2, up to 4, 8, 16, and more */
     _Atomic uint64_t members;
     _Atomic uint64_t apart[METRICS_APART]; /* statements of their own, by enum db_apart */
 };

@@ -54,7 +54,7 @@ TEST(defaults)
     const struct {
         int64_t is, want;
     } n[] = {
-        {c.workers, 0},          {c.threads, 24},         {c.pool_min, 2},
+        {c.workers, 0},          {c.threads, 96},         {c.pool_min, 2},
         {c.pool_max, 20},        {c.session_ttl, 604800}, {c.max_body, 1048576},
         {c.memory, 67108864},    {c.acquire_ms, 1000},    {c.statement_ms, 5000},
         {c.request_ms, 10000},   {c.connect_ms, 2000},    {c.redis_ms, 250},
@@ -298,7 +298,7 @@ TEST(every_fault_has_a_line)
     }
     /* The settings that are right can still be used. */
     CU_ASSERT_EQUAL(config_load(&c, path, why, sizeof why), ERR_INVALID);
-    CU_ASSERT_TRUE(c.database_url && !c.database_admin_url && c.auth_keys && c.threads == 24);
+    CU_ASSERT_TRUE(c.database_url && !c.database_admin_url && c.auth_keys && c.threads == 96);
     config_free(&c);
     unlink(path);
 }

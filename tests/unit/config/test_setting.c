@@ -34,7 +34,7 @@ TEST(every_setting_is_documented)
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         CU_ASSERT_PTR_NOT_NULL(strstr(help, names[i]));
     CU_ASSERT_PTR_NOT_NULL(strstr(help, "  PARLEY_THREADS          handler threads per worker\n"
-                                        "                          [24; 1 to 256]\n"));
+                                        "                          [96; 1 to 256]\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(help, "[required]\n"));
     free(help);
 }

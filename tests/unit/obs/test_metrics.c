@@ -136,7 +136,7 @@ TEST(every_counter_and_gauge)
         {AT(read_batched), "parley_read_batched_total"},
         {AT(appends.members), "parley_write_batch_size_sum{kind=\"append\"}"},
         {AT(creates.members), "parley_write_batch_size_sum{kind=\"create\"}"},
-        {AT(appends.size[3]), "parley_write_batch_size_count{kind=\"append\"}"},
+        {AT(appends.size[4]), "parley_write_batch_size_count{kind=\"append\"}"},
         {AT(creates.size[0]), "parley_write_batch_size_bucket{kind=\"create\",le=\"2\"}"},
         {AT(appends.apart[0]), "parley_writes_apart_total{kind=\"append\",reason=\"skipped\"}"},
         {AT(appends.apart[1]), "parley_writes_apart_total{kind=\"append\",reason=\"failed\"}"},
@@ -205,7 +205,7 @@ TEST(text_is_well_formed)
         }
     }
     CU_ASSERT_EQUAL(families, 27);
-    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (4 + 2) + 1 + 6);
+    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 1 + 6);
 }
 
 TEST(bounds_ascend)
