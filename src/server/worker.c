@@ -326,7 +326,7 @@ int worker_main(const struct worker_run *run)
     struct worker w = {.run = run, .parent = getppid(), .recycle_at = recycle_at(run->cfg)};
     /* Else each thread would keep for ever what it needed once: few heaps, trimmed by worker_loop,
      * and large blocks given back at once. */
-    (void)mallopt(M_ARENA_MAX, 4);
+    (void)mallopt(M_ARENA_MAX, 16);
     (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     enum err e = fcgi_library_init();
     /* After fcgi_library_init, which installs a handler. A write to a connection that nginx,
