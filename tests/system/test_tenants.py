@@ -21,7 +21,7 @@ def name(tenant):
 
 class TenantsUnderLoad(LeakTest):
     """64 clients of 20 tenants, 100,000 mixed requests, and workers that are killed."""
-    env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "1", "PARLEY_SLOW_MS": "0"}
+    env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "1", "PARLEY_SLOW_MS": "0", "PARLEY_THREADS": "24"}
     requests = 100000
     kills, next_kill = 0, 0
 

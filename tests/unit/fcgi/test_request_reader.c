@@ -190,7 +190,7 @@ TEST(requests_on_one_connection)
         CU_ASSERT_TRUE(end && strcmp(end, want) == 0);
         CU_ASSERT_STRING_EQUAL(f->last_header, target);
     }
-    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), 1);
+    CU_ASSERT_TRUE(fixture_has_connections(f, 1));
     close(fd);
     CU_ASSERT_TRUE(fixture_has_connections(f, 0));
     CU_ASSERT_EQUAL(fcgi_server_requests(f->server), 50);
