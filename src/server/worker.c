@@ -133,7 +133,8 @@ static enum err start_servers(struct worker *w)
     handlers.threads = (int)cfg->threads;
     /* This worker's share of the processors, at least one. With more threads that poll, each of
      * them gathers fewer reads (measured). */
-    handlers.pollers = (int)((server_cores() + w->run->n_workers - 1) / w->run->n_workers);
+    const size_t share = server_cores() / w->run->n_workers;
+    handlers.pollers = share > 0 ? (int)share : 1;
     handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
     handlers.arena_limit =
@@ -181,7 +182,7 @@ static enum err open_all(struct worker *w)
         .known_roles = cfg->known_roles,
         .items_max = cfg->items_max,
         .cors_origins = cfg->cors_origins,
-        .exports_max = (int)(cfg->threads + 3) / 4,
+        .exports_max = (int)((cfg->threads < cfg->pool_max ? cfg->threads : cfg->pool_max) + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };
     service->db = open_db(w);

@@ -21,7 +21,7 @@ struct config {
     const char *redis_url;
     const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
     const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
-    int64_t workers;    /* PARLEY_WORKERS; 0: one for two cores */
+    int64_t workers;    /* PARLEY_WORKERS; 0: one for each two cores, rounded up */
     int64_t threads;    /* PARLEY_THREADS */
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */

@@ -208,6 +208,18 @@ TEST(text_is_well_formed)
     CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 1 + 6);
 }
 
+TEST(batches_by_size)
+{
+    static const size_t members[] = {2, 3, 4, 5, 8, 9, 16, 17, 32};
+    static const uint64_t want[METRICS_BATCH_SIZES] = {1, 2, 2, 2, 2};
+    struct metrics_batches b = {.members = 0};
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        metrics_batch(&b, members[i]);
+    for (size_t i = 0; i < METRICS_BATCH_SIZES; i++)
+        CU_ASSERT_EQUAL(b.size[i], want[i]);
+    CU_ASSERT_EQUAL(b.members, 96);
+}
+
 TEST(bounds_ascend)
 {
     static const char bucket[] = "\nparley_statement_seconds_bucket{le=\"";
