@@ -22,8 +22,8 @@ TEST(idle_connections_hold_no_thread)
         fd[i] = client_connect(f);
         wrong += !client_get(fd[i], "/idle");
     }
-    CU_ASSERT_TRUE(
-        fixture_has_connections(f, IDLE)); /* a thread that tries to accept counts one more */
+    /* A thread that tries to accept counts one more for a moment. */
+    CU_ASSERT_TRUE(fixture_has_connections(f, IDLE));
     for (int i = 0; i < ROUNDS; i++) {
         wrong += !fixture_works(f);
         wrong += !client_get(fd[i * 5], "/busy");
