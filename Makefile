@@ -49,7 +49,7 @@ CHECKS  := layers symbols headers isolation single stamps docs openapi plan page
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
-        format-check format openapi test-compose test-faults test-mutants \
+        format-check format openapi test-compose test-faults test-hosts test-mutants \
         bench bench-scale clean
 all: $(BUILD)/parley
 
@@ -64,6 +64,7 @@ help:
 	@echo "make check          all of: $(CHECKS:%=check-%)"
 	@echo "make openapi        make docs/openapi.json from docs/openapi.yaml; needs node"
 	@echo "make test-compose   docker-compose.yml, with Docker or the engine of PARLEY_TEST_ENGINE"
+	@echo "make test-hosts     several hosts, failover, pgbouncer, Sentinel, upgrades; FAULTS=long, T=NAME"
 	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
 	@echo "make analysis       clang's analyser, cppcheck; tests under ThreadSanitizer and valgrind, FAULTS=long: all"
 	@echo "make test-mutants    each rule broken in turn (tests/mutants), and the test that fails then; T=NAME"
@@ -162,6 +163,11 @@ test-faults:
 	@tests/stack/install test
 	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
 	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/faults/main.py $(if $(SEED),--seed $(SEED)) $(T)
+
+test-hosts:
+	@tests/stack/install hosts
+	@$(QUIET) $(BUILD)/parley
+	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/hosts/main.py $(T)
 
 # FAULTS=long: every test there is under ThreadSanitizer and valgrind, for hours.
 analysis:
