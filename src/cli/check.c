@@ -73,19 +73,21 @@ static void check_server(struct report *r, struct command_context *c)
                         " " DB_OWNS_TABLES " AS owns"
                         " FROM pg_roles u WHERE u.rolname = session_user"};
     const struct config *cfg = c->cfg;
+    struct db_status status;
     struct db_rows rows;
     if (db_query(c->db, &c->ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE ||
         rows.count != 1) {
         add_check(r, false, "PostgreSQL", "%s", command_cause(c, c->ctx.err.err));
         return;
     }
+    db_status(c->db, &status);
     const struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
     const struct sv login = db_get_text(&rows, 0, db_column(&rows, "login"));
     const struct sv commit = db_get_text(&rows, 0, db_column(&rows, "synchronous_commit"));
     const int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
     const int64_t workers = (int64_t)server_workers(cfg), sum = 2 * workers * cfg->pool_max;
     add_check(r, true, "PostgreSQL", "ok, version %.*s, login %.*s, schema version %d",
-              SV_ARG(version), SV_ARG(login), db_schema_version());
+              SV_ARG(version), SV_ARG(login), status.schema_version);
     if (db_get_bool(&rows, 0, db_column(&rows, "owns")))
         add_check(r, true, "PostgreSQL login", "warning: " DB_OWNER_SERVES);
     add_check(r, true, "PostgreSQL connections",

@@ -88,16 +88,19 @@ static void warn(struct db *db, const struct db_rows *r)
         log_say(LOG_WARN, "owner_serves", "%s", DB_OWNER_SERVES);
 }
 
-static bool check_schema(struct db *db, int have, char why[DB_REASON_MAX])
+/* needs: the oldest program, by the schema version that it knows, that can serve with this one. */
+static bool check_schema(struct db *db, int have, int needs, char why[DB_REASON_MAX])
 {
-    const int need = db->set.schema_version;
+    const int own = db->set.schema_version;
     pthread_mutex_lock(&db->lock);
     db->schema_version = have;
     pthread_mutex_unlock(&db->lock);
-    if (have != need)
-        snprintf(why, DB_REASON_MAX, "schema is at version %d, this program needs %d: %s", have,
-                 need, have < need ? "run `parley migrate`" : "use a newer parley");
-    return have == need;
+    if (have < own)
+        snprintf(why, DB_REASON_MAX,
+                 "schema is at version %d, this program needs %d: run `parley migrate`", have, own);
+    else if (needs > own)
+        snprintf(why, DB_REASON_MAX, DB_SCHEMA_NEWER, have, needs, own);
+    return have >= own && needs <= own;
 }
 
 /* One row. */
@@ -122,7 +125,8 @@ enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, stru
                                     char why[DB_REASON_MAX])
 {
     static const struct db_stmt version_stmt = {
-        NULL, "SELECT coalesce(max(version), 0) AS version FROM parley_schema"};
+        NULL, "SELECT coalesce(max(version), 0) AS version, " DB_SCHEMA_NEEDS
+              " AS needs FROM parley_schema s"};
     struct db_rows facts, schema;
     enum db_open_result result = query_row(db, ctx, c, &facts_stmt, &facts, why);
     if (result != OPEN_OK)
@@ -133,12 +137,13 @@ enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, stru
     warn(db, &facts);
     if (db->set.schema_version == 0)
         return OPEN_OK;
-    int have = 0;
+    int have = 0, needs = 0;
     if (is_set(&facts, "has_schema")) {
         result = query_row(db, ctx, c, &version_stmt, &schema, why);
         if (result != OPEN_OK)
             return result;
         have = number(&schema, "version");
+        needs = number(&schema, "needs");
     }
-    return check_schema(db, have, why) ? OPEN_OK : OPEN_WRONG;
+    return check_schema(db, have, needs, why) ? OPEN_OK : OPEN_WRONG;
 }

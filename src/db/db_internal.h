@@ -247,6 +247,16 @@ MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p
 MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
                                    size_t n, struct db_param *out);
 
+/* ---- the schema's version ---- */
+
+/* Over the rows s of parley_schema: the oldest program that can serve, as the schema version that
+ * it knows. Before migration 12 there is no such column, and only the same version serves. */
+#define DB_SCHEMA_NEEDS \
+    "coalesce(max(coalesce((to_jsonb(s) ->> 'min_compatible')::int, version)), 0)"
+#define DB_SCHEMA_NEWER                                                                           \
+    "schema is at version %d, for programs that know %d or more; this one knows %d: use a newer " \
+    "parley"
+
 extern const char db_grants[]; /* grants.sql; made by migrations/embed.sh */
 
 #endif

@@ -144,12 +144,16 @@ static bool take_lock(const struct migration_run *m)
 /* One migration and its row in parley_schema: both or neither. */
 static bool apply_migration(const struct migration_run *m, const struct db_migration *mig, bool up)
 {
-    char what[128], row[128];
+    char what[128], row[160];
     snprintf(what, sizeof(what), "migration %d %s %s", mig->version, mig->name, up ? "up" : "down");
-    snprintf(row, sizeof(row),
-             up ? "INSERT INTO parley_schema (version) VALUES (%d)"
-                : "DELETE FROM parley_schema WHERE version = %d",
-             mig->version);
+    const int n = snprintf(row, sizeof(row),
+                           up ? "INSERT INTO parley_schema (version) VALUES (%d)"
+                              : "DELETE FROM parley_schema WHERE version = %d",
+                           mig->version);
+    if (up && mig->min_compatible > 0)
+        snprintf(row + n, sizeof(row) - (size_t)n,
+                 "; UPDATE parley_schema SET min_compatible = %d WHERE version = %d",
+                 mig->min_compatible, mig->version);
     bool done = run_quiet(m, what, "BEGIN") && run_quiet(m, what, up ? mig->up : mig->down) &&
                 run_quiet(m, what, row);
     /* A script with a COMMIT of its own would stay half applied if it failed. */
@@ -170,11 +174,18 @@ static enum err migrate_to(const struct migration_run *m, const struct db_migrat
 {
     int newest = n > 0 ? table[n - 1].version : 0;
     int at = run_number(m, "parley_schema", "SELECT coalesce(max(version), 0) FROM parley_schema");
-    if (at < 0)
+    int needs = run_number(m, "parley_schema", "SELECT " DB_SCHEMA_NEEDS " FROM parley_schema s");
+    if (at < 0 || needs < 0)
         return ERR_UNAVAILABLE;
+    if (at > newest && needs <= newest && target < 0) {
+        report(m, STEP,
+               "schema is at version %d, newer than this program, which it bears: "
+               "nothing to do",
+               at);
+        return ERR_NONE;
+    }
     if (at > newest) {
-        report(m, FAULT, "schema is at version %d, this program knows %d: use a newer parley", at,
-               newest);
+        report(m, FAULT, DB_SCHEMA_NEWER, at, needs, newest);
         return ERR_PRECONDITION;
     }
     if (target > newest) {

@@ -198,15 +198,18 @@ static enum err open_all(struct worker *w)
 }
 
 /* Whether the worker cannot begin: the configuration is wrong, or PostgreSQL is away and others
- * serve. False once PostgreSQL has been usable: /readyz shows a later fault (a newer schema), and
- * the caches go on answering. */
+ * serve. False once PostgreSQL has been usable, to this worker or, unless it replaces one, to any
+ * of this host: /readyz shows a later fault (a newer schema), it is tried again, and the caches go
+ * on answering. */
 static bool cannot_begin(struct worker *w)
 {
     struct db_status status;
     db_status(w->service.db, &status);
-    const bool away = w->run->replaces && status.state == DB_DOWN;
+    const bool replaces = w->run->replaces, served = atomic_load(&w->run->shared->served);
+    const bool wrong = status.state == DB_MISCONFIGURED && (replaces || !served);
+    const bool away = status.state == DB_DOWN && replaces;
     w->was_up = w->was_up || (status.state == DB_UP && auth_is_ready(w->service.auth));
-    if (w->was_up || (status.state != DB_MISCONFIGURED && !away))
+    if (w->was_up || !(wrong || away))
         return false;
     snprintf(w->run->shared->reports[w->run->worker].reason, API_REASON_MAX, "%s", status.reason);
     return true;

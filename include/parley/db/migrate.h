@@ -17,12 +17,16 @@ struct db_migration {
     int version;
     const char *name;
     const char *up, *down;
+    /* The oldest program that can serve once this is applied, as the schema version that it knows.
+     * 0: none but those that know this one. */
+    int min_compatible;
 };
 
 /* Ascending from 1 without a gap; made by migrations/embed.sh. */
 extern const struct db_migration db_migration_table[];
 extern const size_t db_migration_count;
-/* The version this program needs: that of the last migration. */
+/* The version this program knows: that of the last migration. It needs this one or a newer one that
+ * bears it (min_compatible). */
 int db_schema_version(void);
 
 /* line: a step that was taken, or (fault) what is wrong. Never with a password. */
@@ -31,7 +35,8 @@ typedef void db_migrate_say(void *arg, bool fault, const char *line);
 /* Brings the schema at admin_url up or down to target (0: removes everything; -1: the newest) by
  * the table, which is db_migration_table but in tests, and grants the login of url what it needs,
  * even if no step was needed. ERR_INVALID: the configuration is wrong (the login of url does not
- * exist, …), and nothing was done. ERR_PRECONDITION: the schema is newer than this program. */
+ * exist, …), and nothing was done. ERR_PRECONDITION: the schema is newer than this program, and
+ * does not bear it or is to be taken down. */
 MUSTCHECK enum err db_migrate(const char *admin_url, const char *url,
                               const struct db_migration *table, size_t n, int target,
                               db_migrate_say *say, void *arg);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # embed.sh GRANTS.sql FILE.sql…: prints the C file with db_grants and the table db_migration_table.
 # Each migration is a pair NNN_name.up.sql and NNN_name.down.sql; the numbers run from 001 without a
-# gap.
+# gap. From 012 on the first line of NNN_name.up.sql is "-- min_compatible: N".
 set -eu
 
 fail()
@@ -40,11 +40,13 @@ for up in $(printf '%s\n' "$@" | sort); do
     base=$(basename "$up" .up.sql)
     n=$((n + 1))
     [ "${base%%_*}" = "$(printf '%03d' "$n")" ] || fail "$up: migration $n was expected here"
+    needs=$(sed -n '1s/^-- min_compatible: \([0-9]*\)$/\1/p' "$up")
+    [ "$n" -lt 12 ] || [ -n "$needs" ] || fail "$up does not begin with -- min_compatible: N"
     bytes "static const char up_$n" "$up"
     bytes "static const char down_$n" "$down"
-    table="$table    {$n, \"${base#*_}\", up_$n, down_$n},
+    table="$table    {$n, \"${base#*_}\", up_$n, down_$n, ${needs:-0}},
 "
 done
 
-printf 'const struct db_migration db_migration_table[] = {\n%s    {0, NULL, NULL, NULL},\n};\n' "$table"
+printf 'const struct db_migration db_migration_table[] = {\n%s    {0, NULL, NULL, NULL, 0},\n};\n' "$table"
 echo "const size_t db_migration_count = $n;"

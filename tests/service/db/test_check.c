@@ -70,7 +70,7 @@ TEST(roles_that_escape_rls_are_refused)
     expect_wrong(&settings, "schema is at version 0, this program needs 3: run `parley migrate`");
     fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (4);"
              "GRANT SELECT ON parley_schema TO " FX_ROLE);
-    expect_wrong(&settings, "needs 3: use a newer parley");
+    expect_wrong(&settings, "this one knows 3: use a newer parley");
     fx_admin("DROP TABLE parley_schema; DROP TABLE sessions");
     for (size_t i = ARRAY_LEN(logins); i-- > 0;)
         if (logins[i].setup)
@@ -80,6 +80,34 @@ TEST(roles_that_escape_rls_are_refused)
     expect_wrong(&settings, "DATABASE_URL is not a valid connection string");
     settings.url_name = "DATABASE_ADMIN_URL";
     expect_wrong(&settings, "DATABASE_ADMIN_URL is not a valid connection string");
+}
+
+/* A newer schema says which programs it bears. Fails if the newest row alone counts. */
+TEST(schemas_that_bear_the_program)
+{
+    static const struct {
+        const char *rows; /* version, min_compatible */
+        const char *wrong;
+    } cases[] = {
+        {"(2, 2)", "is at version 2, this program needs 3: run `parley migrate`"},
+        {"(2, 2), (3, NULL)", NULL},
+        {"(3, 2)", NULL},
+        {"(3, 3), (4, 3)", NULL},
+        {"(3, 3), (4, 3), (5, 3)", NULL},
+        {"(3, 3), (4, 4)", "version 4, for programs that know 4 or more; this one knows 3: use a "},
+        {"(3, 3), (4, 4), (5, 3)", "version 5, for programs that know 4 or more"},
+        {"(3, 3), (4, NULL)", "version 4, for programs that know 4 or more"},
+    };
+    struct db_settings settings = fx_settings(NULL);
+    settings.schema_version = 3;
+    fx_admin("CREATE TABLE parley_schema (version int, min_compatible int);"
+             "GRANT SELECT ON parley_schema TO " FX_ROLE);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        fx_admin(
+            text_of("TRUNCATE parley_schema; INSERT INTO parley_schema VALUES %s", cases[i].rows));
+        expect_wrong(&settings, cases[i].wrong);
+    }
+    fx_admin("DROP TABLE parley_schema");
 }
 
 /* Becomes right by itself when somebody puts it right. */

@@ -12,10 +12,10 @@ static const struct db_migration table[] = {
     {1, "one",
      "CREATE TABLE m_one (a int); DO $$ BEGIN EXECUTE format('GRANT SELECT ON m_one TO %I', "
      "current_setting('parley.role')); END $$;",
-     "DROP TABLE m_one;"},
+     "DROP TABLE m_one;", 0},
     {2, "two", "CREATE TABLE m_two (a int); SELECT pg_sleep(0.3); INSERT INTO m_two VALUES (1);",
-     "DROP TABLE m_two;"},
-    {3, "bad", "CREATE TABLE m_three (a int); SELECT 1/0;", ""},
+     "DROP TABLE m_two;", 0},
+    {3, "bad", "CREATE TABLE m_three (a int); SELECT 1/0;", "", 0},
 };
 
 struct report {
@@ -91,7 +91,8 @@ TEST(up_down_up_two_at_once)
 
 /* A correct script whose row cannot be added, because the script has added one itself. */
 static const struct db_migration row_fails[] = {
-    {1, "row", "CREATE TABLE m_one (a int); INSERT INTO parley_schema (version) VALUES (1);", ""},
+    {1, "row", "CREATE TABLE m_one (a int); INSERT INTO parley_schema (version) VALUES (1);", "",
+     0},
 };
 
 /* Fails if script and row are committed apart: tried. */
@@ -113,6 +114,43 @@ TEST(failed_step_leaves_nothing)
     CU_ASSERT_EQUAL(db_migrate(admin, url, row_fails, 1, -1, record, &report), ERR_INTERNAL);
     CU_ASSERT_EQUAL(tables(), 1); /* parley_schema alone, and nothing in it */
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM parley_schema"), 0);
+    fx_admin("DROP TABLE parley_schema");
+}
+
+/* The program of the release before finds the newer schema: its `migrate` has nothing to do where
+ * the schema bears it, and takes no step down in any case. Fails if the row is added without
+ * min_compatible: tried. */
+TEST(newer_schema_that_bears_the_program)
+{
+    static const struct db_migration newer[] = {
+        {1, "one", "ALTER TABLE parley_schema ADD COLUMN min_compatible int", "SELECT 1", 1},
+        {2, "two", "SELECT 1", "SELECT 1", 1},
+        {3, "three", "SELECT 1", "SELECT 1", 2},
+    };
+    static const struct {
+        int version; /* of the schema */
+        size_t knows;
+        int target;
+        enum err rc;
+        const char *says;
+    } cases[] = {
+        {1, 2, -1, ERR_NONE, "migration 2 two up: done"},
+        {2, 1, -1, ERR_NONE, "version 2, newer than this program, which it bears: nothing to do"},
+        {2, 1, 1, ERR_PRECONDITION, "fault: schema is at version 2"},
+        {2, 1, 0, ERR_PRECONDITION, "fault: schema is at version 2"},
+        {3, 2, -1, ERR_NONE, "nothing to do"},
+        {3, 1, -1, ERR_PRECONDITION, "for programs that know 2 or more; this one knows 1"},
+    };
+    const char *admin = fx_admin_url(), *url = fx_url();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
+        OK(db_migrate(admin, url, newer, 3, cases[i].version, record, &report));
+        report.text[0] = '\0';
+        CU_ASSERT_EQUAL(
+            db_migrate(admin, url, newer, cases[i].knows, cases[i].target, record, &report),
+            cases[i].rc);
+        CU_ASSERT_PTR_NOT_NULL(strstr(report.text, cases[i].says));
+    }
     fx_admin("DROP TABLE parley_schema");
 }
 

@@ -15,6 +15,9 @@ TEST(numbered_without_a_gap)
         CU_ASSERT_TRUE(strlen(table[i].name) > 0);
         CU_ASSERT_TRUE(strlen(table[i].up) > 0);
         CU_ASSERT_TRUE(strlen(table[i].down) > 0);
+        CU_ASSERT_TRUE(table[i].min_compatible <= table[i].version);
+        /* A later schema does not bear programs that an earlier one does not. */
+        CU_ASSERT_TRUE(i == 0 || table[i].min_compatible >= table[i - 1].min_compatible);
     }
     CU_ASSERT_EQUAL(db_schema_version(), (int)n);
 }

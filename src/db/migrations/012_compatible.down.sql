@@ -1,0 +1,1 @@
+ALTER TABLE parley_schema DROP COLUMN min_compatible;
