@@ -11,6 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parley/base/clock.h"
+
+/* A statement that waits for a lock holds up all that come after it, also where it waits for one
+ * that reads. So a migration gives up soon, lets them through, and tries again. */
+#define LOCK_WAIT "500ms"
+enum { LOCK_PAUSE_MS = 1000, LOCK_SAY_MS = 10 * 1000, LOCK_GIVE_UP_MS = 10 * 60 * 1000 };
+
 struct migration_run {
     PGconn *pg;
     db_migrate_say *say;
@@ -30,22 +37,38 @@ static void PRINTF_LIKE(3, 4) report(const struct migration_run *m, int kind, co
     m->say(m->arg, kind == FAULT, line);
 }
 
-/* Runs sql, with one text parameter unless it is NULL. Reports a failure as "what: …". */
+static bool is_good(const PGresult *res)
+{
+    const ExecStatusType status = PQresultStatus(res);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+static bool failed_with(const PGresult *res, const char *sqlstate)
+{
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    return state && strcmp(state, sqlstate) == 0;
+}
+
+/* Takes the result. Reports a failure as "what: …". */
+static PGresult *judge(const struct migration_run *m, const char *what, PGresult *res)
+{
+    if (is_good(res))
+        return res;
+    const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    report(m, FAULT, "%s: %s%s", what, said ? said : PQerrorMessage(m->pg),
+           failed_with(res, "42501") ? "; " DB_NEEDS_OWNER : "");
+    PQclear(res);
+    return NULL;
+}
+
+/* Runs sql, with one text parameter unless it is NULL. */
 static PGresult *run_sql(const struct migration_run *m, const char *what, const char *sql,
                          const char *param)
 {
     /* PQexec takes several statements at once, PQexecParams takes parameters. */
-    PGresult *res =
-        param ? PQexecParams(m->pg, sql, 1, NULL, &param, NULL, NULL, 0) : PQexec(m->pg, sql);
-    ExecStatusType status = PQresultStatus(res);
-    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
-        return res;
-    const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-    report(m, FAULT, "%s: %s%s", what, said ? said : PQerrorMessage(m->pg),
-           state && strcmp(state, "42501") == 0 ? "; " DB_NEEDS_OWNER : "");
-    PQclear(res);
-    return NULL;
+    return judge(m, what,
+                 param ? PQexecParams(m->pg, sql, 1, NULL, &param, NULL, NULL, 0)
+                       : PQexec(m->pg, sql));
 }
 
 static bool run_quiet(const struct migration_run *m, const char *what, const char *sql)
@@ -141,11 +164,12 @@ static bool take_lock(const struct migration_run *m)
     return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)");
 }
 
-/* One migration and its row in parley_schema: both or neither. */
-static bool apply_migration(const struct migration_run *m, const struct db_migration *mig, bool up)
+/* One migration and its row in parley_schema: both or neither. The result of what failed, of
+ * COMMIT, or of a script with a COMMIT of its own, which would stay half applied if it failed. */
+static PGresult *try_migration(const struct migration_run *m, const struct db_migration *mig,
+                               bool up)
 {
-    char what[128], row[160];
-    snprintf(what, sizeof(what), "migration %d %s %s", mig->version, mig->name, up ? "up" : "down");
+    char row[160];
     const int n = snprintf(row, sizeof(row),
                            up ? "INSERT INTO parley_schema (version) VALUES (%d)"
                               : "DELETE FROM parley_schema WHERE version = %d",
@@ -154,19 +178,45 @@ static bool apply_migration(const struct migration_run *m, const struct db_migra
         snprintf(row + n, sizeof(row) - (size_t)n,
                  "; UPDATE parley_schema SET min_compatible = %d WHERE version = %d",
                  mig->min_compatible, mig->version);
-    bool done = run_quiet(m, what, "BEGIN") && run_quiet(m, what, up ? mig->up : mig->down) &&
-                run_quiet(m, what, row);
-    /* A script with a COMMIT of its own would stay half applied if it failed. */
-    if (done && PQtransactionStatus(m->pg) != PQTRANS_INTRANS) {
-        report(m, FAULT, "%s: the script ended the transaction", what);
-        return false;
+    const char *const steps[] = {"BEGIN; SET LOCAL lock_timeout = '" LOCK_WAIT "'",
+                                 up ? mig->up : mig->down, row};
+    PGresult *res = NULL;
+    for (size_t i = 0; i == 0 || (i < ARRAY_LEN(steps) && is_good(res)); i++) {
+        PQclear(res);
+        res = PQexec(m->pg, steps[i]);
     }
-    done = done && run_quiet(m, what, "COMMIT");
-    if (!done)
+    if (!is_good(res) || PQtransactionStatus(m->pg) != PQTRANS_INTRANS)
+        return res;
+    PQclear(res);
+    return PQexec(m->pg, "COMMIT");
+}
+
+static bool apply_migration(const struct migration_run *m, const struct db_migration *mig, bool up)
+{
+    const struct deadline end = deadline_in_ms(LOCK_GIVE_UP_MS);
+    struct deadline say = deadline_in_ms(0);
+    char what[128];
+    snprintf(what, sizeof(what), "migration %d %s %s", mig->version, mig->name, up ? "up" : "down");
+    PGresult *res;
+    while (failed_with(res = try_migration(m, mig, up), "55P03") && !deadline_passed(end)) {
+        PQclear(res);
+        PQclear(PQexec(m->pg, "ROLLBACK"));
+        if (deadline_passed(say)) {
+            report(m, STEP, "%s: a transaction holds a lock on a table; trying again", what);
+            say = deadline_in_ms(LOCK_SAY_MS);
+        }
+        deadline_wait(deadline_in_ms(LOCK_PAUSE_MS));
+    }
+    res = judge(m, what, res);
+    const bool own_end = res && strcmp(PQcmdStatus(res), "COMMIT") != 0;
+    if (own_end)
+        report(m, FAULT, "%s: the script ended the transaction", what);
+    else if (!res)
         PQclear(PQexec(m->pg, "ROLLBACK"));
     else
         report(m, STEP, "%s: done", what);
-    return done;
+    PQclear(res);
+    return res && !own_end;
 }
 
 static enum err migrate_to(const struct migration_run *m, const struct db_migration *table,

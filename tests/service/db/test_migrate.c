@@ -95,6 +95,10 @@ static const struct db_migration row_fails[] = {
      0},
 };
 
+static const struct db_migration ends[] = {
+    {1, "ends", "CREATE TABLE m_one (a int); COMMIT", "", 0},
+};
+
 /* Fails if script and row are committed apart: tried. */
 TEST(failed_step_leaves_nothing)
 {
@@ -115,6 +119,74 @@ TEST(failed_step_leaves_nothing)
     CU_ASSERT_EQUAL(tables(), 1); /* parley_schema alone, and nothing in it */
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM parley_schema"), 0);
     fx_admin("DROP TABLE parley_schema");
+    report.text[0] = '\0';
+    CU_ASSERT_EQUAL(db_migrate(admin, url, ends, 1, -1, record, &report), ERR_INTERNAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(report.text, "the script ended the transaction"));
+    fx_admin("DROP TABLE parley_schema, m_one");
+}
+
+/* A migration that waits for a reader gives up after a moment, and tries again: no write waits for
+ * as long as the reader reads, up and down. Mutant: migrate-waits-for-a-reader. */
+enum { READER_S = 3 };
+
+static void *read_long(void *url)
+{
+    (void)fx_sql(url, text_of("BEGIN; SELECT FROM m_one; SELECT pg_sleep(%d); COMMIT", READER_S),
+                 NULL, 0);
+    return NULL;
+}
+
+struct beside {
+    struct report report;
+    const char *url;
+    int target;
+    enum err rc;
+    atomic_bool done;
+};
+
+static void *migrate_beside(void *arg)
+{
+    static const struct db_migration widens[] = {
+        {1, "one", "CREATE TABLE m_one (a int)", "DROP TABLE m_one", 0},
+        {2, "two", "ALTER TABLE m_one ADD b int", "ALTER TABLE m_one DROP b", 0},
+    };
+    struct beside *b = arg;
+    b->rc = db_migrate(b->url, fx_url(), widens, 2, b->target, record, &b->report);
+    atomic_store(&b->done, true);
+    return NULL;
+}
+
+TEST(writes_beside_a_reader_and_a_migration)
+{
+    static const int targets[] = {1, 2, 1};
+    char url[FX_URL];
+    snprintf(url, sizeof(url), "%s", fx_admin_url());
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        struct beside b = {.report = {.lock = PTHREAD_MUTEX_INITIALIZER}, .url = url};
+        b.target = targets[i];
+        pthread_t reader, migrator;
+        int64_t slowest_us = 0;
+        if (i > 0) { /* the first makes the table */
+            CU_ASSERT_EQUAL(pthread_create(&reader, NULL, read_long, url), 0);
+            EVENTUALLY(fx_admin("SELECT count(*) FROM pg_locks WHERE relation = 'm_one'::regclass"
+                                " AND pid <> pg_backend_pid()") > 0);
+        }
+        CU_ASSERT_EQUAL(pthread_create(&migrator, NULL, migrate_beside, &b), 0);
+        while (i > 0 && !atomic_load(&b.done)) {
+            const int64_t began = clock_mono_us();
+            fx_admin("INSERT INTO m_one (a) VALUES (1)");
+            const int64_t took = clock_mono_us() - began;
+            slowest_us = took > slowest_us ? took : slowest_us;
+        }
+        pthread_join(migrator, NULL);
+        if (i > 0)
+            pthread_join(reader, NULL);
+        OK(b.rc);
+        CU_ASSERT_TRUE(slowest_us < READER_S * INT64_C(1000000) / 2);
+        CU_ASSERT_EQUAL(count(b.report.text, "a transaction holds a lock"), i > 0 ? 1 : 0);
+        CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), targets[i]);
+    }
+    fx_admin("DROP TABLE parley_schema, m_one");
 }
 
 /* The program of the release before finds the newer schema: its `migrate` has nothing to do where
