@@ -227,14 +227,7 @@ static enum err migrate_to(const struct migration_run *m, const struct db_migrat
     int needs = run_number(m, "parley_schema", "SELECT " DB_SCHEMA_NEEDS " FROM parley_schema s");
     if (at < 0 || needs < 0)
         return ERR_UNAVAILABLE;
-    if (at > newest && needs <= newest && target < 0) {
-        report(m, STEP,
-               "schema is at version %d, newer than this program, which it bears: "
-               "nothing to do",
-               at);
-        return ERR_NONE;
-    }
-    if (at > newest) {
+    if (at > newest && (needs > newest || target >= 0)) {
         report(m, FAULT, DB_SCHEMA_NEWER, at, needs, newest);
         return ERR_PRECONDITION;
     }
@@ -243,9 +236,10 @@ static enum err migrate_to(const struct migration_run *m, const struct db_migrat
         return ERR_INVALID;
     }
     if (target < 0)
-        target = newest;
+        target = at > newest ? at : newest;
     if (at == target)
-        report(m, STEP, "schema is at version %d: nothing to do", at);
+        report(m, STEP, "schema is at version %d%s: nothing to do", at,
+               at > newest ? ", and bears this program" : "");
     for (; at < target; at++)
         if (!apply_migration(m, &table[at], true))
             return ERR_INTERNAL;

@@ -207,7 +207,7 @@ TEST(newer_schema_that_bears_the_program)
         const char *says;
     } cases[] = {
         {1, 2, -1, ERR_NONE, "migration 2 two up: done"},
-        {2, 1, -1, ERR_NONE, "version 2, newer than this program, which it bears: nothing to do"},
+        {2, 1, -1, ERR_NONE, "version 2, and bears this program: nothing to do"},
         {2, 1, 1, ERR_PRECONDITION, "fault: schema is at version 2"},
         {2, 1, 0, ERR_PRECONDITION, "fault: schema is at version 2"},
         {3, 2, -1, ERR_NONE, "nothing to do"},
