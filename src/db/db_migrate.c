@@ -14,7 +14,8 @@
 #include "parley/base/clock.h"
 
 /* A statement that waits for a lock holds up all that come after it, also where it waits for one
- * that reads. So a migration gives up soon, lets them through, and tries again. */
+ * that reads. So a migration gives up before writes do (after 1 s), lets them through, and tries
+ * again. */
 #define LOCK_WAIT "500ms"
 enum { LOCK_PAUSE_MS = 1000, LOCK_SAY_MS = 10 * 1000, LOCK_GIVE_UP_MS = 10 * 60 * 1000 };
 

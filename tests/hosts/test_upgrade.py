@@ -142,8 +142,9 @@ class BesideAReader(FaultTest):
                                 "ALTER TABLE sessions DROP COLUMN next")
 
     def step(self, i):
+        path = "/v1/sessions" + (f"/up:{i}/messages?create=true" if self.rngs[i].random() < 0.5 else "")
         began = time.monotonic()
-        status, _, body = self.wires[i].request("POST", "/v1/sessions", {"messages": [message("x")]})
+        status, _, body = self.wires[i].request("POST", path, {"messages": [message("x")]})
         self.slowest = max(self.slowest, time.monotonic() - began)
         self.writes += 1
         self.assertEqual(status, 201, body)
