@@ -271,7 +271,6 @@ class TwoReleases(LedgerTest):
             self.assertIn(tenant, another("key", "list"))
             self.assertRegex(another("tenant", "list"), rf"{tenant}.* 7 ")
             another("key", "revoke", key)
-            another("tenant", "delete", tenant)
 
     def run_as(self, program, *arguments):
         parley = self.stack.parley
