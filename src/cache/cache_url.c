@@ -2,13 +2,16 @@
 /* Parses REDIS_URL. */
 #include "cache_internal.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "parley/base/encode.h"
+#include "parley/base/names.h"
 
 static const char syntax[] =
-    "use redis://[user:password@]host[:port][/db] or unix:///path[?db=N][&password=…]";
+    "use redis://[user:password@]host[:port][/db], unix:///path[?db=N][&password=…] or "
+    "redis+sentinel://[user:password@]host[:port],…/master-name[/db]";
 
 /* Percent-decodes s into out and appends a NUL. False: it does not fit or contains a NUL. */
 static bool percent_decode(struct sv s, char *out, size_t out_n)
@@ -54,7 +57,7 @@ static bool parse_credentials(struct sv *s, struct cache_url *out)
 }
 
 /* host, host:port, [v6] or [v6]:port. */
-static bool parse_host(struct sv s, struct cache_url *out)
+static bool parse_host(struct sv s, int default_port, struct cache_endpoint *out)
 {
     struct sv port = s;
     struct sv host;
@@ -68,60 +71,101 @@ static bool parse_host(struct sv s, struct cache_url *out)
     } else {
         host = sv_cut(&port, ':');
     }
-    out->port = 6379;
+    out->port = default_port;
     if (port.p && (!parse_number(port, 65535, &out->port) || out->port == 0))
         return false;
     return host.n && percent_decode(host, out->host, sizeof out->host);
 }
 
-/* NULL, or what is wrong. */
-static const char *parse_tcp(struct sv rest, struct cache_url *out)
-{
-    if (memchr(rest.p, '?', rest.n))
-        return "redis:// takes no ?options";
-    /* A slash in a password is written %2F, so the first slash ends the host. */
-    struct sv db = rest;
-    struct sv host = sv_cut(&db, '/');
-    if (!parse_credentials(&host, out))
-        return "the user or password is malformed or too long";
-    if (!parse_host(host, out))
-        return "the host or port is missing or malformed";
-    return !db.n || parse_number(db, DB_MAX, &out->db) ? NULL : "the database is not a number";
-}
+/* Where the value of an option goes: into text, or, without one, into the database's number. */
+struct option {
+    const char *name;
+    char *text;
+    size_t text_n;
+};
 
-static const char *parse_unix(struct sv rest, struct cache_url *out)
+/* NULL, or what is wrong. */
+static const char *parse_options(struct sv options, const struct option *known, size_t n,
+                                 struct cache_url *out)
 {
-    struct sv options = rest;
-    struct sv path = sv_cut(&options, '?');
-    out->local = true;
-    if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->path, sizeof out->path))
-        return "the socket's path must be absolute and shorter than 108 bytes";
+    const struct names names = {known, n, sizeof *known};
     while (options.p) {
         struct sv value = sv_cut(&options, '&');
-        struct sv name = sv_cut(&value, '=');
-        bool ok = false;
-        if (sv_eq(name, SV("db")))
-            ok = parse_number(value, DB_MAX, &out->db);
-        else if (sv_eq(name, SV("user")))
-            ok = value.p && percent_decode(value, out->user, sizeof out->user);
-        else if (sv_eq(name, SV("password")))
-            ok = value.p && percent_decode(value, out->password, sizeof out->password);
-        if (!ok)
+        const size_t i = names_index(&names, sv_cut(&value, '='));
+        if (i == n || !value.p ||
+            !(known[i].text ? percent_decode(value, known[i].text, known[i].text_n)
+                            : parse_number(value, DB_MAX, &out->db)))
             return "an option is unknown or malformed";
     }
     return NULL;
 }
 
+/* [user:password@]host[/db], or with sentinels: [user:password@]host,host/master[/db][?options] */
+static const char *parse_tcp(struct sv rest, bool sentinels, struct cache_url *out)
+{
+    const struct option known[] = {
+        {"sentinel_user", out->sentinel_user, sizeof out->sentinel_user},
+        {"sentinel_password", out->sentinel_password, sizeof out->sentinel_password}};
+    struct sv options = rest;
+    struct sv db = sv_cut(&options, '?');
+    /* A slash in a password is written %2F, so the first slash ends the hosts. */
+    struct sv hosts = sv_cut(&db, '/');
+    if (!sentinels && options.p)
+        return "redis:// takes no ?options";
+    if (!parse_credentials(&hosts, out))
+        return "the user or password is malformed or too long";
+    if (!sentinels && hosts.n && memchr(hosts.p, ',', hosts.n))
+        return "redis:// takes one host; several Sentinels are given as redis+sentinel://";
+    do {
+        if (out->n_at == ARRAY_LEN(out->at))
+            return "there are too many hosts";
+        if (!parse_host(sv_cut(&hosts, ','), sentinels ? 26379 : 6379, &out->at[out->n_at++]))
+            return "a host or port is missing or malformed";
+    } while (hosts.p);
+    if (sentinels &&
+        (!percent_decode(sv_cut(&db, '/'), out->master, sizeof out->master) || !out->master[0]))
+        return "the name of the master is missing or malformed";
+    if (db.n && !parse_number(db, DB_MAX, &out->db))
+        return "the database is not a number";
+    return parse_options(options, known, ARRAY_LEN(known), out);
+}
+
+static const char *parse_unix(struct sv rest, struct cache_url *out)
+{
+    enum { PATH_SIZE = 108 }; /* by the system, with a NUL */
+    const struct option known[] = {{"db", NULL, 0},
+                                   {"user", out->user, sizeof out->user},
+                                   {"password", out->password, sizeof out->password}};
+    struct sv options = rest;
+    struct sv path = sv_cut(&options, '?');
+    out->n_at = 1;
+    if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->at[0].host, PATH_SIZE))
+        return "the socket's path must be absolute and shorter than 108 bytes";
+    return parse_options(options, known, ARRAY_LEN(known), out);
+}
+
 bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n)
 {
+    enum { REDIS, SENTINELS, UNIX, N_SCHEMES };
+    static const char *const schemes[] = {"redis", "redis+sentinel", "unix"};
+    const struct names names = NAMES(schemes);
     const struct sv url = sv_from(text);
-    const char *fault = "the scheme is neither redis:// nor unix://";
+    const char *end = strstr(text, "://"), *near = NULL;
+    const struct sv scheme = {text, end ? (size_t)(end - text) : 0};
+    const size_t i = names_index(&names, scheme);
+    const char *fault;
     memset(out, 0, sizeof *out);
-    if (sv_starts_with(url, SV("redis://")))
-        fault = parse_tcp((struct sv){url.p + 8, url.n - 8}, out);
-    else if (sv_starts_with(url, SV("unix://")))
-        fault = parse_unix((struct sv){url.p + 7, url.n - 7}, out);
-    snprintf(why, why_n, "%s%s%s", fault ? fault : "", fault ? "; " : "", fault ? syntax : "");
+    if (i < N_SCHEMES) {
+        const struct sv rest = {end + 3, url.n - scheme.n - 3};
+        fault = i == UNIX ? parse_unix(rest, out) : parse_tcp(rest, i == SENTINELS, out);
+    } else if (sv_eq(scheme, SV("rediss"))) {
+        fault = "parley's Redis library has no TLS: use redis:// to a stunnel on this host";
+    } else {
+        near = names_nearest(&names, scheme);
+        fault = near ? "the scheme is unknown; did you mean " : "it has no scheme that is known";
+    }
+    snprintf(why, why_n, "%s%s%s%s%s", fault ? fault : "", near ? near : "", near ? "://?" : "",
+             fault ? "; " : "", fault ? syntax : "");
     return !fault;
 }
 
@@ -131,4 +175,15 @@ bool cache_url_valid(const char *url, char *why, size_t why_n)
     const bool valid = !url[0] || cache_url_parse(url, &parsed, why, why_n);
     explicit_bzero(&parsed, sizeof parsed);
     return valid;
+}
+
+bool cache_endpoint_is_remote(const struct cache_endpoint *at)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    const bool loopback =
+        strcmp(at->host, "localhost") == 0 ||
+        (inet_pton(AF_INET, at->host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127) ||
+        (inet_pton(AF_INET6, at->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6));
+    return at->port > 0 && !loopback;
 }

@@ -266,7 +266,7 @@ static void run_one(struct cache_redis *r, bool succeeds)
  * alone closes the breaker: tried. */
 static void pauses(void)
 {
-    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
+    static const int64_t ms[] = {100, 200, 400, 500, 500};
     const struct cache_settings settings = rig_settings();
     struct cache_redis *r = cache_redis_open(&settings);
     CU_ASSERT(cache_redis_is_in_use(r));
