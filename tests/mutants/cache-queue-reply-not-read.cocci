@@ -2,10 +2,11 @@
 // Test: service cache/redis_queue
 // In: src/cache/redis_conn.c
 
-@@ identifier i, reply; expression commands; @@
+@@ identifier reply, good, i; expression list args, more; expression commands; @@
 cache_conn_run(...) { <...
 + if (i > 0 && i + 1 == n)
 +     break;
-  redisReply *reply = next_reply(...);
+  redisReply *reply = next_reply(args);
   if (!reply) return false;
+  good = take_reply(&commands[i], more) && good;
 ...> }
