@@ -116,8 +116,7 @@ struct cache_url {
     size_t n_at;
     char master[128]; /* its name at the Sentinels; "": there are none */
     int db;
-    char user[128], sentinel_user[128];         /* "": none */
-    char password[256], sentinel_password[256]; /* "": none */
+    char user[128], password[256], sentinel_password[256]; /* "": none */
 };
 /* False: why holds one line, which never contains the password. */
 MUSTCHECK bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n);
@@ -149,9 +148,9 @@ struct cache_fault {
 struct redisContext *cache_conn_open(const struct cache_url *url, const struct cache_endpoint *at,
                                      bool sentinel, struct deadline until,
                                      struct cache_fault *fault);
-/* Sends commands and reads every reply. False, and the first fault is set: an error of the
- * connection or of Redis (one of a value alone counts as a success). The connection must be closed
- * then: a late reply would be taken for the answer to the next command. */
+/* Sends commands and reads every reply, up to the first fault. False: the fault is set, an error of
+ * the connection or of Redis (one of a value alone counts as a success). The connection must be
+ * closed then: a late reply would be taken for the answer to the next command. */
 MUSTCHECK bool cache_conn_run(struct redisContext *conn, struct deadline until,
                               struct cache_command *commands, size_t n, struct cache_fault *fault);
 
@@ -174,7 +173,6 @@ struct cache_redis {
     struct cache_endpoint at;      /* Redis; with Sentinels forgotten after each failure */
     int64_t last_pause_us;         /* the newest pause, also when it is over */
     int64_t steady_at_us;          /* when Redis will have been in use for long */
-    bool was_up;                   /* as the log has it */
     char reason[CACHE_REASON_MAX]; /* why Redis is down; "": it is up */
     struct redisContext *idle[64]; /* last in, first out */
     size_t n_idle;

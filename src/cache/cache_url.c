@@ -2,7 +2,6 @@
 /* Parses REDIS_URL. */
 #include "cache_internal.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,71 +76,58 @@ static bool parse_host(struct sv s, int default_port, struct cache_endpoint *out
     return host.n && percent_decode(host, out->host, sizeof out->host);
 }
 
-/* Where the value of an option goes: into text, or, without one, into the database's number. */
-struct option {
-    const char *name;
-    char *text;
-    size_t text_n;
-};
-
-/* NULL, or what is wrong. */
-static const char *parse_options(struct sv options, const struct option *known, size_t n,
-                                 struct cache_url *out)
-{
-    const struct names names = {known, n, sizeof *known};
-    while (options.p) {
-        struct sv value = sv_cut(&options, '&');
-        const size_t i = names_index(&names, sv_cut(&value, '='));
-        if (i == n || !value.p ||
-            !(known[i].text ? percent_decode(value, known[i].text, known[i].text_n)
-                            : parse_number(value, DB_MAX, &out->db)))
-            return "an option is unknown or malformed";
-    }
-    return NULL;
-}
-
-/* [user:password@]host[/db], or with sentinels: [user:password@]host,host/master[/db][?options] */
+/* [user:password@]host[/db], or with sentinels: [user:password@]host,host/master[/db] */
 static const char *parse_tcp(struct sv rest, bool sentinels, struct cache_url *out)
 {
-    const struct option known[] = {
-        {"sentinel_user", out->sentinel_user, sizeof out->sentinel_user},
-        {"sentinel_password", out->sentinel_password, sizeof out->sentinel_password}};
+    const struct sv password = SV("sentinel_password=");
     struct sv options = rest;
     struct sv db = sv_cut(&options, '?');
     /* A slash in a password is written %2F, so the first slash ends the hosts. */
     struct sv hosts = sv_cut(&db, '/');
-    if (!sentinels && options.p)
-        return "redis:// takes no ?options";
+    if (options.p && (!sentinels || !sv_starts_with(options, password)))
+        return sentinels ? "the only ?option is sentinel_password" : "redis:// takes no ?options";
     if (!parse_credentials(&hosts, out))
         return "the user or password is malformed or too long";
     if (!sentinels && hosts.n && memchr(hosts.p, ',', hosts.n))
         return "redis:// takes one host; several Sentinels are given as redis+sentinel://";
     do {
-        if (out->n_at == ARRAY_LEN(out->at))
-            return "there are too many hosts";
-        if (!parse_host(sv_cut(&hosts, ','), sentinels ? 26379 : 6379, &out->at[out->n_at++]))
-            return "a host or port is missing or malformed";
+        if (out->n_at == ARRAY_LEN(out->at) ||
+            !parse_host(sv_cut(&hosts, ','), sentinels ? 26379 : 6379, &out->at[out->n_at++]))
+            return "a host or port is missing or malformed, or there are more than 8";
     } while (hosts.p);
     if (sentinels &&
         (!percent_decode(sv_cut(&db, '/'), out->master, sizeof out->master) || !out->master[0]))
         return "the name of the master is missing or malformed";
     if (db.n && !parse_number(db, DB_MAX, &out->db))
         return "the database is not a number";
-    return parse_options(options, known, ARRAY_LEN(known), out);
+    if (options.p)
+        sv_skip(&options, password.n);
+    return percent_decode(options, out->sentinel_password, sizeof out->sentinel_password)
+               ? NULL
+               : "the Sentinels' password is malformed or too long";
 }
 
 static const char *parse_unix(struct sv rest, struct cache_url *out)
 {
-    enum { PATH_SIZE = 108 }; /* by the system, with a NUL */
-    const struct option known[] = {{"db", NULL, 0},
-                                   {"user", out->user, sizeof out->user},
-                                   {"password", out->password, sizeof out->password}};
     struct sv options = rest;
     struct sv path = sv_cut(&options, '?');
     out->n_at = 1;
-    if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->at[0].host, PATH_SIZE))
+    if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->at[0].host, 108))
         return "the socket's path must be absolute and shorter than 108 bytes";
-    return parse_options(options, known, ARRAY_LEN(known), out);
+    while (options.p) {
+        struct sv value = sv_cut(&options, '&');
+        struct sv name = sv_cut(&value, '=');
+        bool ok = false;
+        if (sv_eq(name, SV("db")))
+            ok = parse_number(value, DB_MAX, &out->db);
+        else if (sv_eq(name, SV("user")))
+            ok = value.p && percent_decode(value, out->user, sizeof out->user);
+        else if (sv_eq(name, SV("password")))
+            ok = value.p && percent_decode(value, out->password, sizeof out->password);
+        if (!ok)
+            return "an option is unknown or malformed";
+    }
+    return NULL;
 }
 
 bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n)
@@ -179,11 +165,6 @@ bool cache_url_valid(const char *url, char *why, size_t why_n)
 
 bool cache_endpoint_is_remote(const struct cache_endpoint *at)
 {
-    struct in_addr v4;
-    struct in6_addr v6;
-    const bool loopback =
-        strcmp(at->host, "localhost") == 0 ||
-        (inet_pton(AF_INET, at->host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127) ||
-        (inet_pton(AF_INET6, at->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6));
-    return at->port > 0 && !loopback;
+    return at->port > 0 && strncmp(at->host, "127.", 4) != 0 && strcmp(at->host, "::1") != 0 &&
+           strcmp(at->host, "localhost") != 0;
 }

@@ -75,9 +75,6 @@ static void record(struct cache_redis *r, const struct cache_fault *fault)
     const int64_t now = clock_mono_us(), pause = r->pause_us;
     const struct cache_endpoint at = r->at;
     const bool counts = pause == 0 || now >= r->probe_at_us;
-    const bool changes = counts && r->was_up == !!fault;
-    if (changes)
-        r->was_up = !fault;
     if (counts && !fault) {
         r->pause_us = 0;
         r->probe_at_us = now + probe_after_us;
@@ -93,7 +90,7 @@ static void record(struct cache_redis *r, const struct cache_fault *fault)
             r->at = (struct cache_endpoint){.host = ""};
     }
     pthread_mutex_unlock(&r->lock);
-    if (changes)
+    if (counts && !fault == (pause > 0))
         log_change(&at, fault);
 }
 
@@ -143,7 +140,7 @@ bool cache_redis_run(struct cache_redis *r, struct deadline until, struct cache_
         redisContext *conn = pop_idle(r);
         fresh = !conn;
         if (fresh) {
-            /* Not known, and refused, if another thread has just lost the master. */
+            /* Empty, and refused, if the master is not known: see the probe. */
             const struct cache_endpoint at = endpoint_of(r);
             conn = cache_conn_open(&r->url, &at, false, both, &fault);
         }
@@ -176,11 +173,10 @@ static bool ask_sentinel(struct cache_redis *r, size_t i, struct deadline until,
     redisContext *conn = cache_conn_open(&r->url, &r->url.at[i], true, until, fault);
     if (!conn)
         return false;
-    const bool answered = cache_conn_run(conn, until, &ask, 1, fault);
-    const bool named = answered && sv_to_u64(sv_from(words[1]), &port) && port <= 65535;
+    snprintf(fault->why, sizeof fault->why, "a Sentinel knows no master of that name");
+    const bool named = cache_conn_run(conn, until, &ask, 1, fault) &&
+                       sv_to_u64(sv_from(words[1]), &port) && port > 0 && port <= 65535;
     redisFree(conn);
-    if (answered && !named)
-        snprintf(fault->why, sizeof fault->why, "a Sentinel knows no master of that name");
     if (!named)
         return false;
     r->sentinel = i;
@@ -207,8 +203,8 @@ static bool find_master(struct cache_redis *r, struct cache_fault *fault)
 }
 
 /* The commands that serving needs, under keys like those of sessions. A Redis that answers but
- * refuses one (a replica, a full disk or memory, a user without the right) is not in use. The two
- * keys are in different slots, so that every node of a cluster refuses the DEL. */
+ * refuses one (a replica, a full disk or memory, a user without the right) is not in use. A node of
+ * a cluster refuses the DEL: the two keys are in different slots. */
 void cache_redis_probe(struct cache_redis *r)
 {
     const struct cache_redis_key a = cache_redis_key(r, (struct cache_key){SV(""), SV("probe-a")}),
@@ -219,8 +215,7 @@ void cache_redis_probe(struct cache_redis *r)
         {{SV("GET"), key}, .n = 2, .must = true},
         {{SV("DEL"), key, {b.text, b.n}}, .n = 3, .must = true}};
     struct cache_fault fault = {.why = "no Sentinel answered in time"};
-    const struct cache_endpoint at = endpoint_of(r);
-    if (!at.host[0] && !find_master(r, &fault))
+    if (!endpoint_of(r).host[0] && !find_master(r, &fault))
         record(r, &fault);
     else if (!cache_redis_run(r, deadline_in_ms(2 * (int64_t)r->timeout_ms), commands,
                               ARRAY_LEN(commands)))
@@ -247,13 +242,10 @@ struct cache_redis *cache_redis_open(const struct cache_settings *settings)
     *r = (struct cache_redis){.timeout_ms = settings->redis_timeout_ms,
                               .layout = settings->layout,
                               .lock = PTHREAD_MUTEX_INITIALIZER,
-                              .was_up = true, /* so that a failure at the start is logged */
                               .last_pause_us = pause_first_us,
                               .reason = "not reached yet"};
     if (cache_url_parse(settings->redis_url, &r->url, why, sizeof why)) {
-        if (r->url.master[0])
-            r->pause_us = pause_first_us; /* until the master is found */
-        else
+        if (!r->url.master[0])
             r->at = r->url.at[0];
         return r;
     }
@@ -264,15 +256,12 @@ struct cache_redis *cache_redis_open(const struct cache_settings *settings)
 
 void cache_redis_status(struct cache_redis *r, struct cache_status *out)
 {
-    const struct cache_url *url = &r->url;
     pthread_mutex_lock(&r->lock);
     snprintf(out->reason, sizeof out->reason, "%s", r->reason);
     endpoint_text(&r->at, out->endpoint, sizeof out->endpoint);
     out->in_the_clear = cache_endpoint_is_remote(&r->at);
     pthread_mutex_unlock(&r->lock);
     out->redis = out->reason[0] ? CACHE_DOWN : CACHE_UP;
-    for (size_t i = 0; i < url->n_at; i++)
-        out->in_the_clear = out->in_the_clear || cache_endpoint_is_remote(&url->at[i]);
 }
 
 void cache_redis_close(struct cache_redis *r)

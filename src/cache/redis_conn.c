@@ -109,8 +109,6 @@ static bool take_reply(struct cache_command *command, const redisReply *reply,
 bool cache_conn_run(redisContext *conn, struct deadline until, struct cache_command *commands,
                     size_t n, struct cache_fault *fault)
 {
-    struct cache_fault later;
-    bool good = true;
     for (size_t i = 0; i < n; i++)
         if (!append_command(conn, &commands[i]))
             return conn_lost(conn, fault);
@@ -121,13 +119,15 @@ bool cache_conn_run(redisContext *conn, struct deadline until, struct cache_comm
             return false;
     }
     for (size_t i = 0; i < n; i++) {
-        redisReply *reply = next_reply(conn, until, good ? fault : &later);
+        redisReply *reply = next_reply(conn, until, fault);
         if (!reply)
             return false;
-        good = take_reply(&commands[i], reply, good ? fault : &later) && good;
+        const bool good = take_reply(&commands[i], reply, fault);
         freeReplyObject(reply);
+        if (!good)
+            return false;
     }
-    return good;
+    return true;
 }
 
 /* At most one round trip. A connect that fails later is an error of the first write. */
@@ -136,7 +136,7 @@ static bool log_in(redisContext *conn, const struct cache_url *url, bool sentine
 {
     char db[16], role[2][256] = {"master"};
     struct cache_command commands[3];
-    const struct sv user = sv_from(sentinel ? url->sentinel_user : url->user);
+    const struct sv user = sv_from(sentinel ? "" : url->user);
     const struct sv password = sv_from(sentinel ? url->sentinel_password : url->password);
     size_t count = 0;
     if (user.n > 0 && password.n > 0)

@@ -8,5 +8,5 @@ cache_conn_run(...) { <...
 +     break;
   redisReply *reply = next_reply(args);
   if (!reply) return false;
-  good = take_reply(&commands[i], more) && good;
+  const bool good = take_reply(&commands[i], more);
 ...> }

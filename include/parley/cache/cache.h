@@ -117,8 +117,7 @@ struct cache_status {
     size_t memory_bytes, memory_used; /* 0: there is no memory */
 };
 void cache_status(struct cache *c, struct cache_status *out);
-/* Asks Redis whether it accepts what parley sends; waits for up to twice the time-out. For `parley
- * check`. */
+/* For `parley check`: asks Redis whether it accepts what serving sends. */
 void cache_probe(struct cache *c);
 
 #endif
