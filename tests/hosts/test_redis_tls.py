@@ -51,7 +51,8 @@ class Tls(StackTest):
 
     def test_wrong_certificate(self):
         """Another key under the same name, and another name. The client refuses both; parley works without Redis
-        until the right one is back. Fails without verifyChain on the page, and without checkHost: tried."""
+        until the right one is back. Fails without checkHost on the page; without verifyChain stunnel does not
+        start: tried."""
         self.stack.wait_ready()
         wait_until(lambda: self.state("up"), 30, "Redis is in use")
         self.use("before")
