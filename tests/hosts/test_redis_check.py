@@ -79,7 +79,7 @@ class Check(StackTest):
             self.assertEqual(self.get("/readyz")["status"], "degraded")
 
     def test_rights(self):
-        """Fails if check asks for less than serving does, as with a DEL alone: seen."""
+        """Fails if check asks for less than serving does, as with a DEL alone: tried."""
         for rights, message in RIGHTS:
             with self.subTest(rights):
                 good = message.startswith("ok")
