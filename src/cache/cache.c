@@ -193,12 +193,8 @@ void cache_status(struct cache *c, struct cache_status *out)
         out->memory_bytes = c->memory->n_stripes * sizeof(struct memory_stripe);
         out->memory_used = memory_used(c->memory);
     }
-    if (!c->redis)
-        return;
-    pthread_mutex_lock(&c->redis->lock);
-    snprintf(out->reason, sizeof out->reason, "%s", c->redis->reason);
-    pthread_mutex_unlock(&c->redis->lock);
-    out->redis = out->reason[0] ? CACHE_DOWN : CACHE_UP;
+    if (c->redis)
+        cache_redis_status(c->redis, out);
 }
 
 void cache_probe(struct cache *c)

@@ -106,30 +106,55 @@ void memory_remove(struct cache_shared *t, uint64_t hash);
 
 /* ---- cache_url.c ---- */
 
-/* The lengths are bounded by the system (a socket's path) or chosen. */
+struct cache_endpoint {
+    char host[256]; /* "": it is not known */
+    int port;       /* 0: host is the path of a socket */
+};
+/* The lengths are chosen. */
 struct cache_url {
-    bool local; /* path is set, not host and port */
-    char path[108];
-    char host[256];
-    int port, db;
-    char user[128];     /* "": none */
-    char password[256]; /* "": none */
+    struct cache_endpoint at[8]; /* Redis, or the Sentinels */
+    size_t n_at;
+    char master[128]; /* its name at the Sentinels; "": there are none */
+    int db;
+    char user[128], password[256], sentinel_password[256]; /* "": none */
 };
 /* False: why holds one line, which never contains the password. */
 MUSTCHECK bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n);
+/* Whether what is sent there leaves this machine. */
+bool cache_endpoint_is_remote(const struct cache_endpoint *at);
 
-/* ---- redis_client.c: commands on pooled connections, and a circuit breaker ---- */
+/* ---- redis_conn.c: one connection ---- */
 
-enum { CACHE_WHY_MAX = 160 };
 struct redisContext;
 
 struct cache_command {
     struct sv args[5];
     int n;               /* arguments */
+    bool must;           /* an error that concerns the value alone is a failure as well */
     struct arena *arena; /* for the answer; NULL: it is not kept */
     struct sv answer;    /* out: a string, copied into the arena; absent: there is none */
     bool accepted;       /* out: the reply was no error */
+    char (*words)[256];  /* out: the first two strings of an array; NULL: they are not kept */
 };
+
+/* Why Redis did not do what it was asked. */
+struct cache_fault {
+    bool lasting; /* it refused by rights or configuration, and will do so again */
+    char why[CACHE_REASON_MAX];
+};
+
+/* Connects to Redis, authenticates, selects the database; with sentinel: to one of its Sentinels.
+ * With Sentinels, whoever is no master is refused. NULL: the fault is set. */
+struct redisContext *cache_conn_open(const struct cache_url *url, const struct cache_endpoint *at,
+                                     bool sentinel, struct deadline until,
+                                     struct cache_fault *fault);
+/* Sends commands and reads every reply, up to the first fault. False: the fault is set, an error of
+ * the connection or of Redis (one of a value alone counts as a success). The connection must be
+ * closed then: a late reply would be taken for the answer to the next command. */
+MUSTCHECK bool cache_conn_run(struct redisContext *conn, struct deadline until,
+                              struct cache_command *commands, size_t n, struct cache_fault *fault);
+
+/* ---- redis_client.c: commands on pooled connections, and a circuit breaker ---- */
 
 enum { CACHE_KEY_MAX = 512 }; /* a session with a longer key is not kept in Redis */
 struct cache_redis_key {
@@ -141,10 +166,14 @@ struct cache_redis {
     struct cache_url url;
     int timeout_ms;
     const char *layout;            /* borrowed */
+    _Atomic size_t sentinel;       /* the one to ask first */
     _Atomic int64_t pause_us;      /* since a command failed; 0: Redis is in use */
     _Atomic int64_t probe_at_us;   /* when the pause is over, or the last success is long ago */
     pthread_mutex_t lock;          /* for the rest, and to change the two above */
-    char reason[CACHE_WHY_MAX];    /* why Redis is down; "": it is up */
+    struct cache_endpoint at;      /* Redis; with Sentinels forgotten after each failure */
+    int64_t last_pause_us;         /* the newest pause, also when it is over */
+    int64_t steady_at_us;          /* when Redis will have been in use for long */
+    char reason[CACHE_REASON_MAX]; /* why Redis is down; "": it is up */
     struct redisContext *idle[64]; /* last in, first out */
     size_t n_idle;
 };
@@ -161,7 +190,9 @@ bool cache_redis_run(struct cache_redis *r, struct deadline until, struct cache_
 /* Whether requests may use Redis. */
 bool cache_redis_is_in_use(const struct cache_redis *r);
 bool cache_redis_probe_is_due(const struct cache_redis *r);
+/* Asks the Sentinels if the master is not known, and Redis whether it accepts what parley sends. */
 void cache_redis_probe(struct cache_redis *r);
+void cache_redis_status(struct cache_redis *r, struct cache_status *out);
 
 /* ---- redis_queue.c: commands that a thread sends ---- */
 

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "parley/base/encode.h"
+#include "parley/base/names.h"
 
 static const char syntax[] =
-    "use redis://[user:password@]host[:port][/db] or unix:///path[?db=N][&password=…]";
+    "use redis://[user:password@]host[:port][/db], unix:///path[?db=N][&password=…] or "
+    "redis+sentinel://[user:password@]host[:port],…/master-name[/db]";
 
 /* Percent-decodes s into out and appends a NUL. False: it does not fit or contains a NUL. */
 static bool percent_decode(struct sv s, char *out, size_t out_n)
@@ -54,7 +56,7 @@ static bool parse_credentials(struct sv *s, struct cache_url *out)
 }
 
 /* host, host:port, [v6] or [v6]:port. */
-static bool parse_host(struct sv s, struct cache_url *out)
+static bool parse_host(struct sv s, int default_port, struct cache_endpoint *out)
 {
     struct sv port = s;
     struct sv host;
@@ -68,33 +70,49 @@ static bool parse_host(struct sv s, struct cache_url *out)
     } else {
         host = sv_cut(&port, ':');
     }
-    out->port = 6379;
+    out->port = default_port;
     if (port.p && (!parse_number(port, 65535, &out->port) || out->port == 0))
         return false;
     return host.n && percent_decode(host, out->host, sizeof out->host);
 }
 
-/* NULL, or what is wrong. */
-static const char *parse_tcp(struct sv rest, struct cache_url *out)
+/* [user:password@]host[/db], or with sentinels: [user:password@]host,host/master[/db] */
+static const char *parse_tcp(struct sv rest, bool sentinels, struct cache_url *out)
 {
-    if (memchr(rest.p, '?', rest.n))
-        return "redis:// takes no ?options";
-    /* A slash in a password is written %2F, so the first slash ends the host. */
-    struct sv db = rest;
-    struct sv host = sv_cut(&db, '/');
-    if (!parse_credentials(&host, out))
+    const struct sv password = SV("sentinel_password=");
+    struct sv options = rest;
+    struct sv db = sv_cut(&options, '?');
+    /* A slash in a password is written %2F, so the first slash ends the hosts. */
+    struct sv hosts = sv_cut(&db, '/');
+    if (options.p && (!sentinels || !sv_starts_with(options, password)))
+        return sentinels ? "the only ?option is sentinel_password" : "redis:// takes no ?options";
+    if (!parse_credentials(&hosts, out))
         return "the user or password is malformed or too long";
-    if (!parse_host(host, out))
-        return "the host or port is missing or malformed";
-    return !db.n || parse_number(db, DB_MAX, &out->db) ? NULL : "the database is not a number";
+    if (!sentinels && hosts.n && memchr(hosts.p, ',', hosts.n))
+        return "redis:// takes one host; several Sentinels are given as redis+sentinel://";
+    do {
+        if (out->n_at == ARRAY_LEN(out->at) ||
+            !parse_host(sv_cut(&hosts, ','), sentinels ? 26379 : 6379, &out->at[out->n_at++]))
+            return "a host or port is missing or malformed, or there are more than 8";
+    } while (hosts.p);
+    if (sentinels &&
+        (!percent_decode(sv_cut(&db, '/'), out->master, sizeof out->master) || !out->master[0]))
+        return "the name of the master is missing or malformed";
+    if (db.n && !parse_number(db, DB_MAX, &out->db))
+        return "the database is not a number";
+    if (options.p)
+        sv_skip(&options, password.n);
+    return percent_decode(options, out->sentinel_password, sizeof out->sentinel_password)
+               ? NULL
+               : "the Sentinels' password is malformed or too long";
 }
 
 static const char *parse_unix(struct sv rest, struct cache_url *out)
 {
     struct sv options = rest;
     struct sv path = sv_cut(&options, '?');
-    out->local = true;
-    if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->path, sizeof out->path))
+    out->n_at = 1;
+    if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->at[0].host, 108))
         return "the socket's path must be absolute and shorter than 108 bytes";
     while (options.p) {
         struct sv value = sv_cut(&options, '&');
@@ -114,14 +132,26 @@ static const char *parse_unix(struct sv rest, struct cache_url *out)
 
 bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n)
 {
+    enum { REDIS, SENTINELS, UNIX, N_SCHEMES };
+    static const char *const schemes[] = {"redis", "redis+sentinel", "unix"};
+    const struct names names = NAMES(schemes);
     const struct sv url = sv_from(text);
-    const char *fault = "the scheme is neither redis:// nor unix://";
+    const char *end = strstr(text, "://"), *near = NULL;
+    const struct sv scheme = {text, end ? (size_t)(end - text) : 0};
+    const size_t i = names_index(&names, scheme);
+    const char *fault;
     memset(out, 0, sizeof *out);
-    if (sv_starts_with(url, SV("redis://")))
-        fault = parse_tcp((struct sv){url.p + 8, url.n - 8}, out);
-    else if (sv_starts_with(url, SV("unix://")))
-        fault = parse_unix((struct sv){url.p + 7, url.n - 7}, out);
-    snprintf(why, why_n, "%s%s%s", fault ? fault : "", fault ? "; " : "", fault ? syntax : "");
+    if (i < N_SCHEMES) {
+        const struct sv rest = {end + 3, url.n - scheme.n - 3};
+        fault = i == UNIX ? parse_unix(rest, out) : parse_tcp(rest, i == SENTINELS, out);
+    } else if (sv_eq(scheme, SV("rediss"))) {
+        fault = "parley's Redis library has no TLS: use redis:// to a stunnel on this host";
+    } else {
+        near = names_nearest(&names, scheme);
+        fault = near ? "the scheme is unknown; did you mean " : "it has no scheme that is known";
+    }
+    snprintf(why, why_n, "%s%s%s%s%s", fault ? fault : "", near ? near : "", near ? "://?" : "",
+             fault ? "; " : "", fault ? syntax : "");
     return !fault;
 }
 
@@ -131,4 +161,10 @@ bool cache_url_valid(const char *url, char *why, size_t why_n)
     const bool valid = !url[0] || cache_url_parse(url, &parsed, why, why_n);
     explicit_bzero(&parsed, sizeof parsed);
     return valid;
+}
+
+bool cache_endpoint_is_remote(const struct cache_endpoint *at)
+{
+    return at->port > 0 && strncmp(at->host, "127.", 4) != 0 && strcmp(at->host, "::1") != 0 &&
+           strcmp(at->host, "localhost") != 0;
 }

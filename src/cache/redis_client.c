@@ -5,17 +5,13 @@
  *
  * A circuit breaker spares requests the time-out of a Redis that is away. After a failure no
  * request asks Redis, until the queue's thread has had an answer. That thread tries after pauses,
- * which double up to some seconds.
+ * which double: up to half a second, and up to half a minute where Redis answers and refuses.
  *
- * hiredis encodes and decodes. This file waits with poll(2), since a time-out of hiredis is for
- * each read(2) and not for the whole reply. Only functions that hiredis 0.14 and 1.x have in common
- * are used.
+ * With Sentinels the same thread finds the master. Every failure forgets the master, so each try
+ * asks the Sentinels first. No request waits for a Sentinel.
  */
 #include "cache_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,142 +20,9 @@
 
 #include "parley/obs/log.h"
 
-static const int64_t pause_first_us = 100 * 1000, pause_last_us = 3 * 1000 * 1000;
-static const int64_t probe_after_us = 1000 * 1000;
-
-/* ---- one connection ---- */
-
-static bool conn_failed(char why[CACHE_WHY_MAX], const char *text)
-{
-    snprintf(why, CACHE_WHY_MAX, "%s", text);
-    return false;
-}
-
-static bool conn_lost(const redisContext *conn, char why[CACHE_WHY_MAX])
-{
-    return conn_failed(why, conn->errstr[0] ? conn->errstr : "the connection was lost");
-}
-
-static bool wait_for(const redisContext *conn, short events, struct deadline until,
-                     char why[CACHE_WHY_MAX])
-{
-    /* The deadline also ends a wait where there is always something to read. */
-    while (!deadline_passed(until)) {
-        struct pollfd p = {.fd = conn->fd, .events = events};
-        const int n = poll(&p, 1, deadline_left_ms(until));
-        if (n > 0)
-            return true;
-        if (n < 0 && errno != EINTR)
-            return conn_failed(why, "poll failed");
-    }
-    return conn_failed(why, "no answer in time");
-}
-
-static bool append_command(redisContext *conn, const struct cache_command *command)
-{
-    const char *p[ARRAY_LEN(command->args)];
-    size_t len[ARRAY_LEN(command->args)];
-    for (int i = 0; i < command->n; i++) {
-        p[i] = command->args[i].p;
-        len[i] = command->args[i].n;
-    }
-    return redisAppendCommandArgv(conn, command->n, p, len) == REDIS_OK;
-}
-
-/* NULL: why says so. */
-static redisReply *next_reply(redisContext *conn, struct deadline until, char why[CACHE_WHY_MAX])
-{
-    void *reply = NULL;
-    bool good = redisGetReplyFromReader(conn, &reply) == REDIS_OK;
-    while (good && !reply) {
-        if (!wait_for(conn, POLLIN, until, why))
-            return NULL;
-        good =
-            redisBufferRead(conn) == REDIS_OK && redisGetReplyFromReader(conn, &reply) == REDIS_OK;
-    }
-    if (!good)
-        conn_lost(conn, why);
-    return reply;
-}
-
-/* "Out of memory" concerns this value alone: others may be smaller. "Wrong type": another program
- * stored something else under the key, which the next SET replaces. */
-static bool is_fault_of_redis(const char *error)
-{
-    return strncmp(error, "OOM", 3) != 0 && strncmp(error, "WRONGTYPE", 9) != 0;
-}
-
-/* Sends commands and reads every reply. False, and why is set: an error of the connection or of
- * Redis (one of a value alone counts as a success). The connection must be closed then: a late
- * reply would be taken for the answer to the next command. */
-static bool conn_run(redisContext *conn, struct deadline until, struct cache_command *commands,
-                     size_t n, char why[CACHE_WHY_MAX])
-{
-    bool good = true;
-    for (size_t i = 0; i < n; i++)
-        if (!append_command(conn, &commands[i]))
-            return conn_lost(conn, why);
-    for (int done = 0; !done;) {
-        if (redisBufferWrite(conn, &done) != REDIS_OK)
-            return conn_lost(conn, why);
-        if (!done && !wait_for(conn, POLLOUT, until, why))
-            return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        redisReply *reply = next_reply(conn, until, why);
-        if (!reply)
-            return false;
-        commands[i].accepted = reply->type != REDIS_REPLY_ERROR;
-        if (!commands[i].accepted && is_fault_of_redis(reply->str))
-            good = conn_failed(why, reply->str);
-        if (commands[i].arena && reply->type == REDIS_REPLY_STRING)
-            commands[i].answer = arena_dup(commands[i].arena, (struct sv){reply->str, reply->len});
-        freeReplyObject(reply);
-    }
-    return good;
-}
-
-/* At most one round trip. A connect that fails later is an error of the first write. */
-static bool log_in(redisContext *conn, const struct cache_url *url, struct deadline until,
-                   char why[CACHE_WHY_MAX])
-{
-    char db[16];
-    struct cache_command commands[2];
-    const struct sv user = sv_from(url->user), password = sv_from(url->password);
-    size_t count = 0;
-    if (user.n > 0 && password.n > 0)
-        commands[count++] = (struct cache_command){{SV("AUTH"), user, password}, .n = 3};
-    else if (password.n > 0)
-        commands[count++] = (struct cache_command){{SV("AUTH"), password}, .n = 2};
-    if (url->db != 0) {
-        snprintf(db, sizeof db, "%d", url->db);
-        commands[count++] = (struct cache_command){{SV("SELECT"), sv_from(db)}, .n = 2};
-    }
-    return conn_run(conn, until, commands, count, why);
-}
-
-/* Connects, authenticates, selects the database. NULL: see why. */
-static redisContext *conn_open(const struct cache_url *url, struct deadline until,
-                               char why[CACHE_WHY_MAX])
-{
-    /* This looks up a host's name with getaddrinfo, which does not know the deadline. An address or
-     * a socket avoids that. */
-    redisContext *conn = url->local ? redisConnectUnixNonBlock(url->path)
-                                    : redisConnectNonBlock(url->host, url->port);
-    if (!conn) {
-        conn_failed(why, "no memory for a connection");
-        return NULL;
-    }
-    if (conn->err || (!url->local && redisEnableKeepAlive(conn) != REDIS_OK)) {
-        conn_lost(conn, why);
-    } else {
-        (void)fcntl(conn->fd, F_SETFD, FD_CLOEXEC);
-        if (log_in(conn, url, until, why))
-            return conn;
-    }
-    redisFree(conn);
-    return NULL;
-}
+static const int64_t pause_first_us = 100 * 1000, pause_lost_us = 500 * 1000,
+                     pause_refused_us = 30 * 1000 * 1000;
+static const int64_t probe_after_us = 1000 * 1000, steady_after_us = 10 * 1000 * 1000;
 
 /* ---- the circuit breaker ---- */
 
@@ -173,35 +36,62 @@ bool cache_redis_probe_is_due(const struct cache_redis *r)
     return clock_mono_us() >= atomic_load(&r->probe_at_us);
 }
 
-static void log_change(bool up, const char *why)
+static void endpoint_text(const struct cache_endpoint *at, char *out, size_t n)
 {
+    if (at->port == 0)
+        snprintf(out, n, "%s", at->host);
+    else
+        snprintf(out, n, strchr(at->host, ':') ? "[%s]:%d" : "%s:%d", at->host, at->port);
+}
+
+/* fault NULL: Redis is up. */
+static void log_change(const struct cache_endpoint *at, const struct cache_fault *fault)
+{
+    char endpoint[272];
     struct log_line line;
-    log_begin(&line, up ? LOG_INFO : LOG_WARN, up ? "cache_up" : "cache_down");
+    endpoint_text(at, endpoint, sizeof endpoint);
+    log_begin(&line, fault ? LOG_WARN : LOG_INFO, fault ? "cache_down" : "cache_up");
     log_str(&line, "cache", "redis");
-    if (!up)
-        log_str(&line, "reason", why);
+    log_str(&line, "endpoint", endpoint);
+    if (fault)
+        log_str(&line, "reason", fault->why);
     log_end(&line);
 }
 
-/* A command that ends within a pause began before it, and so does not count. */
-static void record(struct cache_redis *r, bool succeeded, const char *why)
+/* After a pause, and where Redis refuses again soon after the probe succeeded: twice as long. */
+static int64_t next_pause(const struct cache_redis *r, int64_t now, bool lasting)
+{
+    const bool again = r->pause_us > 0 || (lasting && now < r->steady_at_us);
+    const int64_t pause = again ? 2 * r->last_pause_us : pause_first_us;
+    const int64_t longest = lasting ? pause_refused_us : pause_lost_us;
+    return pause < longest ? pause : longest;
+}
+
+/* fault NULL: a success. A command that ends within a pause began before it, and so does not
+ * count. */
+static void record(struct cache_redis *r, const struct cache_fault *fault)
 {
     pthread_mutex_lock(&r->lock);
     const int64_t now = clock_mono_us(), pause = r->pause_us;
+    const struct cache_endpoint at = r->at;
     const bool counts = pause == 0 || now >= r->probe_at_us;
-    if (counts && succeeded) {
+    if (counts && !fault) {
         r->pause_us = 0;
         r->probe_at_us = now + probe_after_us;
         r->reason[0] = '\0';
+        if (pause > 0)
+            r->steady_at_us = now + steady_after_us;
     } else if (counts) {
-        const int64_t longer = pause == 0 ? pause_first_us : 2 * pause;
-        r->pause_us = longer < pause_last_us ? longer : pause_last_us;
+        r->last_pause_us = next_pause(r, now, fault->lasting);
+        r->pause_us = r->last_pause_us;
         r->probe_at_us = now + r->pause_us;
-        snprintf(r->reason, sizeof r->reason, "%s", why);
+        snprintf(r->reason, sizeof r->reason, "%s", fault->why);
+        if (r->url.master[0])
+            r->at = (struct cache_endpoint){.host = ""};
     }
     pthread_mutex_unlock(&r->lock);
-    if (counts && succeeded == (pause > 0))
-        log_change(succeeded, why);
+    if (counts && !fault == (pause > 0))
+        log_change(&at, fault);
 }
 
 /* ---- pooled connections ---- */
@@ -231,38 +121,105 @@ static void release(struct cache_redis *r, redisContext *conn, bool keep)
         redisFree(conn);
 }
 
+static struct cache_endpoint endpoint_of(struct cache_redis *r)
+{
+    pthread_mutex_lock(&r->lock);
+    const struct cache_endpoint at = r->at;
+    pthread_mutex_unlock(&r->lock);
+    return at;
+}
+
 /* When one connection was lost, so are the idle ones: they are closed. */
 bool cache_redis_run(struct cache_redis *r, struct deadline until, struct cache_command *commands,
                      size_t n)
 {
-    char why[CACHE_WHY_MAX] = "no answer in time";
+    struct cache_fault fault = {.why = "no answer in time"};
     const struct deadline both = deadline_earlier(deadline_in_ms(r->timeout_ms), until);
     bool done = false, fresh = false;
     while (!done && !fresh && !deadline_passed(both)) {
         redisContext *conn = pop_idle(r);
         fresh = !conn;
-        if (fresh)
-            conn = conn_open(&r->url, both, why);
+        if (fresh) {
+            /* Empty, and refused, if the master is not known: see the probe. */
+            const struct cache_endpoint at = endpoint_of(r);
+            conn = cache_conn_open(&r->url, &at, false, both, &fault);
+        }
         if (!conn)
             break;
-        done = conn_run(conn, both, commands, n, why);
+        done = cache_conn_run(conn, both, commands, n, &fault);
         release(r, conn, done);
         if (!done && !deadline_passed(both))
             close_idle(r);
     }
     if (!done && deadline_passed(until))
         return false; /* the request may have had no time */
-    record(r, done, why);
+    record(r, done ? NULL : &fault);
     if (!done)
         close_idle(r);
     return done;
 }
 
-/* A write: a Redis that answers but refuses writes (a replica, a full disk) is not in use. */
+/* ---- the probe ---- */
+
+static bool ask_sentinel(struct cache_redis *r, size_t i, struct deadline until,
+                         struct cache_fault *fault)
+{
+    char words[2][256] = {"", ""};
+    uint64_t port = 0;
+    struct cache_command ask = {
+        {SV("SENTINEL"), SV("get-master-addr-by-name"), sv_from(r->url.master)},
+        .n = 3,
+        .words = words};
+    redisContext *conn = cache_conn_open(&r->url, &r->url.at[i], true, until, fault);
+    if (!conn)
+        return false;
+    snprintf(fault->why, sizeof fault->why, "a Sentinel knows no master of that name");
+    const bool named = cache_conn_run(conn, until, &ask, 1, fault) &&
+                       sv_to_u64(sv_from(words[1]), &port) && port > 0 && port <= 65535;
+    redisFree(conn);
+    if (!named)
+        return false;
+    r->sentinel = i;
+    pthread_mutex_lock(&r->lock);
+    r->at.port = (int)port;
+    memcpy(r->at.host, words[0], sizeof r->at.host);
+    pthread_mutex_unlock(&r->lock);
+    return true;
+}
+
+/* Asks the Sentinels in turn, the last good one first. Each gets its share of what is left of the
+ * time-out. */
+static bool find_master(struct cache_redis *r, struct cache_fault *fault)
+{
+    const struct deadline end = deadline_in_ms(r->timeout_ms);
+    const size_t first = r->sentinel, n = r->url.n_at;
+    for (size_t i = 0; i < n; i++) {
+        const struct deadline share = deadline_in_ms(deadline_left_ms(end) / (int)(n - i));
+        if (ask_sentinel(r, (first + i) % n, share, fault))
+            return true;
+    }
+    fault->lasting = false;
+    return false;
+}
+
+/* The commands that serving needs, under keys like those of sessions. A Redis that answers but
+ * refuses one (a replica, a full disk or memory, a user without the right) is not in use. A node of
+ * a cluster refuses the DEL: the two keys are in different slots. */
 void cache_redis_probe(struct cache_redis *r)
 {
-    struct cache_command del = {{SV("DEL"), SV("parley:probe")}, .n = 2};
-    (void)cache_redis_run(r, deadline_in_ms(2 * (int64_t)r->timeout_ms), &del, 1);
+    const struct cache_redis_key a = cache_redis_key(r, (struct cache_key){SV(""), SV("probe-a")}),
+                                 b = cache_redis_key(r, (struct cache_key){SV(""), SV("probe-b")});
+    const struct sv key = {a.text, a.n};
+    struct cache_command commands[] = {
+        {{SV("SET"), key, SV("1"), SV("PX"), SV("10000")}, .n = 5, .must = true},
+        {{SV("GET"), key}, .n = 2, .must = true},
+        {{SV("DEL"), key, {b.text, b.n}}, .n = 3, .must = true}};
+    struct cache_fault fault = {.why = "no Sentinel answered in time"};
+    if (!endpoint_of(r).host[0] && !find_master(r, &fault))
+        record(r, &fault);
+    else if (!cache_redis_run(r, deadline_in_ms(2 * (int64_t)r->timeout_ms), commands,
+                              ARRAY_LEN(commands)))
+        r->sentinel++; /* this one may name a master that is gone */
 }
 
 /* ---- the client ---- */
@@ -278,19 +235,33 @@ struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache
 
 struct cache_redis *cache_redis_open(const struct cache_settings *settings)
 {
-    char why[160];
+    char why[320];
     struct cache_redis *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
     *r = (struct cache_redis){.timeout_ms = settings->redis_timeout_ms,
                               .layout = settings->layout,
                               .lock = PTHREAD_MUTEX_INITIALIZER,
+                              .last_pause_us = pause_first_us,
                               .reason = "not reached yet"};
-    if (cache_url_parse(settings->redis_url, &r->url, why, sizeof why))
+    if (cache_url_parse(settings->redis_url, &r->url, why, sizeof why)) {
+        if (!r->url.master[0])
+            r->at = r->url.at[0];
         return r;
+    }
     log_say(LOG_ERROR, "cache_url", "%s", why);
     cache_redis_close(r);
     return NULL;
+}
+
+void cache_redis_status(struct cache_redis *r, struct cache_status *out)
+{
+    pthread_mutex_lock(&r->lock);
+    snprintf(out->reason, sizeof out->reason, "%s", r->reason);
+    endpoint_text(&r->at, out->endpoint, sizeof out->endpoint);
+    out->in_the_clear = cache_endpoint_is_remote(&r->at);
+    pthread_mutex_unlock(&r->lock);
+    out->redis = out->reason[0] ? CACHE_DOWN : CACHE_UP;
 }
 
 void cache_redis_close(struct cache_redis *r)

@@ -136,22 +136,30 @@ static void check_postgres(struct report *r, const struct config *cfg)
 
 static void check_redis(struct report *r, const struct config *cfg)
 {
-    const struct cache_settings settings = {
-        .redis_url = cfg->redis_url, .redis_timeout_ms = (int)cfg->redis_ms, .value_max = 1024};
+    char layout[CACHE_LAYOUT_MAX];
     struct cache_status status = {.redis = CACHE_DOWN, .reason = "out of memory"};
     if (!cfg->redis_url)
         return;
+    const struct cache_settings settings = cache_settings_from(cfg, layout);
     struct cache *cache = cache_open(&settings, NULL);
     if (cache) {
         cache_probe(cache);
         cache_status(cache, &status);
         cache_close(cache);
     }
-    add_check(r, status.redis != CACHE_DOWN, "Redis", "%s",
-              status.redis == CACHE_OFF  ? "none is configured"
-              : status.redis == CACHE_UP ? "ok"
-              : status.reason[0]         ? status.reason
-                                         : "no answer");
+    const bool up = status.redis == CACHE_UP, denied = strstr(status.reason, "NOPERM");
+    add_check(r, status.redis != CACHE_DOWN, "Redis", "%s%s",
+              status.redis == CACHE_OFF ? "none is configured"
+              : up                      ? "ok, "
+              : status.reason[0]        ? status.reason
+                                        : "no answer",
+              up       ? status.endpoint
+              : denied ? "; the user needs +set +get +del ~parley:*, and with Sentinels +role"
+                       : "");
+    if (status.in_the_clear)
+        add_check(r, true, "Redis network",
+                  "warning: sessions leave this machine in the clear; docs/operate/tls.md says how "
+                  "stunnel encrypts them");
 }
 
 int check_run(struct command_context *c)

@@ -278,7 +278,7 @@ static int run_configured(const struct command_context *parsed, const struct com
 {
     struct command_context c = *parsed;
     struct config cfg;
-    char why[4096], redis[256];
+    char why[4096], redis[320];
     const char *file = c.options.config ? c.options.config : getenv("PARLEY_CONFIG");
     enum err e = config_load(&cfg, file, why, sizeof why);
     const size_t n = strlen(why);

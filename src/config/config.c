@@ -168,9 +168,6 @@ static void check_combinations(const struct config *c, struct loading *l)
          "must begin with postgresql:// or be of the form host=… dbname=…"},
         {c->database_admin_url[0] && !is_database_url(c->database_admin_url), "DATABASE_ADMIN_URL",
          NULL, "must begin with postgresql:// or be of the form host=… dbname=…, or be empty"},
-        {strncmp(c->redis_url, "rediss://", 9) == 0, "REDIS_URL", NULL,
-         "has rediss://, but parley's Redis library has no TLS; use "
-         "redis:// on a network you trust, or unix://"},
         {strcmp(c->listen, c->admin) == 0, "PARLEY_LISTEN", "PARLEY_ADMIN", "must differ"},
         {c->pool_min > c->pool_max, "PARLEY_POOL_MIN", "PARLEY_POOL_MAX", NULL},
         {c->acquire_ms > c->request_ms, "PARLEY_ACQUIRE_MS", "PARLEY_REQUEST_MS", NULL},

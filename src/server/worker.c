@@ -43,7 +43,7 @@ struct worker {
     const struct worker_run *run;
     pid_t parent;
     struct db_hosts *hosts;
-    char layout[40]; /* of cached values */
+    char layout[CACHE_LAYOUT_MAX]; /* of cached values */
     struct api_service service;
     struct fcgi_server *server, *admin;
     struct deadline begin_by;
@@ -65,21 +65,25 @@ static struct db *open_db(const struct worker *w)
     return db_open(&settings, w->service.slot);
 }
 
-static struct cache *open_cache(struct worker *w)
+struct cache_settings cache_settings_from(const struct config *cfg, char layout[CACHE_LAYOUT_MAX])
 {
-    const struct config *cfg = w->run->cfg;
-    const struct cache_settings settings = {
-        .shared = w->run->cache,
+    /* What decides the contents of a value: its format, and how many messages fit. */
+    snprintf(layout, CACHE_LAYOUT_MAX, "%d.%" PRId64, SESSION_LAYOUT, cfg->page_bytes);
+    return (struct cache_settings){
         .redis_url = cfg->redis_url,
         .redis_timeout_ms = (int)cfg->redis_ms,
         .quarantine_ms = (int)cfg->request_ms + QUARANTINE_MARGIN_MS,
         .value_seconds = cfg->cache_s,
         /* A value may not be larger than an answer: a read shortens it, but a write does not. */
         .value_max = cfg->page_bytes < CACHE_VALUE_MAX ? (size_t)cfg->page_bytes : CACHE_VALUE_MAX,
-        .layout = w->layout,
+        .layout = layout,
     };
-    /* What decides the contents of a value: its format, and how many messages fit. */
-    snprintf(w->layout, sizeof w->layout, "%d.%" PRId64, SESSION_LAYOUT, cfg->page_bytes);
+}
+
+static struct cache *open_cache(struct worker *w)
+{
+    struct cache_settings settings = cache_settings_from(w->run->cfg, w->layout);
+    settings.shared = w->run->cache;
     return cache_open(&settings, w->service.slot);
 }
 

@@ -44,11 +44,11 @@ void cache_shared_outdate(struct cache_shared *shared);
 
 struct cache_settings {
     struct cache_shared *shared; /* borrowed; NULL: no memory */
-    const char *redis_url; /* redis://[:password@]host[:port][/db], unix:///path[?db=n]; "": none */
-    int redis_timeout_ms;  /* to connect, and for each command */
-    int quarantine_ms;     /* longer than the longest write */
-    int64_t value_seconds; /* the longest life of a value */
-    size_t value_max;      /* bytes; larger values are not kept */
+    const char *redis_url;       /* see cache_url.c; "": none */
+    int redis_timeout_ms;        /* to connect, and for each command */
+    int quarantine_ms;           /* longer than the longest write */
+    int64_t value_seconds;       /* the longest life of a value */
+    size_t value_max;            /* bytes; larger values are not kept */
     const char *layout; /* names the layout of the values; part of every key in Redis. Borrowed */
 };
 
@@ -106,15 +106,18 @@ void cache_remove(struct cache *c, struct cache_key key, bool redis_too);
 MUSTCHECK bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys,
                            size_t n);
 
+enum { CACHE_REASON_MAX = 256 };
 enum cache_state { CACHE_OFF, CACHE_UP, CACHE_DOWN };
 struct cache_status {
     enum cache_state redis;
-    char reason[160];                 /* why Redis is down */
+    char reason[CACHE_REASON_MAX];    /* why Redis is down */
+    char endpoint[272];               /* host:port or a path; "": none, or it is not known */
+    bool in_the_clear;                /* what is sent to Redis leaves this machine */
     uint64_t mismatches;              /* values that were damaged, or of another key */
     size_t memory_bytes, memory_used; /* 0: there is no memory */
 };
 void cache_status(struct cache *c, struct cache_status *out);
-/* Asks Redis whether it accepts writes; waits for up to the time-out. For `parley check`. */
+/* For `parley check`: asks Redis whether it accepts what serving sends. */
 void cache_probe(struct cache *c);
 
 #endif

@@ -55,7 +55,7 @@ static void read_health(const struct api_service *api, struct health *out)
     static const char *const redis[] = {
         [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
     db_status(api->db, &out->db);
-    out->cache = (struct cache_status){.redis = CACHE_OFF, .reason = ""};
+    out->cache = (struct cache_status){.redis = CACHE_OFF};
     if (api->cache)
         cache_status(api->cache, &out->cache);
     out->database = database[out->db.state];
@@ -302,6 +302,8 @@ static enum err get_status(struct api_call *c)
     struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
+    if (h.cache.endpoint[0])
+        json_tree_text(&t, part, "endpoint", h.cache.endpoint);
     json_tree_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
     part = add_health(&t, t.root, "memory", h.cache.memory_bytes > 0 ? "up" : "off", "");
     json_tree_number(&t, part, "bytes", (int64_t)h.cache.memory_bytes);

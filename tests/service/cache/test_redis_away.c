@@ -266,7 +266,7 @@ static void run_one(struct cache_redis *r, bool succeeds)
  * alone closes the breaker: tried. */
 static void pauses(void)
 {
-    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
+    static const int64_t ms[] = {100, 200, 400, 500, 500};
     const struct cache_settings settings = rig_settings();
     struct cache_redis *r = cache_redis_open(&settings);
     CU_ASSERT(cache_redis_is_in_use(r));
@@ -293,7 +293,52 @@ static void pauses(void)
     cache_redis_close(r);
 }
 
+static void run_refused(struct cache_redis *r)
+{
+    struct cache_command unknown = {{SV("NOTHING")}, .n = 1};
+    CU_ASSERT_FALSE(cache_redis_run(r, deadline_in_ms(10000), &unknown, 1));
+}
+
+/* A Redis that refuses a command is given longer pauses, also when other commands succeed in
+ * between, unless it has been in use for long. Fails if a success makes the next pause a short one:
+ * tried. */
+static void pauses_of_refusals(void)
+{
+    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000};
+    const struct cache_settings settings = rig_settings();
+    struct cache_redis *r = cache_redis_open(&settings);
+    for (size_t i = 0; i < ARRAY_LEN(ms); i++) {
+        run_refused(r);
+        CU_ASSERT_EQUAL(r->pause_us, ms[i] * 1000);
+        CU_ASSERT_PTR_NOT_NULL(strstr(r->reason, "NOTHING is refused: ERR"));
+        r->probe_at_us = 1;
+        if (i % 2)
+            run_one(r, true);
+        CU_ASSERT_EQUAL(cache_redis_is_in_use(r), i % 2);
+    }
+    run_one(r, true);
+    r->steady_at_us = 0;
+    run_refused(r);
+    CU_ASSERT_EQUAL(r->pause_us, 100 * 1000);
+    cache_redis_close(r);
+}
+
+/* What Redis has no memory for concerns a value, but to the probe. */
+static void no_memory(void)
+{
+    const struct cache_settings settings = rig_settings();
+    struct rig *rig = rig_open(&settings);
+    admin(rig, "CONFIG SET maxmemory 1 maxmemory-policy noeviction");
+    put_version(rig->cache, key, 1);
+    EVENTUALLY(lost_of(rig) == 1 || is_down_for(rig->cache, "SET is refused: OOM"));
+    cache_probe(rig->cache);
+    CU_ASSERT(is_down_for(rig->cache, "SET is refused: OOM"));
+    admin(rig, "CONFIG SET maxmemory 256mb maxmemory-policy allkeys-lru");
+    EVENTUALLY(state_of(rig->cache) == CACHE_UP);
+    rig_close(rig);
+}
+
 SUITE(redis_away, "cache/redis_away", {"stopped", stopped}, {"late answers", late_answers},
       {"killed and started", killed_and_started}, {"closed while idle", closed_while_idle},
       {"a replica", replica}, {"refused", refused}, {"an answer without end", never_ends},
-      {"pauses", pauses})
+      {"pauses", pauses}, {"pauses of refusals", pauses_of_refusals}, {"no memory", no_memory})

@@ -149,7 +149,6 @@ TEST(bad_values)
         {"PARLEY_STATEMENT_MS", "10001"},
         {"PARLEY_REQUEST_MS", "4999"},
         {"PARLEY_REDIS_MS", "0"},
-        {"REDIS_URL", "rediss://localhost"},
         {"DATABASE_URL", "|mysql://h/d"},
         {"DATABASE_ADMIN_URL", "mysql://u:secret@h/d"},
         {"PARLEY_DB_ROLE", "parley_app"},
