@@ -80,28 +80,33 @@ enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, str
     return result;
 }
 
-static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline limit,
-                        struct db_conn **out)
+static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                        struct deadline limit, struct db_conn **out)
 {
-    const struct db_demand demand = {ctx->contention_key, ctx->reserve};
+    const struct db_demand demand = {ctx->contention_key, ctx->reserve, retry == DB_WRITE};
     bool in_front = ctx->urgent;
     for (;;) {
         bool late = false;
         pthread_mutex_lock(&db->lock);
         struct db_conn *c = db_pool_take(db, demand);
         const bool opens = c && c->state == CONN_OPENING, away = !c && db->backoff_ms > 0;
+        /* To wait for one that hangs would take a thread from reads. */
+        const bool hang = !c && !away && demand.writes && db_pool_writes_hang(db);
         if (away)
             ctx_fault(ctx, ERR_UNAVAILABLE, "%s", db->reason);
+        else if (hang)
+            ctx_fault(ctx, ERR_OVERLOAD, "%d writes of this worker wait for an answer",
+                      db->counts[CONN_ABANDONED]);
         else if (!c || opens)
             ctx_will_wait(ctx);
-        if (!c && !away) {
+        if (!c && !away && !hang) {
             late = !db_pool_wait(db, demand, limit, in_front, &c);
             in_front = true; /* it has waited */
         }
         pthread_mutex_unlock(&db->lock);
 
-        if (away)
-            return ERR_UNAVAILABLE;
+        if (away || hang)
+            return away ? ERR_UNAVAILABLE : ERR_OVERLOAD;
         if (late)
             return ctx_fault(ctx, ERR_OVERLOAD, "no connection became free in time");
         if (opens) {
@@ -124,7 +129,8 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline 
     }
 }
 
-enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out)
+enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                         struct db_conn **out)
 {
     int64_t began = clock_mono_us();
     const struct deadline limit =
@@ -133,7 +139,7 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn 
      * db_pipeline.c. */
     if (!ctx->reserve)
         ctx_will_wait(ctx);
-    enum err e = acquire(db, ctx, deadline_earlier(limit, ctx->deadline), out);
+    enum err e = acquire(db, ctx, retry, deadline_earlier(limit, ctx->deadline), out);
     int64_t took = clock_mono_us() - began;
     ctx->trace.pool_us += took;
     if (db->slot && !ctx->urgent)
@@ -144,6 +150,8 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn 
 void db_pool_release(struct db *db, struct db_conn *c)
 {
     bool clean = db_conn_clean(c);
+    /* The backend of a read ends by itself (client_connection_check_interval). */
+    const bool abandon = c->unanswered && c->demand.writes;
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&db->lock);
     bool keep = clean && now < c->retire_us && db_pool_open_count(db) <= db->max;
@@ -160,7 +168,8 @@ void db_pool_release(struct db *db, struct db_conn *c)
     c->demand = (struct db_demand){.reserve = true}; /* counts for nobody until it is given */
     c->answered = c->pinged = false;
     if (!keep) {
-        db_pool_move(db, c, CONN_CLOSED);
+        c->abandoned_us = clock_boot_us();
+        db_pool_move(db, c, abandon ? CONN_ABANDONED : CONN_CLOSED);
         db_pool_wake_for_room(db);
     } else if (!db_pool_wake(db, c)) { /* handed from thread to thread it stays CONN_BUSY */
         db_pool_move(db, c, CONN_IDLE);
@@ -170,5 +179,6 @@ void db_pool_release(struct db *db, struct db_conn *c)
         return;
     if (!clean && db->slot)
         metrics_add(&db->slot->db_discarded, 1);
-    db_pool_reap(db, c);
+    if (!abandon)
+        db_pool_reap(db, c);
 }

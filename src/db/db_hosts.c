@@ -23,7 +23,7 @@ enum {
     REMOVE_MS = 2000,
     LATE_MARGIN_MS = 1000
 };
-static const int64_t refresh_us = 2000000;
+static const int64_t refresh_us = 2000000, replication_us = 1000000, overdue_us = 1000000;
 /* After so long without an answered poll, the polling worker may be stopped. */
 static const int64_t silent_us = 600000;
 
@@ -58,6 +58,17 @@ static const struct db_stmt refresh_stmt = {
     "hosts_refresh",
     "UPDATE hosts SET seen_at = now(), workers = $2"
     " WHERE host = $1 AND set_config('synchronous_commit', 'off', true) = 'off'"};
+
+static const struct db_stmt replication_stmt = {
+    "hosts_replication",
+    "SELECT a.commits_waiting, a.overdue, r.*, current_setting('synchronous_standby_names') AS names"
+    " FROM (SELECT count(*) FILTER (WHERE wait_event = 'SyncRep') AS commits_waiting,"
+    "  count(*) AS overdue FROM pg_stat_activity WHERE usename = current_user AND state = 'active'"
+    "  AND query_start < clock_timestamp() - $1 * interval '1 microsecond') a,"
+    " (SELECT count(*) AS standbys, count(state) AS known,"
+    "  count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous,"
+    "  coalesce(max(pg_current_wal_lsn() - replay_lsn), 0)::bigint AS lag_bytes"
+    "  FROM pg_stat_replication) r"};
 
 static const struct db_stmt remove_stmt = {"hosts_remove", "DELETE FROM hosts WHERE host = $1"};
 
@@ -122,7 +133,8 @@ struct db_hosts {
     struct db *db; /* borrowed */
     struct arena *arena;
     struct thread_loop thread;
-    bool failing; /* used by the thread alone: see log_new_failure */
+    bool failing;                      /* used by the thread alone: see log_new_failure */
+    struct db_replication replication; /* used by the thread alone */
 };
 
 static bool try_to_poll(struct db_hosts_shared *s)
@@ -170,6 +182,7 @@ static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct ho
         if (atomic_load(&s->write_from_us) == 0)
             TRY(register_host(h, ctx));
         TRY(query_hosts(h->db, ctx, s, f));
+        f->replication = h->replication;
         /* This worker was stopped, and another one may have found something newer meanwhile. */
         if (clock_boot_us() >= f->sent_us + HOSTS_WAIT_US)
             return ctx_fault(ctx, ERR_TIMEOUT, "the answer is too old");
@@ -178,6 +191,36 @@ static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct ho
             return ERR_NONE;
     }
     return ctx_fault(ctx, ERR_BUSY, "the registration is being removed");
+}
+
+/* Asks the server every second; the next poll publishes it. */
+static void poll_replication(struct db_hosts *h)
+{
+    const int64_t now_us = clock_boot_us(), waited = h->replication.commits_waiting;
+    const struct db_param limit = db_i64(overdue_us);
+    struct db_replication *found = &h->replication;
+    struct request_ctx ctx;
+    struct db_rows r;
+    if (now_us < found->sent_us + replication_us)
+        return;
+    begin_request(h, &ctx, POLL_MS);
+    if (db_query(h->db, &ctx, DB_READ, &replication_stmt, &limit, 1, &r, NULL) == ERR_NONE) {
+        *found = (struct db_replication){
+            .sent_us = now_us,
+            .commits_waiting = db_get_i64(&r, 0, db_column(&r, "commits_waiting")),
+            .overdue = db_get_i64(&r, 0, db_column(&r, "overdue")),
+            .standbys = db_get_i64(&r, 0, db_column(&r, "standbys")),
+            .known = db_get_i64(&r, 0, db_column(&r, "known")),
+            .synchronous = db_get_i64(&r, 0, db_column(&r, "synchronous")),
+            .lag_bytes = db_get_i64(&r, 0, db_column(&r, "lag_bytes"))};
+        copy_text(&r, 0, "names", found->names, sizeof(found->names));
+        if (found->commits_waiting > 0 && waited == 0)
+            log_say(LOG_WARN, "commits_wait", "%lld commits wait for a synchronous standby",
+                    (long long)found->commits_waiting);
+        if (found->commits_waiting == 0 && waited > 0)
+            log_say(LOG_INFO, "commits_go_on", "no commit waits for a synchronous standby");
+    }
+    arena_reset(h->arena);
 }
 
 /* False: it failed. */
@@ -192,11 +235,13 @@ static bool poll_and_refresh(struct db_hosts *h)
         const struct db_param params[] = {db_text(sv_from(h->set.shared->id)),
                                           db_i32(h->set.workers)};
         begin_request(h, &ctx, REFRESH_MS);
-        /* If it fails, other hosts may count this one as silent, and enlarge their pools early. */
-        (void)!db_query(h->db, &ctx, DB_WRITE, &refresh_stmt, params, ARRAY_LEN(params), NULL,
-                        NULL);
+        /* If it fails, other hosts may count this one as silent, and enlarge their pools early. It
+         * may be repeated, and goes on where writes hang: so it counts as a read. */
+        (void)!db_query(h->db, &ctx, DB_READ, &refresh_stmt, params, ARRAY_LEN(params), NULL, NULL);
     }
     arena_reset(h->arena);
+    if (e == ERR_NONE)
+        poll_replication(h);
     return e == ERR_NONE;
 }
 
@@ -240,6 +285,8 @@ static void *hosts_main(void *arg)
         hosts_note_silence(s, clock_boot_us());
         hosts_last_found(s, &found);
         db_pool_share(h->db, 0, (int)found.live);
+        if (found.replication.overdue == 0)
+            db_pool_note_finished(h->db, found.replication.sent_us - overdue_us);
         until_us += pause_ms * INT64_C(1000);
     } while (thread_loop_pause(&h->thread, until_us));
     if (polls)

@@ -81,17 +81,19 @@ const char *db_message_parse(const char *message, char sqlstate[6]);
 enum { DB_PREPARED_MAX = 128, DB_PARAMS_MAX = 32 };
 
 enum db_conn_state {
-    CONN_OPENING, /* counts in the pool; only the thread that opens it touches it */
-    CONN_IDLE,    /* open, proven clean, used by nobody */
-    CONN_BUSY,    /* used by one thread */
-    CONN_CLOSED   /* in no list; freed by the thread that moved it here */
+    CONN_OPENING,   /* counts in the pool; only the thread that opens it touches it */
+    CONN_IDLE,      /* open, proven clean, used by nobody */
+    CONN_BUSY,      /* used by one thread */
+    CONN_ABANDONED, /* a write on it got no answer in time, and its backend may wait for a standby:
+                     * never used again, and closed when the backend must have ended */
+    CONN_CLOSED     /* in no list; freed by the thread that moved it here */
 };
 enum { CONN_STATES = CONN_CLOSED, DB_REASON_MAX = sizeof(((struct db_status *)0)->reason) };
 
 /* What the pool must know of a request that wants a connection; see struct request_ctx. */
 struct db_demand {
     uint64_t contention_key;
-    bool reserve;
+    bool reserve, writes;
 };
 
 struct db_conn {
@@ -101,9 +103,11 @@ struct db_conn {
     struct db_demand demand;   /* of the request that uses it, or that it is opened for */
     int64_t retire_us;         /* end of its lifetime */
     int64_t idle_since_us, busy_since_us;
-    bool answered; /* the server completed a round trip since busy_since_us */
-    bool pinged;   /* busy with a ping, which does not end its idle time */
-    bool broken;   /* after a time-out or a lost connection: must be closed */
+    int64_t abandoned_us; /* by clock_boot_us */
+    bool answered;        /* the server completed a round trip since busy_since_us */
+    bool pinged;          /* busy with a ping, which does not end its idle time */
+    bool broken;          /* after a time-out or a lost connection: must be closed */
+    bool unanswered;      /* broken by a time-out: the backend may still work */
     const struct db_stmt *prepared[DB_PREPARED_MAX];
     int n_prepared;
 };
@@ -189,6 +193,7 @@ struct db {
     int64_t retry_at_us;     /* no connection is opened earlier */
     int64_t last_success_us; /* of a round trip or an opening */
     int64_t away_since_us;   /* of the last change of state */
+    int64_t finished_us;     /* see db_pool_note_finished */
 };
 
 /* db_pool.c, under the lock */
@@ -209,27 +214,35 @@ bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
 /* Wakes the first waiter that may have a connection, and gives it that one (NULL: lets it look
  * again). False: there is none. */
 bool db_pool_wake(struct db *db, struct db_conn *given);
+/* True if no write can have a connection, because so many got no answer. */
+bool db_pool_writes_hang(const struct db *db);
 /* Lets a waiter look again if there is a connection to have. */
 void db_pool_wake_for_room(struct db *db);
 
 /* db_pool.c, without the lock */
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. */
 void db_pool_reap(struct db *db, struct db_conn *c);
-/* Closes the idle connections that are dead, too old, idle for too long or too many. */
+/* Closes the idle connections that are dead, too old, idle for too long or too many, and the
+ * abandoned ones whose backends have ended. */
 void db_pool_close_unwanted(struct db *db);
 /* Closes all idle connections now, and the busy ones on their release. */
 void db_pool_retire(struct db *db);
 /* Sets how many connections the server has for all hosts and how many hosts share them (0: as
  * before), and makes the pool as large as this worker's share. */
 void db_pool_share(struct db *db, int capacity, int hosts);
+/* What was sent before at_us (clock_boot_us) is finished: the server that answers now knows no
+ * statement that began earlier. An abandoned connection whose answer was lost, or that reaches a
+ * server which is no longer used, is closed then. */
+void db_pool_note_finished(struct db *db, int64_t at_us);
 
 /* db_acquire.c */
 /* Opens a reserved connection in the caller's time, and checks the server with it if that has not
  * been done. It is CONN_BUSY then; on failure it is freed. */
 enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                      struct deadline limit, char why[DB_REASON_MAX]);
-MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
-/* Gives the connection to a waiter or to the idle ones, or closes it. */
+MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                                   struct db_conn **out);
+/* Gives the connection to a waiter or to the idle ones, or closes or abandons it. */
 void db_pool_release(struct db *db, struct db_conn *c);
 
 /* Checks that server, role and schema are what this program needs, and calls db_pool_share.

@@ -139,6 +139,7 @@ void db_close(struct db *db)
     if (!db)
         return;
     thread_loop_stop(&db->maintainer);
+    db_pool_note_finished(db, INT64_MAX); /* nobody waits for them any more */
     db_pool_retire(db);
     if (db->counts[CONN_BUSY] > 0 || db->waiting > 0) {
         /* Their threads still use the memory that would be freed here. */
@@ -167,6 +168,7 @@ void db_status(struct db *db, struct db_status *out)
         .open = db_pool_open_count(db),
         .idle = db->counts[CONN_IDLE],
         .in_use = db->counts[CONN_BUSY],
+        .abandoned = db->counts[CONN_ABANDONED],
         .waiting = db->waiting,
         .max = db->max,
         .schema_version = db->schema_version,

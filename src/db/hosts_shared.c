@@ -249,6 +249,14 @@ size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB
     return f.n;
 }
 
+void db_hosts_replication(const struct db_hosts_shared *shared, struct db_replication *out)
+{
+    struct hosts_found f = {0};
+    if (shared)
+        hosts_last_found(shared, &f);
+    *out = f.replication;
+}
+
 bool db_hosts_keys_version(const struct db_hosts_shared *shared, int64_t *version, int64_t *sent_us)
 {
     struct hosts_found f = {0};

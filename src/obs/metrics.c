@@ -63,6 +63,7 @@ static const struct series sums[] = {
      AT(pool_open), .gauge = true},
     {"parley_pool_connections", NULL, "{state=\"idle\"}", AT(pool_idle), .gauge = true},
     {"parley_pool_connections", NULL, "{state=\"in_use\"}", AT(pool_in_use), .gauge = true},
+    {"parley_pool_connections", NULL, "{state=\"abandoned\"}", AT(pool_abandoned), .gauge = true},
     {"parley_pool_connections", NULL, "{state=\"max\"}", AT(pool_max), .gauge = true},
     {"parley_pool_waiting", "Requests that wait for a connection of the PostgreSQL pool.", "",
      AT(pool_waiting), .gauge = true},
@@ -236,6 +237,12 @@ static void render_sum(struct buf *out, struct slots s, const struct series *r)
         write_family(out, r->name, r->gauge ? "gauge" : "counter", r->help);
     if (r->gauge || n != 0)
         buf_printf(out, "%s%s %lld\n", r->name, r->label, (long long)n);
+}
+
+void metrics_render_gauge(struct buf *out, const char *name, const char *help, int64_t v)
+{
+    write_family(out, name, "gauge", help);
+    buf_printf(out, "%s %lld\n", name, (long long)v);
 }
 
 void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,

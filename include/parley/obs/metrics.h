@@ -47,7 +47,7 @@ struct metrics_slot {
     _Atomic uint64_t cache_sets, cache_sets_lost;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: set by the worker, and to 0 by the supervisor when the worker ends. */
-    _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_waiting, pool_max;
+    _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting, pool_max;
     _Atomic int64_t threads_busy;
 };
 
@@ -62,5 +62,8 @@ void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t
  * that are 0 are left out. */
 void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,
                     const char *const *route_names, size_t n_routes);
+
+/* Writes a gauge that is in no slot. */
+void metrics_render_gauge(struct buf *out, const char *name, const char *help, int64_t v);
 
 #endif

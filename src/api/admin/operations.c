@@ -39,11 +39,41 @@ struct health {
     struct db_status db;
     struct cache_status cache;
     int64_t crash_looping; /* workers */
+    struct db_replication replication;
+    char hanging[80]; /* which writes hang; "" if none does */
     enum db_hosts_shortcut shortcut;
     char shortcut_reason[160];    /* "" when it is on */
     const char *status;           /* "ready", "degraded" or "down" */
     const char *database, *redis; /* "up", …: their states */
 };
+
+/* The sum of the n counters or gauges at an offset of each slot. */
+static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n_slots; i++) {
+        const char *first = (const char *)&slots[i] + offset;
+        for (size_t k = 0; k < n; k++)
+            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
+    }
+    return (int64_t)sum;
+}
+
+/* Every host has the same PostgreSQL: to take this one out would help nobody. */
+static void describe_hanging_writes(const struct api_service *api, struct health *out)
+{
+    const long long abandoned = sum_of(api->slots, atomic_load(&api->host->n_slots),
+                                       offsetof(struct metrics_slot, pool_abandoned), 1);
+    db_hosts_replication(api->hosts, &out->replication);
+    const long long waiting = out->replication.commits_waiting;
+    out->hanging[0] = 0;
+    if (waiting > 0)
+        snprintf(out->hanging, sizeof(out->hanging), "%lld commit%s for a synchronous standby",
+                 waiting, waiting == 1 ? " waits" : "s wait");
+    else if (abandoned > 0)
+        snprintf(out->hanging, sizeof(out->hanging), "%lld write%s had no answer in time",
+                 abandoned, abandoned == 1 ? " has" : "s have");
+}
 
 /* What this process knows already. */
 static void read_health(const struct api_service *api, struct health *out)
@@ -65,7 +95,9 @@ static void read_health(const struct api_service *api, struct health *out)
         db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
     /* The shortcut is off for two seconds after each start: that degrades nothing. */
     const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
-    const bool degraded = slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0;
+    describe_hanging_writes(api, out);
+    const bool degraded =
+        slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0 || out->hanging[0];
     out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
 }
 
@@ -78,6 +110,13 @@ static struct json_object *add_health(struct json_tree *t, struct json_object *i
     if (*reason)
         json_tree_text(t, check, "reason", reason);
     return check;
+}
+
+static struct json_object *add_postgresql(struct json_tree *t, struct json_object *in,
+                                          const struct health *h)
+{
+    const bool up = h->db.state == DB_UP;
+    return add_health(t, in, "postgresql", h->database, up ? h->hanging : h->db.reason);
 }
 
 /* member: what the status is called there. */
@@ -120,7 +159,7 @@ static enum err get_readyz(struct api_call *c)
     json_tree_text(&t, t.root, "status", h.status);
     json_tree_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
     struct json_object *checks = json_tree_object(&t, t.root, "checks");
-    (void)add_health(&t, checks, "postgresql", h.database, h.db.reason);
+    (void)add_postgresql(&t, checks, &h);
     (void)add_health(&t, checks, "redis", h.redis, h.cache.reason);
     (void)add_health(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up", looping);
     if (h.shortcut != DB_HOSTS_MANY)
@@ -130,6 +169,30 @@ static enum err get_readyz(struct api_call *c)
     return answer_tree(c, &t, ready ? 200 : 503, 0);
 }
 
+/* Gauges that all workers share: they are not in a slot. */
+static void render_replication(struct buf *out, const struct db_hosts_shared *hosts)
+{
+    struct db_replication r;
+    db_hosts_replication(hosts, &r);
+    const struct {
+        const char *name, *help;
+        bool shown;
+        int64_t value;
+    } gauges[] = {
+        {"parley_commits_waiting", "Commits that wait for a synchronous standby for a second.",
+         r.sent_us > 0, r.commits_waiting},
+        {"parley_standbys", "Standbys that are connected to PostgreSQL.", r.sent_us > 0,
+         r.standbys},
+        {"parley_standbys_synchronous", "Standbys that commits wait for.",
+         r.sent_us > 0 && r.known == r.standbys, r.synchronous},
+        {"parley_standby_lag_bytes", "What the last of the standbys has yet to apply.", r.known > 0,
+         r.lag_bytes},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        if (gauges[i].shown)
+            metrics_render_gauge(out, gauges[i].name, gauges[i].help, gauges[i].value);
+}
+
 static enum err get_metrics(struct api_call *c)
 {
     const char *names[METRICS_ROUTES_MAX];
@@ -137,6 +200,7 @@ static enum err get_metrics(struct api_call *c)
     c->res->status = 200;
     c->res->content_type = "text/plain; version=0.0.4";
     metrics_render(&c->res->body, c->api->slots, atomic_load(&c->api->host->n_slots), names, n);
+    render_replication(&c->res->body, c->api->hosts);
     return ERR_NONE;
 }
 
@@ -172,20 +236,26 @@ static void add_hosts(struct json_tree *t, const struct api_service *api)
     }
 }
 
+/* What the login may not see is null. */
+static void add_replication(struct json_tree *t, struct json_object *in,
+                            const struct db_replication *r)
+{
+    struct json_object *replication = json_tree_object(t, in, "replication");
+    const bool known = r->sent_us > 0 && r->known == r->standbys;
+    json_tree_text(t, replication, "synchronous_standby_names", r->sent_us > 0 ? r->names : NULL);
+    json_tree_number(t, replication, "commits_waiting", r->commits_waiting);
+    json_tree_number(t, replication, "standbys", r->standbys);
+    if (known) {
+        json_tree_number(t, replication, "synchronous", r->synchronous);
+        json_tree_number(t, replication, "lag_bytes", r->lag_bytes);
+    } else {
+        json_tree_text(t, replication, "synchronous", NULL);
+        json_tree_text(t, replication, "lag_bytes", NULL);
+    }
+}
+
 /* Where requests are counted: each is in exactly one bucket. */
 enum { REQUESTS = offsetof(struct metrics_slot, latency.bucket), BUCKETS = METRICS_BUCKETS + 1 };
-
-/* The sum of the n counters at an offset of each slot. */
-static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n_slots; i++) {
-        const char *first = (const char *)&slots[i] + offset;
-        for (size_t k = 0; k < n; k++)
-            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
-    }
-    return (int64_t)sum;
-}
 
 /* Those that run now. */
 static void add_workers(struct json_tree *t, const struct api_service *api)
@@ -210,6 +280,7 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
         json_tree_number(t, pool, "open", atomic_load(&s->pool_open));
         json_tree_number(t, pool, "idle", atomic_load(&s->pool_idle));
         json_tree_number(t, pool, "in_use", atomic_load(&s->pool_in_use));
+        json_tree_number(t, pool, "abandoned", atomic_load(&s->pool_abandoned));
         json_tree_number(t, pool, "waiting", atomic_load(&s->pool_waiting));
         json_tree_number(t, pool, "max", atomic_load(&s->pool_max));
     }
@@ -299,8 +370,9 @@ static enum err get_status(struct api_call *c)
     read_health(api, &h);
     TRY(begin_tree(c->ctx, &t));
     add_service(&t, api, &h);
-    struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
+    struct json_object *part = add_postgresql(&t, t.root, &h);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
+    add_replication(&t, part, &h.replication);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
     json_tree_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
     part = add_health(&t, t.root, "memory", h.cache.memory_bytes > 0 ? "up" : "off", "");
