@@ -89,26 +89,24 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry re
         bool late = false;
         pthread_mutex_lock(&db->lock);
         struct db_conn *c = db_pool_take(db, demand);
+        const int abandoned = db->counts[CONN_ABANDONED];
         const bool opens = c && c->state == CONN_OPENING, away = !c && db->backoff_ms > 0;
-        /* To wait for one that hangs would take a thread from reads. */
-        const bool hang = !c && !away && demand.writes && db_pool_writes_hang(db);
         if (away)
             ctx_fault(ctx, ERR_UNAVAILABLE, "%s", db->reason);
-        else if (hang)
-            ctx_fault(ctx, ERR_OVERLOAD, "%d writes of this worker wait for an answer",
-                      db->counts[CONN_ABANDONED]);
         else if (!c || opens)
             ctx_will_wait(ctx);
-        if (!c && !away && !hang) {
+        if (!c && !away) {
             late = !db_pool_wait(db, demand, limit, in_front, &c);
             in_front = true; /* it has waited */
         }
         pthread_mutex_unlock(&db->lock);
 
-        if (away || hang)
-            return away ? ERR_UNAVAILABLE : ERR_OVERLOAD;
+        if (away)
+            return ERR_UNAVAILABLE;
         if (late)
-            return ctx_fault(ctx, ERR_OVERLOAD, "no connection became free in time");
+            return ctx_fault(ctx, ERR_OVERLOAD,
+                             "no connection became free in time (%d have had no answer)",
+                             abandoned);
         if (opens) {
             char why[DB_REASON_MAX];
             enum db_open_result opened = db_pool_open_one(db, ctx, c, limit, why);
@@ -165,7 +163,8 @@ void db_pool_release(struct db *db, struct db_conn *c)
     }
     if (!c->pinged)
         c->idle_since_us = now;
-    c->demand = (struct db_demand){.reserve = true}; /* counts for nobody until it is given */
+    if (!abandon)
+        c->demand = (struct db_demand){.reserve = true}; /* counts for nobody until it is given */
     c->answered = c->pinged = false;
     if (!keep) {
         c->abandoned_us = clock_boot_us();

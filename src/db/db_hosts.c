@@ -23,7 +23,8 @@ enum {
     REMOVE_MS = 2000,
     LATE_MARGIN_MS = 1000
 };
-static const int64_t refresh_us = 2000000, replication_us = 1000000, overdue_us = 1000000;
+#define OVERDUE_US INT64_C(1000000) /* see REPLICATION */
+static const int64_t refresh_us = 2000000, replication_us = 1000000;
 /* After so long without an answered poll, the polling worker may be stopped. */
 static const int64_t silent_us = 600000;
 
@@ -32,6 +33,15 @@ static const int64_t silent_us = 600000;
 #define COLUMNS                                                                                    \
     "h.host, h.address, h.version, h.workers, h.alone,"                                            \
     " (extract(epoch FROM clock_timestamp() - h.seen_at) * 1000000)::bigint AS seen_ago"
+
+/* What runs for longer than a second, if $3: a commit waits for a standby for an instant anyway. */
+#define REPLICATION                                                                                \
+    " LEFT JOIN (SELECT count(*) FILTER (WHERE wait_event = 'SyncRep') AS commits_waiting,"        \
+    "  count(*) AS overdue FROM pg_stat_activity WHERE usename = current_user"                     \
+    "  AND state = 'active' AND query_start < clock_timestamp() - interval '1 second') o ON $3"    \
+    " LEFT JOIN (SELECT count(*) AS standbys, CASE WHEN count(state) = count(*)"                   \
+    "   THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) ELSE -1 END AS synchronous," \
+    "  current_setting('synchronous_standby_names') AS names FROM pg_stat_replication) r ON $3"
 
 /* Not on a standby: it does not know of a host that registered just now. */
 static const struct db_stmt poll_stmt = {
@@ -43,8 +53,8 @@ static const struct db_stmt poll_stmt = {
     "   AS live,"
     " coalesce(bool_or(h.alone) FILTER (WHERE h.host <> $1) OVER (), false) AS others_alone,"
     " coalesce(h.host = $1, false) AS self, coalesce(h.seen_at > to_timestamp(0), false) AS stays, "
-    COLUMNS
-    " FROM auth_state a LEFT JOIN hosts h ON true WHERE NOT pg_is_in_recovery()"
+    COLUMNS ", o.*, r.*"
+    " FROM auth_state a LEFT JOIN hosts h ON true" REPLICATION " WHERE NOT pg_is_in_recovery()"
     " ORDER BY h.host = $1 DESC NULLS LAST, h.seen_at DESC LIMIT $2"};
 
 static const struct db_stmt register_stmt = {
@@ -58,17 +68,6 @@ static const struct db_stmt refresh_stmt = {
     "hosts_refresh",
     "UPDATE hosts SET seen_at = now(), workers = $2"
     " WHERE host = $1 AND set_config('synchronous_commit', 'off', true) = 'off'"};
-
-static const struct db_stmt replication_stmt = {
-    "hosts_replication",
-    "SELECT a.commits_waiting, a.overdue, r.*, current_setting('synchronous_standby_names') AS names"
-    " FROM (SELECT count(*) FILTER (WHERE wait_event = 'SyncRep') AS commits_waiting,"
-    "  count(*) AS overdue FROM pg_stat_activity WHERE usename = current_user AND state = 'active'"
-    "  AND query_start < clock_timestamp() - $1 * interval '1 microsecond') a,"
-    " (SELECT count(*) AS standbys, count(state) AS known,"
-    "  count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous,"
-    "  coalesce(max(pg_current_wal_lsn() - replay_lsn), 0)::bigint AS lag_bytes"
-    "  FROM pg_stat_replication) r"};
 
 static const struct db_stmt remove_stmt = {"hosts_remove", "DELETE FROM hosts WHERE host = $1"};
 
@@ -102,13 +101,30 @@ static void read_host(const struct db_rows *r, int row, struct db_host *h)
     h->alone = db_get_bool(r, row, db_column(r, "alone"));
 }
 
+/* One line when commits begin to wait, and one when none waits any more. */
+static void read_replication(const struct db_rows *r, struct db_replication *found)
+{
+    const int64_t waited = found->commits_waiting;
+    found->commits_waiting = db_get_i64(r, 0, db_column(r, "commits_waiting"));
+    found->overdue = db_get_i64(r, 0, db_column(r, "overdue"));
+    found->standbys = db_get_i64(r, 0, db_column(r, "standbys"));
+    found->synchronous = db_get_i64(r, 0, db_column(r, "synchronous"));
+    copy_text(r, 0, "names", found->names, sizeof(found->names));
+    if ((found->commits_waiting > 0) != (waited > 0))
+        log_say(waited > 0 ? LOG_INFO : LOG_WARN, waited > 0 ? "commits_go_on" : "commits_wait",
+                "%lld commits wait for a synchronous standby", (long long)found->commits_waiting);
+}
+
 static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct db_hosts_shared *s,
                             struct hosts_found *out)
 {
-    const struct db_param params[] = {db_text(sv_from(s->id)), db_i64(DB_HOSTS_SHOWN_MAX)};
     struct db_rows r;
     memset(out, 0, sizeof(*out));
     out->sent_us = clock_boot_us();
+    db_hosts_replication(s, &out->replication);
+    const bool due = out->sent_us >= out->replication.sent_us + replication_us;
+    const struct db_param params[] = {db_text(sv_from(s->id)), db_i64(DB_HOSTS_SHOWN_MAX),
+                                      db_bool(due)};
     TRY(db_query(db, ctx, DB_READ, &poll_stmt, params, ARRAY_LEN(params), &r, NULL));
     if (r.count == 0)
         return ctx_fault(ctx, ERR_UNAVAILABLE, "this PostgreSQL is a standby");
@@ -125,6 +141,10 @@ static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct
         read_host(&r, (int)i, &out->table[i]);
     out->table[0].self = has_row;
     out->self_seen_ago_us = has_row ? out->table[0].seen_ago_us : 0;
+    if (due) {
+        out->replication.sent_us = out->sent_us;
+        read_replication(&r, &out->replication);
+    }
     return ERR_NONE;
 }
 
@@ -133,8 +153,7 @@ struct db_hosts {
     struct db *db; /* borrowed */
     struct arena *arena;
     struct thread_loop thread;
-    bool failing;                      /* used by the thread alone: see log_new_failure */
-    struct db_replication replication; /* used by the thread alone */
+    bool failing; /* used by the thread alone: see log_new_failure */
 };
 
 static bool try_to_poll(struct db_hosts_shared *s)
@@ -182,7 +201,6 @@ static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct ho
         if (atomic_load(&s->write_from_us) == 0)
             TRY(register_host(h, ctx));
         TRY(query_hosts(h->db, ctx, s, f));
-        f->replication = h->replication;
         /* This worker was stopped, and another one may have found something newer meanwhile. */
         if (clock_boot_us() >= f->sent_us + HOSTS_WAIT_US)
             return ctx_fault(ctx, ERR_TIMEOUT, "the answer is too old");
@@ -191,36 +209,6 @@ static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct ho
             return ERR_NONE;
     }
     return ctx_fault(ctx, ERR_BUSY, "the registration is being removed");
-}
-
-/* Asks the server every second; the next poll publishes it. */
-static void poll_replication(struct db_hosts *h)
-{
-    const int64_t now_us = clock_boot_us(), waited = h->replication.commits_waiting;
-    const struct db_param limit = db_i64(overdue_us);
-    struct db_replication *found = &h->replication;
-    struct request_ctx ctx;
-    struct db_rows r;
-    if (now_us < found->sent_us + replication_us)
-        return;
-    begin_request(h, &ctx, POLL_MS);
-    if (db_query(h->db, &ctx, DB_READ, &replication_stmt, &limit, 1, &r, NULL) == ERR_NONE) {
-        *found = (struct db_replication){
-            .sent_us = now_us,
-            .commits_waiting = db_get_i64(&r, 0, db_column(&r, "commits_waiting")),
-            .overdue = db_get_i64(&r, 0, db_column(&r, "overdue")),
-            .standbys = db_get_i64(&r, 0, db_column(&r, "standbys")),
-            .known = db_get_i64(&r, 0, db_column(&r, "known")),
-            .synchronous = db_get_i64(&r, 0, db_column(&r, "synchronous")),
-            .lag_bytes = db_get_i64(&r, 0, db_column(&r, "lag_bytes"))};
-        copy_text(&r, 0, "names", found->names, sizeof(found->names));
-        if (found->commits_waiting > 0 && waited == 0)
-            log_say(LOG_WARN, "commits_wait", "%lld commits wait for a synchronous standby",
-                    (long long)found->commits_waiting);
-        if (found->commits_waiting == 0 && waited > 0)
-            log_say(LOG_INFO, "commits_go_on", "no commit waits for a synchronous standby");
-    }
-    arena_reset(h->arena);
 }
 
 /* False: it failed. */
@@ -240,8 +228,6 @@ static bool poll_and_refresh(struct db_hosts *h)
         (void)!db_query(h->db, &ctx, DB_READ, &refresh_stmt, params, ARRAY_LEN(params), NULL, NULL);
     }
     arena_reset(h->arena);
-    if (e == ERR_NONE)
-        poll_replication(h);
     return e == ERR_NONE;
 }
 
@@ -286,7 +272,7 @@ static void *hosts_main(void *arg)
         hosts_last_found(s, &found);
         db_pool_share(h->db, 0, (int)found.live);
         if (found.replication.overdue == 0)
-            db_pool_note_finished(h->db, found.replication.sent_us - overdue_us);
+            db_pool_note_finished(h->db, found.replication.sent_us - OVERDUE_US);
         until_us += pause_ms * INT64_C(1000);
     } while (thread_loop_pause(&h->thread, until_us));
     if (polls)

@@ -208,14 +208,12 @@ struct db_conn *db_pool_reserve(struct db *db);
  * have. */
 struct db_conn *db_pool_take(struct db *db, struct db_demand demand);
 /* in_front: before those that wait already. *given is NULL if the caller is to look again. False:
- * the limit has passed. */
+ * the limit has passed, or so many writes hang that no other can have a connection. */
 bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit, bool in_front,
                   struct db_conn **given);
 /* Wakes the first waiter that may have a connection, and gives it that one (NULL: lets it look
  * again). False: there is none. */
 bool db_pool_wake(struct db *db, struct db_conn *given);
-/* True if no write can have a connection, because so many got no answer. */
-bool db_pool_writes_hang(const struct db *db);
 /* Lets a waiter look again if there is a connection to have. */
 void db_pool_wake_for_room(struct db *db);
 

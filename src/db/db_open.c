@@ -168,7 +168,6 @@ void db_status(struct db *db, struct db_status *out)
         .open = db_pool_open_count(db),
         .idle = db->counts[CONN_IDLE],
         .in_use = db->counts[CONN_BUSY],
-        .abandoned = db->counts[CONN_ABANDONED],
         .waiting = db->waiting,
         .max = db->max,
         .schema_version = db->schema_version,

@@ -123,11 +123,6 @@ static int most_open(const struct db *db)
     return rest > least ? rest : least;
 }
 
-bool db_pool_writes_hang(const struct db *db)
-{
-    return db->counts[CONN_ABANDONED] >= most_writes(db);
-}
-
 static bool may_open(const struct db *db)
 {
     const int opening = db->counts[CONN_OPENING];
@@ -161,36 +156,26 @@ struct db_waiter {
     struct db_conn *given; /* NULL: it looks again */
 };
 
-struct users {
-    int same_key, writes, not_reserved;
-};
-
-static void count_users(const struct db_conns *list, uint64_t contention_key, struct users *n)
-{
-    const struct db_conn *c;
-    TAILQ_FOREACH (c, list, link) {
-        n->same_key += c->demand.contention_key == contention_key;
-        n->writes += c->demand.writes;
-        n->not_reserved += !c->demand.reserve;
-    }
-}
-
 /* True if a connection that is free must be left to requests of another kind. Each kind leaves a
  * quarter, and at least one, to the next: writes to reads, and the writes of one contention key,
  * which wait for one row that somebody may keep locked, to other writes. */
 static bool is_full_for(const struct db *db, struct db_demand demand)
 {
     const int writes_max = most_writes(db);
-    struct users n = {.writes = db->counts[CONN_ABANDONED]};
+    int same_key = 0, writes = 0, open = 0;
+    const struct db_conn *c;
     if (demand.reserve)
         return false;
-    count_users(&db->lists[CONN_BUSY], demand.contention_key, &n);
-    count_users(&db->lists[CONN_OPENING], demand.contention_key, &n);
-    if (demand.writes && n.writes >= writes_max)
-        return true;
-    if (demand.contention_key != 0 && n.same_key >= three_quarters(writes_max))
-        return true;
-    return n.not_reserved >= most_open(db) - kept_for_batched_reads(db);
+    for (int state = 0; state < CONN_STATES; state++) {
+        TAILQ_FOREACH (c, &db->lists[state], link) {
+            same_key += c->demand.contention_key == demand.contention_key;
+            writes += c->demand.writes;
+            open += !c->demand.reserve && state != CONN_ABANDONED;
+        }
+    }
+    return (demand.writes && writes >= writes_max) ||
+           (demand.contention_key != 0 && same_key >= three_quarters(writes_max)) ||
+           open >= most_open(db) - kept_for_batched_reads(db);
 }
 
 static void stop_waiting(struct db *db, struct db_waiter *w)
@@ -241,7 +226,8 @@ bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
                   struct db_conn **given)
 {
     struct db_waiter w = {.demand = demand};
-    bool more = true;
+    /* To wait for writes that hang would take threads from reads. */
+    bool more = !demand.writes || db->counts[CONN_ABANDONED] < most_writes(db);
     pthread_cond_init(&w.wake, NULL);
     if (in_front)
         TAILQ_INSERT_HEAD(&db->waiters, &w, link);

@@ -239,12 +239,6 @@ static void render_sum(struct buf *out, struct slots s, const struct series *r)
         buf_printf(out, "%s%s %lld\n", r->name, r->label, (long long)n);
 }
 
-void metrics_render_gauge(struct buf *out, const char *name, const char *help, int64_t v)
-{
-    write_family(out, name, "gauge", help);
-    buf_printf(out, "%s %lld\n", name, (long long)v);
-}
-
 void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,
                     const char *const *route_names, size_t n_routes)
 {

@@ -42,18 +42,16 @@ struct db_settings {
 /* Makes the pool, and opens pool_min connections in the background: succeeds also while PostgreSQL
  * is away. slot may be NULL. NULL: no memory or no thread. */
 struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot);
-/* All connections must have been released. Commits that still wait for a standby go on waiting in
- * the server. Waits for an attempt to connect, connect_ms at the most.
+/* All connections must have been released. Waits for an attempt to connect, connect_ms at the most.
  * NULL is fine. */
 void db_close(struct db *db);
 
 enum db_state { DB_STARTING, DB_UP, DB_DOWN, DB_MISCONFIGURED };
 struct db_status {
     enum db_state state;
-    int open, idle, in_use, abandoned, waiting;
-    int max;            /* after lowering to what the server allows */
-    int schema_version; /* of the server; -1: not known yet */
-    char reason[200];   /* why it is not up; "" when it is */
+    int open, idle, in_use, waiting, max; /* max: after lowering to what the server allows */
+    int schema_version;                   /* of the server; -1: not known yet */
+    char reason[200];                     /* why it is not up; "" when it is */
 };
 /* Takes the pool's lock for an instant; sends nothing. */
 void db_status(struct db *db, struct db_status *out);
@@ -83,16 +81,15 @@ struct db_failure {
 
 enum db_retry {
     DB_READ, /* changes nothing: repeated once on a fresh connection if the first was lost */
-    DB_WRITE /* never repeated once it may have been committed: ERR_OUTCOME_UNKNOWN. Writes leave a
-              * part of the pool to reads */
+    DB_WRITE /* never repeated once it may have been committed: ERR_OUTCOME_UNKNOWN */
 };
 
 /* One statement, one round trip, one transaction. Repeated after a serialization failure or a
  * deadlock (at most 3 times, while the deadline allows). out and failure may be NULL.
- *   ERR_OVERLOAD: no connection within acquire_ms, or too many writes hang. ERR_UNAVAILABLE:
- * PostgreSQL is away; nothing was done. ERR_TIMEOUT: deadline or statement_timeout. ERR_BUSY:
- * lock_timeout. ERR_CONFLICT: unique violation. ERR_INVALID: data that PostgreSQL refuses (SQLSTATE
- * class 22). */
+ *   ERR_OVERLOAD: no connection within acquire_ms, or (a write) too many writes hang.
+ *   ERR_UNAVAILABLE: PostgreSQL is away; nothing was done. ERR_TIMEOUT: deadline or
+ *   statement_timeout. ERR_BUSY: lock_timeout. ERR_CONFLICT: unique violation. ERR_INVALID: data
+ *   that PostgreSQL refuses (SQLSTATE class 22). */
 MUSTCHECK enum err db_query(struct db *db, struct request_ctx *ctx, enum db_retry retry,
                             const struct db_stmt *stmt, const struct db_param *params, int n_params,
                             struct db_rows *out, struct db_failure *failure);

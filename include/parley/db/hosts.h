@@ -95,17 +95,14 @@ size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB
 
 enum { DB_STANDBY_NAMES_MAX = 128 };
 
-/* As the last poll but one found it. Without the rights of pg_read_all_stats only the number of
- * standbys is known. */
+/* By a poll of the last second. */
 struct db_replication {
-    int64_t sent_us;         /* of the statement; 0: none has succeeded yet */
-    int64_t commits_waiting; /* of this login on all hosts, for a standby, for more than a second */
-    int64_t overdue;     /* statements of this login that run for more than a second, with those */
-    int64_t standbys;    /* that are connected */
-    int64_t known;       /* of these, those of which the login may see more */
-    int64_t synchronous; /* of these, those that commits wait for */
-    int64_t lag_bytes;   /* of the one that is furthest behind, up to what it has applied */
-    char names[DB_STANDBY_NAMES_MAX]; /* synchronous_standby_names; "": commits wait for none */
+    int64_t sent_us;         /* 0: not known yet */
+    int64_t commits_waiting; /* of this login on all hosts: for a standby, for over a second */
+    int64_t overdue;         /* its statements that run for over a second, with these */
+    int64_t standbys;        /* that are connected */
+    int64_t synchronous;     /* of these; -1: the login lacks the rights of pg_read_all_stats */
+    char names[DB_STANDBY_NAMES_MAX]; /* synchronous_standby_names; "": no commit waits */
 };
 void db_hosts_replication(const struct db_hosts_shared *shared, struct db_replication *out);
 

@@ -63,7 +63,4 @@ void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t
 void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,
                     const char *const *route_names, size_t n_routes);
 
-/* Writes a gauge that is in no slot. */
-void metrics_render_gauge(struct buf *out, const char *name, const char *help, int64_t v);
-
 #endif

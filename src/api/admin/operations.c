@@ -39,8 +39,6 @@ struct health {
     struct db_status db;
     struct cache_status cache;
     int64_t crash_looping; /* workers */
-    struct db_replication replication;
-    char hanging[80]; /* which writes hang; "" if none does */
     enum db_hosts_shortcut shortcut;
     char shortcut_reason[160];    /* "" when it is on */
     const char *status;           /* "ready", "degraded" or "down" */
@@ -59,20 +57,18 @@ static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t o
     return (int64_t)sum;
 }
 
-/* Every host has the same PostgreSQL: to take this one out would help nobody. */
-static void describe_hanging_writes(const struct api_service *api, struct health *out)
+/* Not empty: writes hang. Every host has the same PostgreSQL, so this one stays ready. */
+static void describe_hanging_writes(const struct api_service *api, char *out, size_t n)
 {
-    const long long abandoned = sum_of(api->slots, atomic_load(&api->host->n_slots),
-                                       offsetof(struct metrics_slot, pool_abandoned), 1);
-    db_hosts_replication(api->hosts, &out->replication);
-    const long long waiting = out->replication.commits_waiting;
-    out->hanging[0] = 0;
-    if (waiting > 0)
-        snprintf(out->hanging, sizeof(out->hanging), "%lld commit%s for a synchronous standby",
-                 waiting, waiting == 1 ? " waits" : "s wait");
+    struct db_replication r;
+    db_hosts_replication(api->hosts, &r);
+    const int64_t abandoned = sum_of(api->slots, atomic_load(&api->host->n_slots),
+                                     offsetof(struct metrics_slot, pool_abandoned), 1);
+    if (r.commits_waiting > 0)
+        snprintf(out, n, "commits wait for a synchronous standby: %lld",
+                 (long long)r.commits_waiting);
     else if (abandoned > 0)
-        snprintf(out->hanging, sizeof(out->hanging), "%lld write%s had no answer in time",
-                 abandoned, abandoned == 1 ? " has" : "s have");
+        snprintf(out, n, "writes have had no answer in time: %lld", (long long)abandoned);
 }
 
 /* What this process knows already. */
@@ -95,9 +91,10 @@ static void read_health(const struct api_service *api, struct health *out)
         db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
     /* The shortcut is off for two seconds after each start: that degrades nothing. */
     const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
-    describe_hanging_writes(api, out);
+    if (out->db.state == DB_UP)
+        describe_hanging_writes(api, out->db.reason, sizeof(out->db.reason));
     const bool degraded =
-        slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0 || out->hanging[0];
+        slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0 || out->db.reason[0];
     out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
 }
 
@@ -110,13 +107,6 @@ static struct json_object *add_health(struct json_tree *t, struct json_object *i
     if (*reason)
         json_tree_text(t, check, "reason", reason);
     return check;
-}
-
-static struct json_object *add_postgresql(struct json_tree *t, struct json_object *in,
-                                          const struct health *h)
-{
-    const bool up = h->db.state == DB_UP;
-    return add_health(t, in, "postgresql", h->database, up ? h->hanging : h->db.reason);
 }
 
 /* member: what the status is called there. */
@@ -159,7 +149,7 @@ static enum err get_readyz(struct api_call *c)
     json_tree_text(&t, t.root, "status", h.status);
     json_tree_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
     struct json_object *checks = json_tree_object(&t, t.root, "checks");
-    (void)add_postgresql(&t, checks, &h);
+    (void)add_health(&t, checks, "postgresql", h.database, h.db.reason);
     (void)add_health(&t, checks, "redis", h.redis, h.cache.reason);
     (void)add_health(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up", looping);
     if (h.shortcut != DB_HOSTS_MANY)
@@ -169,38 +159,21 @@ static enum err get_readyz(struct api_call *c)
     return answer_tree(c, &t, ready ? 200 : 503, 0);
 }
 
-/* Gauges that all workers share: they are not in a slot. */
-static void render_replication(struct buf *out, const struct db_hosts_shared *hosts)
-{
-    struct db_replication r;
-    db_hosts_replication(hosts, &r);
-    const struct {
-        const char *name, *help;
-        bool shown;
-        int64_t value;
-    } gauges[] = {
-        {"parley_commits_waiting", "Commits that wait for a synchronous standby for a second.",
-         r.sent_us > 0, r.commits_waiting},
-        {"parley_standbys", "Standbys that are connected to PostgreSQL.", r.sent_us > 0,
-         r.standbys},
-        {"parley_standbys_synchronous", "Standbys that commits wait for.",
-         r.sent_us > 0 && r.known == r.standbys, r.synchronous},
-        {"parley_standby_lag_bytes", "What the last of the standbys has yet to apply.", r.known > 0,
-         r.lag_bytes},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
-        if (gauges[i].shown)
-            metrics_render_gauge(out, gauges[i].name, gauges[i].help, gauges[i].value);
-}
-
 static enum err get_metrics(struct api_call *c)
 {
     const char *names[METRICS_ROUTES_MAX];
+    struct db_replication r;
     const size_t n = api_route_names(names);
     c->res->status = 200;
     c->res->content_type = "text/plain; version=0.0.4";
     metrics_render(&c->res->body, c->api->slots, atomic_load(&c->api->host->n_slots), names, n);
-    render_replication(&c->res->body, c->api->hosts);
+    db_hosts_replication(c->api->hosts, &r);
+    buf_printf(&c->res->body,
+               "# HELP parley_commits_waiting Commits that wait for a synchronous standby.\n"
+               "# TYPE parley_commits_waiting gauge\nparley_commits_waiting %lld\n"
+               "# HELP parley_standbys Standbys that are connected to PostgreSQL.\n"
+               "# TYPE parley_standbys gauge\nparley_standbys %lld\n",
+               (long long)r.commits_waiting, (long long)r.standbys);
     return ERR_NONE;
 }
 
@@ -236,22 +209,19 @@ static void add_hosts(struct json_tree *t, const struct api_service *api)
     }
 }
 
-/* What the login may not see is null. */
 static void add_replication(struct json_tree *t, struct json_object *in,
-                            const struct db_replication *r)
+                            const struct db_hosts_shared *hosts)
 {
+    struct db_replication r;
+    db_hosts_replication(hosts, &r);
     struct json_object *replication = json_tree_object(t, in, "replication");
-    const bool known = r->sent_us > 0 && r->known == r->standbys;
-    json_tree_text(t, replication, "synchronous_standby_names", r->sent_us > 0 ? r->names : NULL);
-    json_tree_number(t, replication, "commits_waiting", r->commits_waiting);
-    json_tree_number(t, replication, "standbys", r->standbys);
-    if (known) {
-        json_tree_number(t, replication, "synchronous", r->synchronous);
-        json_tree_number(t, replication, "lag_bytes", r->lag_bytes);
-    } else {
-        json_tree_text(t, replication, "synchronous", NULL);
-        json_tree_text(t, replication, "lag_bytes", NULL);
-    }
+    json_tree_text(t, replication, "synchronous_standby_names", r.names);
+    json_tree_number(t, replication, "commits_waiting", r.commits_waiting);
+    json_tree_number(t, replication, "standbys", r.standbys);
+    if (r.synchronous >= 0)
+        json_tree_number(t, replication, "synchronous", r.synchronous);
+    else
+        json_tree_text(t, replication, "synchronous", NULL); /* the login may not see it */
 }
 
 /* Where requests are counted: each is in exactly one bucket. */
@@ -370,9 +340,9 @@ static enum err get_status(struct api_call *c)
     read_health(api, &h);
     TRY(begin_tree(c->ctx, &t));
     add_service(&t, api, &h);
-    struct json_object *part = add_postgresql(&t, t.root, &h);
+    struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
-    add_replication(&t, part, &h.replication);
+    add_replication(&t, part, api->hosts);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
     json_tree_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
     part = add_health(&t, t.root, "memory", h.cache.memory_bytes > 0 ? "up" : "off", "");

@@ -150,6 +150,7 @@ TEST(every_counter_and_gauge)
         {AT(pool_open), "parley_pool_connections{state=\"open\"}"},
         {AT(pool_idle), "parley_pool_connections{state=\"idle\"}"},
         {AT(pool_in_use), "parley_pool_connections{state=\"in_use\"}"},
+        {AT(pool_abandoned), "parley_pool_connections{state=\"abandoned\"}"},
         {AT(pool_max), "parley_pool_connections{state=\"max\"}"},
         {AT(pool_waiting), "parley_pool_waiting"},
         {AT(threads_busy), "parley_threads_busy"},
