@@ -74,6 +74,7 @@ enum db_hosts_shortcut {
     DB_HOSTS_OTHERS,    /* other hosts are registered */
     DB_HOSTS_SILENT,    /* no poll has succeeded for 1 s */
     DB_HOSTS_RESTARTED, /* another PostgreSQL answers since less than 2 s: rows may be lost */
+    DB_HOSTS_COMMITS,   /* some wait for a standby: they may become visible at any time */
     DB_HOSTS_MANY       /* not configured */
 };
 /* why: a sentence; "" if it is on. */
