@@ -41,7 +41,7 @@ static const int64_t silent_us = 600000;
     "  AND state = 'active' AND query_start < clock_timestamp() - interval '1 second') o ON $3"    \
     " LEFT JOIN (SELECT count(*) AS standbys, CASE WHEN count(state) = count(*)"                   \
     "   THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) ELSE -1 END AS synchronous," \
-    "  current_setting('synchronous_standby_names') AS names FROM pg_stat_replication) r ON $3"
+    "  left(current_setting('synchronous_standby_names'), 120) AS names FROM pg_stat_replication) r ON $3"
 
 /* Not on a standby: it does not know of a host that registered just now. */
 static const struct db_stmt poll_stmt = {

@@ -94,7 +94,7 @@ struct db_host {
 size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB_HOSTS_SHOWN_MAX],
                      int64_t *registered);
 
-enum { DB_STANDBY_NAMES_MAX = 128 };
+enum { DB_STANDBY_NAMES_MAX = 488 }; /* 120 characters */
 
 /* By a poll of the last second. */
 struct db_replication {
