@@ -34,14 +34,17 @@ static const int64_t silent_us = 600000;
     "h.host, h.address, h.version, h.workers, h.alone,"                                            \
     " (extract(epoch FROM clock_timestamp() - h.seen_at) * 1000000)::bigint AS seen_ago"
 
-/* What runs for longer than a second, if $3: a commit waits for a standby for an instant anyway. */
+/* What runs for longer than a second: each commit waits for a standby for an instant. Without $3
+ * nothing is read (HAVING becomes a one-time filter of the scans, ON would not). */
 #define REPLICATION                                                                                \
     " LEFT JOIN (SELECT count(*) FILTER (WHERE wait_event = 'SyncRep') AS commits_waiting,"        \
-    "  count(*) AS overdue FROM pg_stat_activity WHERE usename = current_user"                     \
-    "  AND state = 'active' AND query_start < clock_timestamp() - interval '1 second') o ON $3"    \
+    "   count(*) AS overdue FROM pg_stat_activity WHERE usename = current_user"                    \
+    "   AND state = 'active' AND query_start < clock_timestamp() - interval '1 second'"            \
+    "  HAVING $3) o ON true"                                                                       \
     " LEFT JOIN (SELECT count(*) AS standbys, CASE WHEN count(state) = count(*)"                   \
     "   THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) ELSE -1 END AS synchronous," \
-    "  left(current_setting('synchronous_standby_names'), 120) AS names FROM pg_stat_replication) r ON $3"
+    "   left(current_setting('synchronous_standby_names'), 120) AS names"                          \
+    "  FROM pg_stat_replication HAVING $3) r ON true"
 
 /* Not on a standby: it does not know of a host that registered just now. */
 static const struct db_stmt poll_stmt = {
@@ -272,7 +275,7 @@ static void *hosts_main(void *arg)
         hosts_last_found(s, &found);
         db_pool_share(h->db, 0, (int)found.live);
         if (found.replication.overdue == 0)
-            db_pool_note_finished(h->db, found.replication.sent_us - OVERDUE_US);
+            atomic_store(&h->db->finished_us, found.replication.sent_us - OVERDUE_US);
         until_us += pause_ms * INT64_C(1000);
     } while (thread_loop_pause(&h->thread, until_us));
     if (polls)

@@ -175,6 +175,9 @@ struct db {
     atomic_bool away;    /* not up, and nothing has answered since; written under the lock */
     atomic_bool warned;
     _Atomic int64_t clock_ahead_us; /* the server's clock minus the monotonic one; 0: not known */
+    /* By clock_boot_us. The server that answers now knows no statement that was sent earlier. So an
+     * abandoned connection of that age has lost its answer, or its server. */
+    _Atomic int64_t finished_us;
     pthread_mutex_t lock;
 
     /* The lock protects all that follows. Only db_pool_move changes the lists. */
@@ -193,7 +196,6 @@ struct db {
     int64_t retry_at_us;     /* no connection is opened earlier */
     int64_t last_success_us; /* of a round trip or an opening */
     int64_t away_since_us;   /* of the last change of state */
-    int64_t finished_us;     /* see db_pool_note_finished */
 };
 
 /* db_pool.c, under the lock */
@@ -228,10 +230,6 @@ void db_pool_retire(struct db *db);
 /* Sets how many connections the server has for all hosts and how many hosts share them (0: as
  * before), and makes the pool as large as this worker's share. */
 void db_pool_share(struct db *db, int capacity, int hosts);
-/* What was sent before at_us (clock_boot_us) is finished: the server that answers now knows no
- * statement that began earlier. An abandoned connection whose answer was lost, or that reaches a
- * server which is no longer used, is closed then. */
-void db_pool_note_finished(struct db *db, int64_t at_us);
 
 /* db_acquire.c */
 /* Opens a reserved connection in the caller's time, and checks the server with it if that has not

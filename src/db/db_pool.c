@@ -272,7 +272,7 @@ static struct db_conn *take_unwanted(struct db *db)
         return c;
     }
     TAILQ_FOREACH (c, &db->lists[CONN_ABANDONED], link) {
-        if (c->abandoned_us >= db->finished_us && db_conn_quiet(c))
+        if (c->abandoned_us >= atomic_load(&db->finished_us) && db_conn_quiet(c))
             continue;
         db_pool_move(db, c, CONN_CLOSED);
         return c;
@@ -303,14 +303,6 @@ void db_pool_retire(struct db *db)
     }
     pthread_mutex_unlock(&db->lock);
     db_pool_close_unwanted(db);
-}
-
-void db_pool_note_finished(struct db *db, int64_t at_us)
-{
-    pthread_mutex_lock(&db->lock);
-    if (at_us > db->finished_us)
-        db->finished_us = at_us;
-    pthread_mutex_unlock(&db->lock);
 }
 
 void db_pool_share(struct db *db, int capacity, int hosts)
