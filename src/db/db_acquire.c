@@ -80,15 +80,16 @@ enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, str
     return result;
 }
 
-static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline limit,
-                        struct db_conn **out)
+static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                        struct deadline limit, struct db_conn **out)
 {
-    const struct db_demand demand = {ctx->contention_key, ctx->reserve};
+    const struct db_demand demand = {ctx->contention_key, ctx->reserve, retry == DB_WRITE};
     bool in_front = ctx->urgent;
     for (;;) {
         bool late = false;
         pthread_mutex_lock(&db->lock);
         struct db_conn *c = db_pool_take(db, demand);
+        const int abandoned = db->counts[CONN_ABANDONED];
         const bool opens = c && c->state == CONN_OPENING, away = !c && db->backoff_ms > 0;
         if (away)
             ctx_fault(ctx, ERR_UNAVAILABLE, "%s", db->reason);
@@ -103,7 +104,9 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline 
         if (away)
             return ERR_UNAVAILABLE;
         if (late)
-            return ctx_fault(ctx, ERR_OVERLOAD, "no connection became free in time");
+            return ctx_fault(ctx, ERR_OVERLOAD,
+                             "no connection became free in time (%d have had no answer)",
+                             abandoned);
         if (opens) {
             char why[DB_REASON_MAX];
             enum db_open_result opened = db_pool_open_one(db, ctx, c, limit, why);
@@ -124,7 +127,8 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline 
     }
 }
 
-enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out)
+enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                         struct db_conn **out)
 {
     int64_t began = clock_mono_us();
     const struct deadline limit =
@@ -133,7 +137,7 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn 
      * db_pipeline.c. */
     if (!ctx->reserve)
         ctx_will_wait(ctx);
-    enum err e = acquire(db, ctx, deadline_earlier(limit, ctx->deadline), out);
+    enum err e = acquire(db, ctx, retry, deadline_earlier(limit, ctx->deadline), out);
     int64_t took = clock_mono_us() - began;
     ctx->trace.pool_us += took;
     if (db->slot && !ctx->urgent)
@@ -144,6 +148,8 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn 
 void db_pool_release(struct db *db, struct db_conn *c)
 {
     bool clean = db_conn_clean(c);
+    /* The backend of a read ends by itself (client_connection_check_interval). */
+    const bool abandon = c->unanswered && c->demand.writes;
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&db->lock);
     bool keep = clean && now < c->retire_us && db_pool_open_count(db) <= db->max;
@@ -157,10 +163,12 @@ void db_pool_release(struct db *db, struct db_conn *c)
     }
     if (!c->pinged)
         c->idle_since_us = now;
-    c->demand = (struct db_demand){.reserve = true}; /* counts for nobody until it is given */
+    if (!abandon)
+        c->demand = (struct db_demand){.reserve = true}; /* counts for nobody until it is given */
     c->answered = c->pinged = false;
     if (!keep) {
-        db_pool_move(db, c, CONN_CLOSED);
+        c->abandoned_us = clock_boot_us();
+        db_pool_move(db, c, abandon ? CONN_ABANDONED : CONN_CLOSED);
         db_pool_wake_for_room(db);
     } else if (!db_pool_wake(db, c)) { /* handed from thread to thread it stays CONN_BUSY */
         db_pool_move(db, c, CONN_IDLE);
@@ -170,5 +178,6 @@ void db_pool_release(struct db *db, struct db_conn *c)
         return;
     if (!clean && db->slot)
         metrics_add(&db->slot->db_discarded, 1);
-    db_pool_reap(db, c);
+    if (!abandon)
+        db_pool_reap(db, c);
 }

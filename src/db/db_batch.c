@@ -94,7 +94,7 @@ void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch
         e = make_group(db, ctx, kind, &tenants[t], &groups[t]);
     ctx->reserve = true;
     if (e == ERR_NONE)
-        e = db_pool_acquire(db, ctx, &c);
+        e = db_pool_acquire(db, ctx, DB_READ, &c);
     if (e != ERR_NONE)
         return;
     db_pipeline_run_groups(db, c, ctx, groups, (int)n_tenants);

@@ -23,7 +23,8 @@ enum {
     REMOVE_MS = 2000,
     LATE_MARGIN_MS = 1000
 };
-static const int64_t refresh_us = 2000000;
+#define OVERDUE_US INT64_C(1000000) /* see REPLICATION */
+static const int64_t refresh_us = 2000000, replication_us = 1000000;
 /* After so long without an answered poll, the polling worker may be stopped. */
 static const int64_t silent_us = 600000;
 
@@ -32,6 +33,18 @@ static const int64_t silent_us = 600000;
 #define COLUMNS                                                                                    \
     "h.host, h.address, h.version, h.workers, h.alone,"                                            \
     " (extract(epoch FROM clock_timestamp() - h.seen_at) * 1000000)::bigint AS seen_ago"
+
+/* What runs for longer than a second: each commit waits for a standby for an instant. Without $3
+ * nothing is read (HAVING becomes a one-time filter of the scans, ON would not). */
+#define REPLICATION                                                                                \
+    " LEFT JOIN (SELECT count(*) FILTER (WHERE wait_event = 'SyncRep') AS commits_waiting,"        \
+    "   count(*) AS overdue FROM pg_stat_activity WHERE usename = current_user"                    \
+    "   AND state = 'active' AND query_start < clock_timestamp() - interval '1 second'"            \
+    "  HAVING $3) o ON true"                                                                       \
+    " LEFT JOIN (SELECT count(*) AS standbys, CASE WHEN count(state) = count(*)"                   \
+    "   THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) ELSE -1 END AS synchronous," \
+    "   left(current_setting('synchronous_standby_names'), 120) AS names"                          \
+    "  FROM pg_stat_replication HAVING $3) r ON true"
 
 /* Not on a standby: it does not know of a host that registered just now. */
 static const struct db_stmt poll_stmt = {
@@ -43,8 +56,8 @@ static const struct db_stmt poll_stmt = {
     "   AS live,"
     " coalesce(bool_or(h.alone) FILTER (WHERE h.host <> $1) OVER (), false) AS others_alone,"
     " coalesce(h.host = $1, false) AS self, coalesce(h.seen_at > to_timestamp(0), false) AS stays, "
-    COLUMNS
-    " FROM auth_state a LEFT JOIN hosts h ON true WHERE NOT pg_is_in_recovery()"
+    COLUMNS ", o.*, r.*"
+    " FROM auth_state a LEFT JOIN hosts h ON true" REPLICATION " WHERE NOT pg_is_in_recovery()"
     " ORDER BY h.host = $1 DESC NULLS LAST, h.seen_at DESC LIMIT $2"};
 
 static const struct db_stmt register_stmt = {
@@ -91,13 +104,30 @@ static void read_host(const struct db_rows *r, int row, struct db_host *h)
     h->alone = db_get_bool(r, row, db_column(r, "alone"));
 }
 
+/* One line when commits begin to wait, and one when none waits any more. */
+static void read_replication(const struct db_rows *r, struct db_replication *found)
+{
+    const int64_t waited = found->commits_waiting;
+    found->commits_waiting = db_get_i64(r, 0, db_column(r, "commits_waiting"));
+    found->overdue = db_get_i64(r, 0, db_column(r, "overdue"));
+    found->standbys = db_get_i64(r, 0, db_column(r, "standbys"));
+    found->synchronous = db_get_i64(r, 0, db_column(r, "synchronous"));
+    copy_text(r, 0, "names", found->names, sizeof(found->names));
+    if ((found->commits_waiting > 0) != (waited > 0))
+        log_say(waited > 0 ? LOG_INFO : LOG_WARN, waited > 0 ? "commits_go_on" : "commits_wait",
+                "%lld commits wait for a synchronous standby", (long long)found->commits_waiting);
+}
+
 static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct db_hosts_shared *s,
                             struct hosts_found *out)
 {
-    const struct db_param params[] = {db_text(sv_from(s->id)), db_i64(DB_HOSTS_SHOWN_MAX)};
     struct db_rows r;
     memset(out, 0, sizeof(*out));
     out->sent_us = clock_boot_us();
+    db_hosts_replication(s, &out->replication);
+    const bool due = out->sent_us >= out->replication.sent_us + replication_us;
+    const struct db_param params[] = {db_text(sv_from(s->id)), db_i64(DB_HOSTS_SHOWN_MAX),
+                                      db_bool(due)};
     TRY(db_query(db, ctx, DB_READ, &poll_stmt, params, ARRAY_LEN(params), &r, NULL));
     if (r.count == 0)
         return ctx_fault(ctx, ERR_UNAVAILABLE, "this PostgreSQL is a standby");
@@ -114,6 +144,10 @@ static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct
         read_host(&r, (int)i, &out->table[i]);
     out->table[0].self = has_row;
     out->self_seen_ago_us = has_row ? out->table[0].seen_ago_us : 0;
+    if (due) {
+        out->replication.sent_us = out->sent_us;
+        read_replication(&r, &out->replication);
+    }
     return ERR_NONE;
 }
 
@@ -192,9 +226,9 @@ static bool poll_and_refresh(struct db_hosts *h)
         const struct db_param params[] = {db_text(sv_from(h->set.shared->id)),
                                           db_i32(h->set.workers)};
         begin_request(h, &ctx, REFRESH_MS);
-        /* If it fails, other hosts may count this one as silent, and enlarge their pools early. */
-        (void)!db_query(h->db, &ctx, DB_WRITE, &refresh_stmt, params, ARRAY_LEN(params), NULL,
-                        NULL);
+        /* If it fails, other hosts may count this one as silent, and enlarge their pools early. It
+         * may be repeated, and goes on where writes hang: so it counts as a read. */
+        (void)!db_query(h->db, &ctx, DB_READ, &refresh_stmt, params, ARRAY_LEN(params), NULL, NULL);
     }
     arena_reset(h->arena);
     return e == ERR_NONE;
@@ -240,6 +274,8 @@ static void *hosts_main(void *arg)
         hosts_note_silence(s, clock_boot_us());
         hosts_last_found(s, &found);
         db_pool_share(h->db, 0, (int)found.live);
+        if (found.replication.overdue == 0)
+            atomic_store(&h->db->finished_us, found.replication.sent_us - OVERDUE_US);
         until_us += pause_ms * INT64_C(1000);
     } while (thread_loop_pause(&h->thread, until_us));
     if (polls)

@@ -81,17 +81,19 @@ const char *db_message_parse(const char *message, char sqlstate[6]);
 enum { DB_PREPARED_MAX = 128, DB_PARAMS_MAX = 32 };
 
 enum db_conn_state {
-    CONN_OPENING, /* counts in the pool; only the thread that opens it touches it */
-    CONN_IDLE,    /* open, proven clean, used by nobody */
-    CONN_BUSY,    /* used by one thread */
-    CONN_CLOSED   /* in no list; freed by the thread that moved it here */
+    CONN_OPENING,   /* counts in the pool; only the thread that opens it touches it */
+    CONN_IDLE,      /* open, proven clean, used by nobody */
+    CONN_BUSY,      /* used by one thread */
+    CONN_ABANDONED, /* a write on it got no answer in time, and its backend may wait for a standby:
+                     * never used again, and closed when the backend must have ended */
+    CONN_CLOSED     /* in no list; freed by the thread that moved it here */
 };
 enum { CONN_STATES = CONN_CLOSED, DB_REASON_MAX = sizeof(((struct db_status *)0)->reason) };
 
 /* What the pool must know of a request that wants a connection; see struct request_ctx. */
 struct db_demand {
     uint64_t contention_key;
-    bool reserve;
+    bool reserve, writes;
 };
 
 struct db_conn {
@@ -101,9 +103,11 @@ struct db_conn {
     struct db_demand demand;   /* of the request that uses it, or that it is opened for */
     int64_t retire_us;         /* end of its lifetime */
     int64_t idle_since_us, busy_since_us;
-    bool answered; /* the server completed a round trip since busy_since_us */
-    bool pinged;   /* busy with a ping, which does not end its idle time */
-    bool broken;   /* after a time-out or a lost connection: must be closed */
+    int64_t abandoned_us; /* by clock_boot_us */
+    bool answered;        /* the server completed a round trip since busy_since_us */
+    bool pinged;          /* busy with a ping, which does not end its idle time */
+    bool broken;          /* after a time-out or a lost connection: must be closed */
+    bool unanswered;      /* broken by a time-out: the backend may still work */
     const struct db_stmt *prepared[DB_PREPARED_MAX];
     int n_prepared;
 };
@@ -171,6 +175,9 @@ struct db {
     atomic_bool away;    /* not up, and nothing has answered since; written under the lock */
     atomic_bool warned;
     _Atomic int64_t clock_ahead_us; /* the server's clock minus the monotonic one; 0: not known */
+    /* By clock_boot_us. The server that answers now knows no statement that was sent earlier. So an
+     * abandoned connection of that age has lost its answer, or its server. */
+    _Atomic int64_t finished_us;
     pthread_mutex_t lock;
 
     /* The lock protects all that follows. Only db_pool_move changes the lists. */
@@ -203,7 +210,7 @@ struct db_conn *db_pool_reserve(struct db *db);
  * have. */
 struct db_conn *db_pool_take(struct db *db, struct db_demand demand);
 /* in_front: before those that wait already. *given is NULL if the caller is to look again. False:
- * the limit has passed. */
+ * the limit has passed, or so many writes hang that no other can have a connection. */
 bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit, bool in_front,
                   struct db_conn **given);
 /* Wakes the first waiter that may have a connection, and gives it that one (NULL: lets it look
@@ -215,7 +222,8 @@ void db_pool_wake_for_room(struct db *db);
 /* db_pool.c, without the lock */
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. */
 void db_pool_reap(struct db *db, struct db_conn *c);
-/* Closes the idle connections that are dead, too old, idle for too long or too many. */
+/* Closes the idle connections that are dead, too old, idle for too long or too many, and the
+ * abandoned ones whose backends have ended. */
 void db_pool_close_unwanted(struct db *db);
 /* Closes all idle connections now, and the busy ones on their release. */
 void db_pool_retire(struct db *db);
@@ -228,8 +236,9 @@ void db_pool_share(struct db *db, int capacity, int hosts);
  * been done. It is CONN_BUSY then; on failure it is freed. */
 enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                      struct deadline limit, char why[DB_REASON_MAX]);
-MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
-/* Gives the connection to a waiter or to the idle ones, or closes it. */
+MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                                   struct db_conn **out);
+/* Gives the connection to a waiter or to the idle ones, or closes or abandons it. */
 void db_pool_release(struct db *db, struct db_conn *c);
 
 /* Checks that server, role and schema are what this program needs, and calls db_pool_share.

@@ -139,6 +139,7 @@ void db_close(struct db *db)
     if (!db)
         return;
     thread_loop_stop(&db->maintainer);
+    atomic_store(&db->finished_us, INT64_MAX);
     db_pool_retire(db);
     if (db->counts[CONN_BUSY] > 0 || db->waiting > 0) {
         /* Their threads still use the memory that would be freed here. */

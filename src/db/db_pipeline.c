@@ -191,6 +191,7 @@ static void exchange(struct reader *r, struct request_ctx *ctx)
         }
         if (got == 0) {
             fail_unread(r, FAULT_TIMEOUT, ERR_TIMEOUT, "no answer before the deadline");
+            r->c->unanswered = true;
             return;
         }
         /* What came before the end is still read: it holds the reason. */

@@ -8,7 +8,13 @@
  *             reserve            opened                  released, clean
  *   (nothing) ───────► OPENING ──────────► BUSY ◄──────────────────────► IDLE
  *                         │ failed           │ not clean, too old           │ dead, too old,
- *                         └──────────────────┴──────────► CLOSED ◄──────────┘ too many
+ *                         └──────────────────┼──────────► CLOSED ◄──────────┘ too many
+ *                 a write got no answer      └─► ABANDONED ──┘ answered, lost, server replaced
+ *
+ * A commit that waits for a synchronous standby ends neither by statement_timeout nor when its
+ * connection is closed. To cancel it would make it visible although no standby has it. So its
+ * connection keeps its place in the pool until the backend has ended: otherwise each write that
+ * hangs would leave a backend behind, and the pool would open another one.
  */
 #include "db_internal.h"
 
@@ -33,6 +39,7 @@ static void publish(const struct db *db)
     metrics_set(&s->pool_open, db_pool_open_count(db));
     metrics_set(&s->pool_idle, db->counts[CONN_IDLE]);
     metrics_set(&s->pool_in_use, db->counts[CONN_BUSY]);
+    metrics_set(&s->pool_abandoned, db->counts[CONN_ABANDONED]);
     metrics_set(&s->pool_waiting, db->waiting);
     metrics_set(&s->pool_max, db->max);
 }
@@ -42,7 +49,8 @@ void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to)
     static const bool allowed[CONN_STATES + 1][CONN_STATES + 1] = {
         [CONN_CLOSED] = {[CONN_OPENING] = true}, /* a new one is in no list either */
         [CONN_OPENING] = {[CONN_BUSY] = true, [CONN_CLOSED] = true},
-        [CONN_BUSY] = {[CONN_IDLE] = true, [CONN_CLOSED] = true},
+        [CONN_BUSY] = {[CONN_IDLE] = true, [CONN_ABANDONED] = true, [CONN_CLOSED] = true},
+        [CONN_ABANDONED] = {[CONN_CLOSED] = true},
         [CONN_IDLE] = {[CONN_BUSY] = true, [CONN_CLOSED] = true},
     };
     if (!allowed[c->state][to]) {
@@ -81,10 +89,44 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *why)
                 state == DB_UP ? "PostgreSQL answers" : reason);
 }
 
+/* ---- how many may have connections ---- */
+
+static int at_least_one(int n)
+{
+    return n > 0 ? n : 1;
+}
+
+/* Rounded down, but one of one. */
+static int three_quarters(int n)
+{
+    return n > 1 ? n - (n + 3) / 4 : n;
+}
+
+/* Connections that only batched reads may have, so that slow reads of other kinds do not stop
+ * them. */
+static int kept_for_batched_reads(const struct db *db)
+{
+    return db->max >= 8 ? 2 : db->max >= 4 ? 1 : 0;
+}
+
+/* With the abandoned ones: writes that hang leave the rest to reads. */
+static int most_writes(const struct db *db)
+{
+    return three_quarters(db->max - kept_for_batched_reads(db));
+}
+
+/* Besides the abandoned ones; what is left to reads if the pool is made smaller. */
+static int most_open(const struct db *db)
+{
+    const int rest = db->max - db->counts[CONN_ABANDONED];
+    const int least = at_least_one(db->max - most_writes(db));
+    return rest > least ? rest : least;
+}
+
 static bool may_open(const struct db *db)
 {
     const int opening = db->counts[CONN_OPENING];
-    if (db_pool_open_count(db) + opening >= db->max)
+    if (db_pool_open_count(db) + opening >= most_open(db))
         return false;
     /* The pause after a full server is for a pool that has a connection. */
     if (clock_mono_us() < db->retry_at_us && (db->backoff_ms > 0 || db_pool_open_count(db) > 0))
@@ -114,36 +156,26 @@ struct db_waiter {
     struct db_conn *given; /* NULL: it looks again */
 };
 
-/* Connections that only batched reads may have, so that writers that hang cannot stop reads. */
-static int kept_for_reads(const struct db *db)
-{
-    return db->max >= 8 ? 2 : db->max >= 2 ? 1 : 0;
-}
-
-static void count_users(const struct db_conns *list, uint64_t contention_key, int *same_key,
-                        int *not_reserved)
-{
-    const struct db_conn *c;
-    TAILQ_FOREACH (c, list, link) {
-        *same_key += c->demand.contention_key == contention_key;
-        *not_reserved += !c->demand.reserve;
-    }
-}
-
-/* True if a connection that is free must be left to requests of another kind. Requests of one
- * contention key wait for one row, which somebody may keep locked. They leave a quarter of the pool
- * to others, and, where the pool has two that are not kept for reads, at least one of these. */
+/* True if a connection that is free must be left to requests of another kind. Each kind leaves a
+ * quarter, and at least one, to the next: writes to reads, and the writes of one contention key,
+ * which wait for one row that somebody may keep locked, to other writes. */
 static bool is_full_for(const struct db *db, struct db_demand demand)
 {
-    const int usable = db->max - kept_for_reads(db);
-    const int three_quarters = db->max - (db->max + 3) / 4;
-    const int key_max = usable == 1 ? 1 : three_quarters < usable ? three_quarters : usable - 1;
-    int same_key = 0, not_reserved = 0;
+    const int writes_max = most_writes(db);
+    int same_key = 0, writes = 0, open = 0;
+    const struct db_conn *c;
     if (demand.reserve)
         return false;
-    count_users(&db->lists[CONN_BUSY], demand.contention_key, &same_key, &not_reserved);
-    count_users(&db->lists[CONN_OPENING], demand.contention_key, &same_key, &not_reserved);
-    return (demand.contention_key != 0 && same_key >= key_max) || not_reserved >= usable;
+    for (int state = 0; state < CONN_STATES; state++) {
+        TAILQ_FOREACH (c, &db->lists[state], link) {
+            same_key += c->demand.contention_key == demand.contention_key;
+            writes += c->demand.writes;
+            open += !c->demand.reserve && state != CONN_ABANDONED;
+        }
+    }
+    return (demand.writes && writes >= writes_max) ||
+           (demand.contention_key != 0 && same_key >= three_quarters(writes_max)) ||
+           open >= most_open(db) - kept_for_batched_reads(db);
 }
 
 static void stop_waiting(struct db *db, struct db_waiter *w)
@@ -194,7 +226,8 @@ bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
                   struct db_conn **given)
 {
     struct db_waiter w = {.demand = demand};
-    bool more = true;
+    /* To wait for writes that hang would take threads from reads. */
+    bool more = !demand.writes || db->counts[CONN_ABANDONED] < most_writes(db);
     pthread_cond_init(&w.wake, NULL);
     if (in_front)
         TAILQ_INSERT_HEAD(&db->waiters, &w, link);
@@ -221,8 +254,8 @@ void db_pool_reap(struct db *db, struct db_conn *c)
 }
 
 /* Under the lock. An idle connection that is closed by the server, too old, idle for too long or
- * one too many: it is CONN_CLOSED now. NULL: there is none. The last used come first in the list,
- * so those idle longest are at its end. */
+ * one too many, or an abandoned one whose backend has ended: it is CONN_CLOSED now. NULL: there is
+ * none. The last used come first in the list, so those idle longest are at its end. */
 static struct db_conn *take_unwanted(struct db *db)
 {
     const int64_t now = clock_mono_us(), idle_us = db->set.idle_s * INT64_C(1000000);
@@ -235,6 +268,12 @@ static struct db_conn *take_unwanted(struct db *db)
             continue;
         if (!quiet && db->slot)
             metrics_add(&db->slot->db_discarded, 1);
+        db_pool_move(db, c, CONN_CLOSED);
+        return c;
+    }
+    TAILQ_FOREACH (c, &db->lists[CONN_ABANDONED], link) {
+        if (c->abandoned_us >= atomic_load(&db->finished_us) && db_conn_quiet(c))
+            continue;
         db_pool_move(db, c, CONN_CLOSED);
         return c;
     }
@@ -264,11 +303,6 @@ void db_pool_retire(struct db *db)
     }
     pthread_mutex_unlock(&db->lock);
     db_pool_close_unwanted(db);
-}
-
-static int at_least_one(int n)
-{
-    return n > 0 ? n : 1;
 }
 
 void db_pool_share(struct db *db, int capacity, int hosts)

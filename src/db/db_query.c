@@ -64,7 +64,7 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
     for (;;) {
         struct db_conn *c;
         struct db_param limits[3];
-        TRY(db_pool_acquire(db, ctx, &c));
+        TRY(db_pool_acquire(db, ctx, retry, &c));
         db_limits_step(db, ctx, limits, &steps[0]);
         for (size_t i = 0; i < n_calls; i++)
             steps[i + 1] = (struct db_step){
@@ -187,7 +187,7 @@ static enum err run_with_repeats(struct db *db, struct request_ctx *ctx, db_tx_f
     struct err_info before = ctx->err;
     for (;;) {
         struct db_tx tx = {.db = db};
-        TRY(db_pool_acquire(db, ctx, &tx.c));
+        TRY(db_pool_acquire(db, ctx, DB_WRITE, &tx.c));
         enum err rc = run_once(&tx, ctx, fn, arg);
         db_pool_release(db, tx.c);
         /* Before COMMIT is sent nothing can have been committed: a repeat is as safe as a read's.

@@ -25,6 +25,7 @@ struct hosts_found {
     int64_t keys_version;
     int64_t pg_started_us;
     int64_t self_seen_ago_us;
+    struct db_replication replication;
     size_t n; /* of the table; further registrations are left out */
     struct db_host table[DB_HOSTS_SHOWN_MAX];
 };

@@ -102,6 +102,7 @@ static void describe(const struct db_hosts_shared *s, enum db_hosts_shortcut sta
         [DB_HOSTS_SILENT] = "PostgreSQL has not confirmed for 1 s that no other host is registered",
         [DB_HOSTS_RESTARTED] =
             "PostgreSQL was restarted, or replaced by another one, within the last 2 s",
+        [DB_HOSTS_COMMITS] = "commits wait for a synchronous standby",
         [DB_HOSTS_MANY] = "PARLEY_HOSTS is not one",
     };
     if (state != DB_HOSTS_OTHERS) {
@@ -149,6 +150,10 @@ static enum db_hosts_shortcut obstacle_to_shortcut(const struct db_hosts_shared 
 {
     if (f->others > 0)
         return DB_HOSTS_OTHERS;
+    /* What waits becomes visible a little before its statement ends. */
+    const struct db_replication *r = &f->replication;
+    if (r->commits_waiting > 0 || (r->overdue > 0 && atomic_load(&s->state) == DB_HOSTS_COMMITS))
+        return DB_HOSTS_COMMITS;
     const int64_t started_us = atomic_load(&s->pg_started_us);
     if (started_us != 0 && started_us != f->pg_started_us)
         return DB_HOSTS_RESTARTED;
@@ -247,6 +252,14 @@ size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB
     memcpy(out, f.table, sizeof(f.table));
     *registered = f.registered;
     return f.n;
+}
+
+void db_hosts_replication(const struct db_hosts_shared *shared, struct db_replication *out)
+{
+    struct hosts_found f = {0};
+    if (shared)
+        hosts_last_found(shared, &f);
+    *out = f.replication;
 }
 
 bool db_hosts_keys_version(const struct db_hosts_shared *shared, int64_t *version, int64_t *sent_us)

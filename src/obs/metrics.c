@@ -63,6 +63,7 @@ static const struct series sums[] = {
      AT(pool_open), .gauge = true},
     {"parley_pool_connections", NULL, "{state=\"idle\"}", AT(pool_idle), .gauge = true},
     {"parley_pool_connections", NULL, "{state=\"in_use\"}", AT(pool_in_use), .gauge = true},
+    {"parley_pool_connections", NULL, "{state=\"abandoned\"}", AT(pool_abandoned), .gauge = true},
     {"parley_pool_connections", NULL, "{state=\"max\"}", AT(pool_max), .gauge = true},
     {"parley_pool_waiting", "Requests that wait for a connection of the PostgreSQL pool.", "",
      AT(pool_waiting), .gauge = true},

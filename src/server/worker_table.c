@@ -172,6 +172,7 @@ static void clear_gauges(struct metrics_slot *m)
     metrics_set(&m->pool_open, 0);
     metrics_set(&m->pool_idle, 0);
     metrics_set(&m->pool_in_use, 0);
+    metrics_set(&m->pool_abandoned, 0);
     metrics_set(&m->pool_waiting, 0);
     metrics_set(&m->pool_max, 0);
     metrics_set(&m->threads_busy, 0);

@@ -1,4 +1,4 @@
-// What: Writers of one session leave a quarter of the pool to others.
+// What: Writers of one session leave connections to others.
 // Test: faults test_pool
 // Test: service db pool
 // In: src/db/db_pool.c

@@ -86,9 +86,10 @@ enum db_retry {
 
 /* One statement, one round trip, one transaction. Repeated after a serialization failure or a
  * deadlock (at most 3 times, while the deadline allows). out and failure may be NULL.
- *   ERR_OVERLOAD: no connection within acquire_ms. ERR_UNAVAILABLE: PostgreSQL is away; nothing was
- *   done. ERR_TIMEOUT: deadline or statement_timeout. ERR_BUSY: lock_timeout. ERR_CONFLICT: unique
- *   violation. ERR_INVALID: data that PostgreSQL refuses (SQLSTATE class 22). */
+ *   ERR_OVERLOAD: no connection within acquire_ms, or (a write) too many writes hang.
+ *   ERR_UNAVAILABLE: PostgreSQL is away; nothing was done. ERR_TIMEOUT: deadline or
+ *   statement_timeout. ERR_BUSY: lock_timeout. ERR_CONFLICT: unique violation. ERR_INVALID: data
+ *   that PostgreSQL refuses (SQLSTATE class 22). */
 MUSTCHECK enum err db_query(struct db *db, struct request_ctx *ctx, enum db_retry retry,
                             const struct db_stmt *stmt, const struct db_param *params, int n_params,
                             struct db_rows *out, struct db_failure *failure);

@@ -74,6 +74,7 @@ enum db_hosts_shortcut {
     DB_HOSTS_OTHERS,    /* other hosts are registered */
     DB_HOSTS_SILENT,    /* no poll has succeeded for 1 s */
     DB_HOSTS_RESTARTED, /* another PostgreSQL answers since less than 2 s: rows may be lost */
+    DB_HOSTS_COMMITS,   /* some wait for a standby: they may become visible at any time */
     DB_HOSTS_MANY       /* not configured */
 };
 /* why: a sentence; "" if it is on. */
@@ -92,6 +93,19 @@ struct db_host {
  * in out. *registered: how many there are in all. */
 size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB_HOSTS_SHOWN_MAX],
                      int64_t *registered);
+
+enum { DB_STANDBY_NAMES_MAX = 488 }; /* 120 characters */
+
+/* By a poll of the last second. */
+struct db_replication {
+    int64_t sent_us;         /* 0: not known yet */
+    int64_t commits_waiting; /* of this login on all hosts: for a standby, for over a second */
+    int64_t overdue;         /* its statements that run for over a second, with these */
+    int64_t standbys;        /* that are connected */
+    int64_t synchronous;     /* of these; -1: the login lacks the rights of pg_read_all_stats */
+    char names[DB_STANDBY_NAMES_MAX]; /* synchronous_standby_names; "": no commit waits */
+};
+void db_hosts_replication(const struct db_hosts_shared *shared, struct db_replication *out);
 
 /* ---- for an operator's commands ---- */
 

@@ -45,6 +45,32 @@ struct health {
     const char *database, *redis; /* "up", …: their states */
 };
 
+/* The sum of the n counters or gauges at an offset of each slot. */
+static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n_slots; i++) {
+        const char *first = (const char *)&slots[i] + offset;
+        for (size_t k = 0; k < n; k++)
+            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
+    }
+    return (int64_t)sum;
+}
+
+/* Not empty: writes hang. Every host has the same PostgreSQL, so this one stays ready. */
+static void describe_hanging_writes(const struct api_service *api, char *out, size_t n)
+{
+    struct db_replication r;
+    db_hosts_replication(api->hosts, &r);
+    const int64_t abandoned = sum_of(api->slots, atomic_load(&api->host->n_slots),
+                                     offsetof(struct metrics_slot, pool_abandoned), 1);
+    if (r.commits_waiting > 0)
+        snprintf(out, n, "commits wait for a synchronous standby: %lld",
+                 (long long)r.commits_waiting);
+    else if (abandoned > 0)
+        snprintf(out, n, "writes have had no answer in time: %lld", (long long)abandoned);
+}
+
 /* What this process knows already. */
 static void read_health(const struct api_service *api, struct health *out)
 {
@@ -65,7 +91,10 @@ static void read_health(const struct api_service *api, struct health *out)
         db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
     /* The shortcut is off for two seconds after each start: that degrades nothing. */
     const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
-    const bool degraded = slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0;
+    if (out->db.state == DB_UP)
+        describe_hanging_writes(api, out->db.reason, sizeof(out->db.reason));
+    const bool degraded =
+        slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0 || out->db.reason[0];
     out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
 }
 
@@ -133,10 +162,18 @@ static enum err get_readyz(struct api_call *c)
 static enum err get_metrics(struct api_call *c)
 {
     const char *names[METRICS_ROUTES_MAX];
+    struct db_replication r;
     const size_t n = api_route_names(names);
     c->res->status = 200;
     c->res->content_type = "text/plain; version=0.0.4";
     metrics_render(&c->res->body, c->api->slots, atomic_load(&c->api->host->n_slots), names, n);
+    db_hosts_replication(c->api->hosts, &r);
+    buf_printf(&c->res->body,
+               "# HELP parley_commits_waiting Commits that wait for a synchronous standby.\n"
+               "# TYPE parley_commits_waiting gauge\nparley_commits_waiting %lld\n"
+               "# HELP parley_standbys Standbys that are connected to PostgreSQL.\n"
+               "# TYPE parley_standbys gauge\nparley_standbys %lld\n",
+               (long long)r.commits_waiting, (long long)r.standbys);
     return ERR_NONE;
 }
 
@@ -172,20 +209,23 @@ static void add_hosts(struct json_tree *t, const struct api_service *api)
     }
 }
 
+static void add_replication(struct json_tree *t, struct json_object *in,
+                            const struct db_hosts_shared *hosts)
+{
+    struct db_replication r;
+    db_hosts_replication(hosts, &r);
+    struct json_object *replication = json_tree_object(t, in, "replication");
+    json_tree_text(t, replication, "synchronous_standby_names", r.names);
+    json_tree_number(t, replication, "commits_waiting", r.commits_waiting);
+    json_tree_number(t, replication, "standbys", r.standbys);
+    if (r.synchronous >= 0)
+        json_tree_number(t, replication, "synchronous", r.synchronous);
+    else
+        json_tree_text(t, replication, "synchronous", NULL); /* the login may not see it */
+}
+
 /* Where requests are counted: each is in exactly one bucket. */
 enum { REQUESTS = offsetof(struct metrics_slot, latency.bucket), BUCKETS = METRICS_BUCKETS + 1 };
-
-/* The sum of the n counters at an offset of each slot. */
-static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n_slots; i++) {
-        const char *first = (const char *)&slots[i] + offset;
-        for (size_t k = 0; k < n; k++)
-            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
-    }
-    return (int64_t)sum;
-}
 
 /* Those that run now. */
 static void add_workers(struct json_tree *t, const struct api_service *api)
@@ -210,6 +250,7 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
         json_tree_number(t, pool, "open", atomic_load(&s->pool_open));
         json_tree_number(t, pool, "idle", atomic_load(&s->pool_idle));
         json_tree_number(t, pool, "in_use", atomic_load(&s->pool_in_use));
+        json_tree_number(t, pool, "abandoned", atomic_load(&s->pool_abandoned));
         json_tree_number(t, pool, "waiting", atomic_load(&s->pool_waiting));
         json_tree_number(t, pool, "max", atomic_load(&s->pool_max));
     }
@@ -301,6 +342,7 @@ static enum err get_status(struct api_call *c)
     add_service(&t, api, &h);
     struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
+    add_replication(&t, part, api->hosts);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
     if (h.cache.endpoint[0])
         json_tree_text(&t, part, "endpoint", h.cache.endpoint);

@@ -184,7 +184,7 @@ int fx_pid(const struct db_conn *c)
 int fx_next_pid(struct fx *fx)
 {
     struct db_conn *c;
-    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, DB_READ, &c));
     const int pid = fx_pid(c);
     db_pool_release(fx->db, c);
     return pid;

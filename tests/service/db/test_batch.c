@@ -240,8 +240,8 @@ TEST(ends_in_time)
 TEST(kept_from_writers)
 {
     static const struct {
-        int max, kept;
-    } rows[] = {{20, 2}, {8, 2}, {7, 1}, {2, 1}};
+        int max, writers;
+    } rows[] = {{20, 13}, {8, 4}, {7, 4}, {2, 1}};
     static const struct wanted all[] = {{"t0", "a", OWN}, {"t1", "a", OWN}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct bench x;
@@ -252,9 +252,9 @@ TEST(kept_from_writers)
         s.pool_max = rows[i].max;
         s.acquire_ms = 5000;
         x.fx = fx_open(&s);
-        const int writers = rows[i].max - rows[i].kept;
+        const int writers = rows[i].writers;
         for (int k = 0; k < writers; k++)
-            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx->db, &x.fx->ctx, &c[k]), ERR_NONE);
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx->db, &x.fx->ctx, DB_WRITE, &c[k]), ERR_NONE);
         for (int round = 0; round < 2; round++) {
             read_all(&x, all, ARRAY_LEN(all), 5000);
             expect(&x, all, ARRAY_LEN(all));

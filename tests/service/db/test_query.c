@@ -28,7 +28,7 @@ TEST(tenant_is_seen_and_gone_after)
     /* Two statements went, one of them the caller's, in one round trip. */
     CU_ASSERT_EQUAL(fx->ctx.trace.statements, 1);
     CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 1);
-    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, DB_READ, &c));
     CU_ASSERT_EQUAL(fx_pid(c), pid);
     PGresult *res = fx_exec(c, "SELECT coalesce(current_setting('parley.tenant', true), ''), "
                                "current_setting('statement_timeout'),"
@@ -177,7 +177,7 @@ TEST(stale_statements_are_repeated)
     CU_ASSERT_TRUE(text_is(&rows, 0, "b", "new"));
     OK(fx->ctx.err.err);
     struct db_conn *c;
-    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, DB_READ, &c));
     PQclear(fx_exec(c, "DEALLOCATE ALL"));
     db_pool_release(fx->db, c);
     OK(db_query(fx->db, &fx->ctx, DB_WRITE, &star, NULL, 0, &rows, NULL));
@@ -199,7 +199,7 @@ TEST(a_backend_with_a_broken_file_is_left)
         "'58P01'; END IF; RETURN 1; END $$");
     struct fx *fx = fx_open(NULL);
     OK(db_query(fx->db, &fx->ctx, DB_WRITE, &broken, NULL, 0, &rows, NULL));
-    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, DB_READ, &c));
     PQclear(fx_exec(c, "SET fx.broken = '1'"));
     db_pool_release(fx->db, c);
     OK(db_query(fx->db, &fx->ctx, DB_WRITE, &broken, NULL, 0, &rows, NULL));
@@ -261,7 +261,7 @@ TEST(errors_are_classified)
     CU_ASSERT_EQUAL(run_new_request(fx, "SELEKT"), ERR_INTERNAL);
     CU_ASSERT_EQUAL(run_new_request(fx, "SELECT * FROM pg_authid"), ERR_INTERNAL);
     /* A row that somebody else has locked: lock_timeout. */
-    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, DB_READ, &c));
     PQclear(fx_exec(c, "BEGIN; UPDATE items SET n = 1"));
     CU_ASSERT_EQUAL(run_new_request(fx, "UPDATE items SET n = 2"), ERR_BUSY);
     PQclear(fx_exec(c, "ROLLBACK"));

@@ -98,8 +98,9 @@ TEST(status_shows_the_service)
         metrics_set(&s->pool_open, 9);
         metrics_set(&s->pool_idle, 10);
         metrics_set(&s->pool_in_use, 11);
-        metrics_set(&s->pool_waiting, 12);
-        metrics_set(&s->pool_max, 13);
+        metrics_set(&s->pool_abandoned, 12);
+        metrics_set(&s->pool_waiting, 13);
+        metrics_set(&s->pool_max, 14);
     }
     const char *t = get_body(&b, "/status", 200);
     static const char *const parts[] = {
@@ -109,8 +110,8 @@ TEST(status_shows_the_service)
         "\n  \"redis\": {\n    \"status\": \"off\",\n    \"mismatches\": 0\n  }",
         "\n  \"memory\": {\n    \"status\": \"off\",\n    \"bytes\": 0,\n    \"used\": 0\n  }",
         "\n    {\"worker\": 0,\"pid\": 100,\"worker_set\": 3,\"state\": \"leaving\",\"requests\": "
-        "2,\"threads_busy\": 8,\"pool\": {\"open\": 9,\"idle\": 10,\"in_use\": 11,\"waiting\": "
-        "12,\"max\": 13}},\n    {\"worker\": 1,\"pid\": 101,",
+        "2,\"threads_busy\": 8,\"pool\": {\"open\": 9,\"idle\": 10,\"in_use\": "
+        "11,\"abandoned\": 12,\"waiting\": 13,\"max\": 14}},\n    {\"worker\": 1,\"pid\": 101,",
         "\n    \"requests\": 4,\n    \"errors\": 6,\n    \"replays\": 8,\n    \"queue_refused\": "
         "10,",
         "\n    \"redis\": {\"hits\": 12,\"misses\": 14},",

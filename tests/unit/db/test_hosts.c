@@ -94,7 +94,7 @@ TEST(on_for_a_second)
     CU_ASSERT_FALSE(b.on_while_raised);
 }
 
-enum cause { OTHERS, SILENCE, FAILOVER, LOST };
+enum cause { OTHERS, SILENCE, FAILOVER, LOST, COMMITS, COMMITS_END };
 
 /* The cause begins, or ends. */
 static void happen(struct bench *b, enum cause cause, bool begins)
@@ -107,6 +107,10 @@ static void happen(struct bench *b, enum cause cause, bool begins)
         b->f.pg_started_us++;
     if (cause == LOST)
         b->f.self = !begins;
+    if (cause == COMMITS || cause == COMMITS_END) {
+        b->f.replication.commits_waiting = begins;
+        b->f.replication.overdue = begins;
+    }
 }
 
 /* Whatever turned it off, before_alone is called before it is on again; if registrations may have
@@ -123,6 +127,8 @@ TEST(off_and_on)
         {"no poll for a second", SILENCE, false, 0},
         {"another PostgreSQL answers", FAILOVER, true, 2000},
         {"the registration is lost", LOST, true, 2000},
+        {"commits wait for a standby", COMMITS, true, 0},
+        {"they wait no more, but have not ended", COMMITS_END, true, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct bench b;
@@ -135,6 +141,11 @@ TEST(off_and_on)
                 CU_ASSERT_FALSE(is_on(&b));
             }
             CU_ASSERT_EQUAL(b.raised, 1);
+        }
+        b.f.replication.commits_waiting = 0;
+        if (rows[i].cause == COMMITS_END) {
+            poll_after(&b, 190);
+            CU_ASSERT_FALSE(is_on(&b));
         }
         happen(&b, rows[i].cause, false);
         poll_after(&b, 190);

@@ -150,6 +150,7 @@ TEST(every_counter_and_gauge)
         {AT(pool_open), "parley_pool_connections{state=\"open\"}"},
         {AT(pool_idle), "parley_pool_connections{state=\"idle\"}"},
         {AT(pool_in_use), "parley_pool_connections{state=\"in_use\"}"},
+        {AT(pool_abandoned), "parley_pool_connections{state=\"abandoned\"}"},
         {AT(pool_max), "parley_pool_connections{state=\"max\"}"},
         {AT(pool_waiting), "parley_pool_waiting"},
         {AT(threads_busy), "parley_threads_busy"},
@@ -170,7 +171,7 @@ TEST(every_counter_and_gauge)
     }
     CU_ASSERT_PTR_NULL(strstr(t, "source_misses_total{source=\"postgres\"}")); /* never counted */
     metrics_set(&s[0].threads_busy, 0);
-    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 44"));
+    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 45"));
 }
 
 /* Each family is announced once, by HELP and then TYPE; its samples follow, and end in a number. */
@@ -205,7 +206,7 @@ TEST(text_is_well_formed)
         }
     }
     CU_ASSERT_EQUAL(families, 27);
-    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 1 + 6);
+    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 1 + 7);
 }
 
 TEST(batches_by_size)
