@@ -18,6 +18,7 @@ struct migration_run {
 };
 
 enum { STEP, FAULT };
+enum { CONNECT_MS = 10000 };
 
 static void PRINTF_LIKE(3, 4) report(const struct migration_run *m, int kind, const char *fmt, ...)
 {
@@ -64,25 +65,39 @@ static int run_number(const struct migration_run *m, const char *what, const cha
     return n;
 }
 
+/* To the primary, as serving does. */
 static enum err connect_to(struct migration_run *m, const char *admin_url, const char *url)
 {
-    PQconninfoOption *parsed = PQconninfoParse(admin_url, NULL);
-    if (!parsed) {
-        /* libpq's message would repeat the text, and with it the password. */
-        report(m, FAULT, "%s is not a valid connection string",
-               strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL");
-        return ERR_INVALID;
+    char why[DB_REASON_MAX] = "out of memory";
+    struct db_servers known = {0};
+    struct db_conn c = {0};
+    struct db_url u = {
+        .setting = strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL",
+        .app_name = "parley migrate",
+        .known = &known,
+        .plain = true,
+    };
+    enum err e = ERR_UNAVAILABLE;
+    if (db_url_parse(&u, admin_url) &&
+        db_servers_open(&c, &u, deadline_in_ms(CONNECT_MS), why) == OPEN_OK &&
+        PQsetnonblocking(c.pg, 0) == 0)
+        e = ERR_NONE;
+    m->pg = c.pg;
+    if (e == ERR_NONE && c.pooled) {
+        /* Its lock is that of a session, which a pooler gives to another client. */
+        report(m, FAULT,
+               "%s leads through a pooler: a migration needs a direct connection, in "
+               "DATABASE_ADMIN_URL",
+               u.setting);
+        e = ERR_INVALID;
+    } else if (u.fault) {
+        report(m, FAULT, "%s", why);
+        e = ERR_INVALID;
+    } else if (e != ERR_NONE) {
+        report(m, FAULT, "cannot connect: %s", why);
     }
-    PQconninfoFree(parsed);
-    const char *const keys[] = {"dbname", "application_name", "client_encoding", NULL};
-    const char *const values[] = {admin_url, "parley migrate", "UTF8", NULL};
-    m->pg = PQconnectdbParams(keys, values, 1);
-    if (PQstatus(m->pg) != CONNECTION_OK) {
-        report(m, FAULT, "cannot connect: %s", PQerrorMessage(m->pg));
-        return ERR_UNAVAILABLE;
-    }
-    PQsetNoticeReceiver(m->pg, db_ignore_notice, NULL);
-    return ERR_NONE;
+    db_url_clear(&u);
+    return e;
 }
 
 /* The login of url, as libpq finds it: in the text, in a service, in the environment, or the user

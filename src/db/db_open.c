@@ -56,7 +56,7 @@ static bool hangs(struct db *db, struct db_conn *c)
         return result == OPEN_LATE;
     }
     struct db_step step;
-    struct db_param limits[3];
+    struct db_param limits[DB_LIMITS_MAX];
     struct db_fault fault;
     db_limits_step(db, &ctx, limits, &step);
     db_pipeline_run(db, c, &ctx, &step, 1, &fault);
@@ -106,6 +106,7 @@ static void *maintain(void *arg)
 
 static void dispose(struct db *db)
 {
+    db_url_clear(&db->url);
     pthread_mutex_destroy(&db->lock);
     arena_destroy(db->arena);
     free(db);
@@ -118,6 +119,11 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
         return NULL;
     db->set = *settings;
     db->slot = slot;
+    db->url = (struct db_url){
+        .setting = settings->url_name ? settings->url_name : "DATABASE_URL",
+        .app_name = settings->app_name,
+        .known = settings->servers ? settings->servers : &db->servers,
+    };
     db->max = settings->pool_max > 0 ? settings->pool_max : 1;
     db->min = settings->pool_min < db->max ? settings->pool_min : db->max;
     db->state = DB_STARTING;
@@ -128,7 +134,8 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     TAILQ_INIT(&db->waiters);
     pthread_mutex_init(&db->lock, NULL);
     db->arena = arena_create(ARENA_LIMIT);
-    if (db->arena && thread_loop_start(&db->maintainer, maintain, db))
+    if (db_url_parse(&db->url, settings->url) && db->arena &&
+        thread_loop_start(&db->maintainer, maintain, db))
         return db;
     dispose(db);
     return NULL;

@@ -2,8 +2,8 @@
 // Test: service db check
 // In: src/db/db_conn.c
 
-@@ expression option; @@
-  static const char durable_option[] =
-- option
-+ ""
-  ;
+@@ expression greeting; @@
+greet(...) { <...
+- u->plain ? plain_greeting : greeting
++ plain_greeting
+...> }
