@@ -38,6 +38,7 @@ static void finish_attempt(struct db *db, struct db_conn *c, enum db_open_result
         db->backoff_ms = 0;
         db->retry_at_us = 0;
         db->checked = true;
+        db->pooled = c->pooled;
         db_pool_set_state(db, DB_UP, "");
     } else if (result == OPEN_FULL && db_pool_open_count(db) > 0) {
         db->retry_at_us = clock_mono_us() + FULL_PAUSE_MS * INT64_C(1000);

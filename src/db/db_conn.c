@@ -29,7 +29,7 @@ void db_ignore_notice(void *arg, const PGresult *res)
  * is between. Only a primary has a timeline of its own. */
 #define FACTS                                                                                      \
     "SELECT pg_backend_pid() <> $1::int, CASE WHEN NOT pg_is_in_recovery() THEN " DB_TIMELINE " E" \
-                                                                                              "ND"
+    "ND"
 /* The settings are the connection's, unless that belongs to a pooler. */
 static const char greeting[] =
     FACTS ", set_config('synchronous_commit', $2, pg_backend_pid() <> $1::int), " DB_SETTINGS(

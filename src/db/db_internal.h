@@ -147,8 +147,6 @@ enum db_open_result db_servers_open(struct db_conn *c, const struct db_url *u,
                                     struct deadline deadline, char why[DB_REASON_MAX]);
 /* A server answered with its timeline. */
 void db_servers_saw(const struct db_url *u, int server, int timeline);
-/* What the last attempt found. */
-enum db_server_state db_servers_state(const struct db_servers *known, int server, int *timeline);
 
 /* Opens c->pg to the server c->server, whatever its state. On failure as above. */
 enum db_open_result db_conn_open(struct db_conn *c, const struct db_url *u,
@@ -236,6 +234,7 @@ struct db {
     int min, max; /* after lowering to what the server allows */
     int capacity; /* connections that the server has for all hosts; 0: not known yet */
     int hosts;    /* that share them; 0: not known yet */
+    bool pooled;  /* the last connection was through a pooler */
     bool checked; /* db_check_server succeeded since the server was last away */
     enum db_state state;
     char reason[DB_REASON_MAX];

@@ -177,7 +177,15 @@ void db_status(struct db *db, struct db_status *out)
         .waiting = db->waiting,
         .max = db->max,
         .schema_version = db->schema_version,
+        .n_servers = db->url.fault ? 0 : db->url.n,
+        .pooled = db->pooled,
     };
+    for (int i = 0; i < out->n_servers; i++) {
+        struct db_server *s = &out->servers[i];
+        memcpy(s->name, db->url.name[i], sizeof(s->name));
+        s->state = (enum db_server_state)atomic_load(&db->url.known->state[i]);
+        s->timeline = atomic_load(&db->url.known->timeline[i]);
+    }
     memcpy(out->reason, db->reason, sizeof(out->reason));
     pthread_mutex_unlock(&db->lock);
 }

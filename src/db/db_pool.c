@@ -37,6 +37,11 @@ static void publish(const struct db *db)
     metrics_set(&s->pool_max, db->max);
 }
 
+static bool is_open(enum db_conn_state state)
+{
+    return state == CONN_IDLE || state == CONN_BUSY;
+}
+
 void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to)
 {
     static const bool allowed[CONN_STATES + 1][CONN_STATES + 1] = {
@@ -49,6 +54,9 @@ void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to)
         log_say(LOG_ERROR, "bug", "db: a connection may not go from state %d to %d", c->state, to);
         abort();
     }
+    const int more = is_open(to) - is_open(c->state);
+    if (db->slot && more != 0)
+        atomic_fetch_add(&db->slot->pool_servers[c->server], more);
     if (c->state != CONN_CLOSED) {
         TAILQ_REMOVE(&db->lists[c->state], c, link);
         db->counts[c->state]--;

@@ -133,24 +133,15 @@ PGconn *db_url_connect(const struct db_url *u, int server)
 
 /* ---- what is known of the servers ---- */
 
-enum { VERDICT_BITS = 3 };
-
 static void note(const struct db_url *u, int server, enum db_server_state state, int timeline)
 {
-    const int verdict = timeline << VERDICT_BITS | (int)state;
-    const int before = atomic_exchange(&u->known->verdict[server], verdict);
-    if (before != verdict && state == DB_SERVER_BEHIND)
+    atomic_store(&u->known->timeline[server], timeline);
+    if (atomic_exchange(&u->known->state[server], (int)state) != (int)state &&
+        state == DB_SERVER_BEHIND)
         log_say(LOG_ERROR, "server_behind",
                 "%s is at timeline %d, but timeline %d was seen: it is not used. It is a former "
                 "primary, unless the servers were replaced: then restart parley",
                 u->name[server], timeline, atomic_load(&u->known->highest));
-}
-
-enum db_server_state db_servers_state(const struct db_servers *known, int server, int *timeline)
-{
-    const int verdict = atomic_load(&known->verdict[server]);
-    *timeline = verdict >> VERDICT_BITS;
-    return (enum db_server_state)(verdict & ((1 << VERDICT_BITS) - 1));
 }
 
 void db_servers_saw(const struct db_url *u, int server, int timeline)
@@ -236,16 +227,16 @@ enum db_open_result db_servers_open(struct db_conn *c, const struct db_url *u,
 {
     struct attempt a = {.url = u, .why = why};
     const bool first = atomic_load(&u->known->highest) == 0;
-    const unsigned last = atomic_load(&u->known->last_used);
+    const int last = atomic_load(&u->known->last_used);
     bool tried[DB_SERVERS_MAX] = {false};
-    int left = u->n, timeline;
+    int left = u->n;
     if (u->fault) {
         snprintf(why, DB_REASON_MAX, "%s %s", u->setting, u->fault);
         return OPEN_WRONG;
     }
     for (int k = 0; k < 2 * u->n && (first || !c->pg); k++) {
-        const int i = (int)((last + (unsigned)k) % (unsigned)u->n);
-        if (tried[i] || (k < u->n && db_servers_state(u->known, i, &timeline) == DB_SERVER_AWAY))
+        const int i = (last + k) % u->n;
+        if (tried[i] || (k < u->n && atomic_load(&u->known->state[i]) == DB_SERVER_AWAY))
             continue;
         tried[i] = true;
         try_server(&a, i, left > 1 ? deadline_in_ms(deadline_left_ms(deadline) / left) : deadline,
@@ -255,6 +246,6 @@ enum db_open_result db_servers_open(struct db_conn *c, const struct db_url *u,
     if (!c->pg)
         return a.result;
     db_servers_saw(u, c->server, c->timeline);
-    atomic_store(&u->known->last_used, (unsigned)c->server);
+    atomic_store(&u->known->last_used, c->server);
     return OPEN_OK;
 }

@@ -25,11 +25,11 @@ struct db;
 
 /* What is known of the servers that a URL names. The workers of a host share it. Zeroed: nothing.
  */
-enum { DB_SERVERS_MAX = 8, DB_SERVER_NAME_MAX = 80 };
+enum { DB_SERVERS_MAX = METRICS_SERVERS, DB_SERVER_NAME_MAX = 80 };
 struct db_servers {
-    atomic_uint last_used; /* the place in the URL */
-    atomic_int highest;    /* timeline of a primary; 0: none was seen. Lower ones are refused */
-    atomic_int verdict[DB_SERVERS_MAX];
+    atomic_int last_used; /* the place in the URL */
+    atomic_int highest;   /* timeline of a primary; 0: none was seen. Lower ones are refused */
+    atomic_int state[DB_SERVERS_MAX], timeline[DB_SERVERS_MAX];
 };
 
 struct db_settings {
@@ -70,7 +70,6 @@ struct db_server {
     char name[DB_SERVER_NAME_MAX]; /* host, or host:port */
     enum db_server_state state;    /* when a connection was last tried; that of the host */
     int timeline;                  /* 0: not known */
-    int connections;               /* of this pool */
 };
 struct db_status {
     enum db_state state;
@@ -79,8 +78,7 @@ struct db_status {
     char reason[240];                         /* why it is not up; "" when it is */
     struct db_server servers[DB_SERVERS_MAX]; /* in the order of the URL */
     int n_servers;
-    int timeline; /* the highest that this host has seen; 0: none */
-    bool pooled;  /* a pooler is between */
+    bool pooled; /* a pooler is between */
 };
 /* Takes the pool's lock for an instant; sends nothing. */
 void db_status(struct db *db, struct db_status *out);

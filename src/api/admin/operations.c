@@ -130,6 +130,41 @@ static enum err get_readyz(struct api_call *c)
     return answer_tree(c, &t, ready ? 200 : 503, 0);
 }
 
+/* The sum of the n counters at an offset of each slot. */
+static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n_slots; i++) {
+        const char *first = (const char *)&slots[i] + offset;
+        for (size_t k = 0; k < n; k++)
+            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
+    }
+    return (int64_t)sum;
+}
+
+/* The connections of all workers to one of the servers of DATABASE_URL. */
+static int64_t connections_to(const struct api_service *api, int server)
+{
+    return sum_of(api->slots, atomic_load(&api->host->n_slots),
+                  offsetof(struct metrics_slot, pool_servers[server]), 1);
+}
+
+static void render_servers(struct buf *out, const struct api_service *api)
+{
+    struct db_status db;
+    db_status(api->db, &db);
+    buf_printf(out, "# HELP parley_postgresql_connections Connections to each server.\n"
+                    "# TYPE parley_postgresql_connections gauge\n");
+    for (int i = 0; i < db.n_servers; i++)
+        buf_printf(out, "parley_postgresql_connections{server=\"%s\"} %lld\n", db.servers[i].name,
+                   (long long)connections_to(api, i));
+    buf_printf(out, "# HELP parley_postgresql_timeline Timeline of each primary, when asked last.\n"
+                    "# TYPE parley_postgresql_timeline gauge\n");
+    for (int i = 0; i < db.n_servers; i++)
+        buf_printf(out, "parley_postgresql_timeline{server=\"%s\"} %d\n", db.servers[i].name,
+                   db.servers[i].timeline);
+}
+
 static enum err get_metrics(struct api_call *c)
 {
     const char *names[METRICS_ROUTES_MAX];
@@ -137,6 +172,7 @@ static enum err get_metrics(struct api_call *c)
     c->res->status = 200;
     c->res->content_type = "text/plain; version=0.0.4";
     metrics_render(&c->res->body, c->api->slots, atomic_load(&c->api->host->n_slots), names, n);
+    render_servers(&c->res->body, c->api);
     return ERR_NONE;
 }
 
@@ -172,20 +208,23 @@ static void add_hosts(struct json_tree *t, const struct api_service *api)
     }
 }
 
+static void add_servers(struct json_tree *t, struct json_object *in, const struct api_service *api,
+                        const struct db_status *db)
+{
+    static const char *const states[] = {"unknown", "primary", "standby", "behind", "away"};
+    struct json_object *servers = json_tree_array(t, in, "servers");
+    for (int i = 0; i < db->n_servers; i++) {
+        struct json_object *server = json_tree_object(t, servers, NULL);
+        json_tree_text(t, server, "name", db->servers[i].name);
+        json_tree_text(t, server, "state", states[db->servers[i].state]);
+        json_tree_number(t, server, "timeline", db->servers[i].timeline);
+        json_tree_number(t, server, "connections", connections_to(api, i));
+    }
+    json_tree_bool(t, in, "pooler", db->pooled);
+}
+
 /* Where requests are counted: each is in exactly one bucket. */
 enum { REQUESTS = offsetof(struct metrics_slot, latency.bucket), BUCKETS = METRICS_BUCKETS + 1 };
-
-/* The sum of the n counters at an offset of each slot. */
-static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n_slots; i++) {
-        const char *first = (const char *)&slots[i] + offset;
-        for (size_t k = 0; k < n; k++)
-            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
-    }
-    return (int64_t)sum;
-}
 
 /* Those that run now. */
 static void add_workers(struct json_tree *t, const struct api_service *api)
@@ -301,6 +340,7 @@ static enum err get_status(struct api_call *c)
     add_service(&t, api, &h);
     struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
+    add_servers(&t, part, api, &h.db);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
     json_tree_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
     part = add_health(&t, t.root, "memory", h.cache.memory_bytes > 0 ? "up" : "off", "");
