@@ -61,14 +61,13 @@ enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, str
     bool check = !db->checked;
     pthread_mutex_unlock(&db->lock);
 
-    enum db_open_result result = db_servers_open(c, &db->url, limit, why);
+    const struct deadline of_request = ctx->deadline;
+    ctx->deadline = limit;
+    enum db_open_result result = db_servers_open(db, ctx, c, why);
     bool opened = result == OPEN_OK;
-    if (opened && check) {
-        const struct deadline of_request = ctx->deadline;
-        ctx->deadline = limit;
+    if (opened && check)
         result = db_check_server(db, ctx, c, why);
-        ctx->deadline = of_request;
-    }
+    ctx->deadline = of_request;
 
     pthread_mutex_lock(&db->lock);
     finish_attempt(db, c, result, whole, why);

@@ -26,15 +26,11 @@ void db_ignore_notice(void *arg, const PGresult *res)
 }
 
 /* What a server says of itself. The process id differs from that of the connection where a pooler
- * is between. Only a primary has a timeline of its own. */
-#define FACTS                                                                                      \
-    "SELECT pg_backend_pid() <> $1::int, CASE WHEN NOT pg_is_in_recovery() THEN " DB_TIMELINE " E" \
-    "ND"
-/* The settings are the connection's, unless that belongs to a pooler. */
-static const char greeting[] =
-    FACTS ", set_config('synchronous_commit', $2, pg_backend_pid() <> $1::int), " DB_SETTINGS(
-        "pg_backend_pid() <> $1::int");
-static const char plain_greeting[] = FACTS ", $2::text";
+ * is between; then the settings are not for the connection. Only a primary has a timeline. */
+static const struct db_stmt greeting = {
+    NULL, "SELECT pg_backend_pid() <> $1, CASE WHEN NOT pg_is_in_recovery() THEN " DB_TIMELINE
+          " END, set_config('synchronous_commit', $2, pg_backend_pid() <> $1), " DB_SETTINGS(
+              "pg_backend_pid() <> $1")};
 
 static const char options_refused[] =
     "the options in DATABASE_URL do not pass the pooler: use ALTER ROLE … SET";
@@ -82,85 +78,52 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, char 
     }
 }
 
-/* The last result of what was sent; NULL: none, or the deadline has passed. */
-static PGresult *await_result(PGconn *pg, struct deadline deadline)
-{
-    PGresult *last = NULL;
-    for (;;) {
-        const int unsent = PQflush(pg);
-        if (unsent == 0 && !PQisBusy(pg)) {
-            PGresult *next = PQgetResult(pg);
-            if (!next)
-                return last;
-            PQclear(last);
-            last = next;
-        } else if (unsent < 0 ||
-                   db_wait_fd(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN, deadline) <=
-                       0 ||
-                   !PQconsumeInput(pg)) {
-            return last; /* the connection has ended, perhaps after it said why */
-        }
-    }
-}
-
 /* Gives the connection its settings and asks what the server is. */
-static enum db_open_result greet(struct db_conn *c, const struct db_url *u,
-                                 struct deadline deadline, char why[DB_REASON_MAX])
+static enum db_open_result greet(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX])
 {
-    char pid[16];
-    snprintf(pid, sizeof(pid), "%d", PQbackendPID(c->pg));
-    const char *const params[] = {pid, u->commit};
-    PGresult *res = NULL;
-    if (PQsendQueryParams(c->pg, u->plain ? plain_greeting : greeting, 2, NULL, params, NULL, NULL,
-                          0))
-        res = await_result(c->pg, deadline);
-    enum db_open_result result = OPEN_OK;
-    if (PQresultStatus(res) == PGRES_TUPLES_OK && PQtransactionStatus(c->pg) == PQTRANS_IDLE) {
-        c->pooled = PQgetvalue(res, 0, 0)[0] == 't';
-        c->timeline = (int)strtol(PQgetvalue(res, 0, 1), NULL, 10);
-        if (c->pooled && u->options)
-            result = classify("42", options_refused, why);
-    } else if (res && PQresultStatus(res) == PGRES_FATAL_ERROR) {
-        const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-        const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-        result = classify(state ? state : "", message ? message : PQresultErrorMessage(res), why);
-    } else if (PQstatus(c->pg) == CONNECTION_OK && deadline_passed(deadline)) {
-        result = is_late(why);
-    } else {
-        result = classify("", "the connection was lost", why);
-    }
-    PQclear(res);
-    return result;
+    const struct db_param params[] = {db_i32(PQbackendPID(c->pg)),
+                                      db_text(sv_from(db->url.commit))};
+    struct db_step step = {.stmt = &greeting, .params = params, .n_params = ARRAY_LEN(params)};
+    struct db_fault f;
+    struct db_rows rows;
+    if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
+        return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.sqlstate, f.text, why);
+    db_rows_from(&rows, step.result);
+    c->pooled = db_get_bool(&rows, 0, 0);
+    c->timeline = (int)db_get_i64(&rows, 0, 1);
+    return c->pooled && db->url.options ? classify("42", options_refused, why) : OPEN_OK;
 }
 
-static enum db_open_result open_once(struct db_conn *c, const struct db_url *u,
-                                     struct deadline deadline, char why[DB_REASON_MAX])
+static enum db_open_result open_once(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                     char why[DB_REASON_MAX])
 {
-    c->pg = db_url_connect(u, c->server);
+    c->pg = db_url_connect(&db->url, c->server, db->set.app_name);
     if (!c->pg)
         return classify("", "out of memory", why);
     /* Verbose: a refused connection shows its SQLSTATE in no other way. */
     PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(c->pg, db_ignore_notice, NULL);
-    enum db_open_result result = handshake(c->pg, deadline, why);
+    enum db_open_result result = handshake(c->pg, ctx->deadline, why);
     PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
     if (result == OPEN_OK)
-        result = PQsetnonblocking(c->pg, 1) == 0 ? greet(c, u, deadline, why)
+        result = PQsetnonblocking(c->pg, 1) == 0 ? greet(db, ctx, c, why)
                                                  : classify("", "out of memory", why);
     if (result == OPEN_OK)
         return OPEN_OK;
     PQfinish(c->pg);
     c->pg = NULL;
+    c->broken = false;
     return result;
 }
 
-enum db_open_result db_conn_open(struct db_conn *c, const struct db_url *u,
-                                 struct deadline deadline, char why[DB_REASON_MAX])
+enum db_open_result db_conn_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX])
 {
-    enum db_open_result result = open_once(c, u, deadline, why);
+    enum db_open_result result = open_once(db, ctx, c, why);
     /* Nothing was refused, and the read that opens this connection has not been sent yet. */
     if (result == OPEN_ENDED)
-        result = open_once(c, u, deadline, why);
+        result = open_once(db, ctx, c, why);
     return result == OPEN_ENDED ? OPEN_REFUSED : result;
 }
 

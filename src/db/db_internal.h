@@ -119,38 +119,10 @@ enum db_open_result {
     OPEN_WRONG,   /* fails until an operator changes something */
     OPEN_LATE     /* the deadline passed */
 };
-
-/* A URL, and what its connections need. */
-struct db_url {
-    /* Set before db_url_parse. */
-    const char *setting, *app_name;
-    struct db_servers *known;
-    bool plain; /* connections keep the settings that the server gives them */
-
-    PQconninfoOption *parsed;
-    const char *fault; /* follows the name of the setting; NULL: none */
-    int n;             /* servers */
-    const char *host[DB_SERVERS_MAX], *hostaddr[DB_SERVERS_MAX], *port[DB_SERVERS_MAX];
-    char name[DB_SERVERS_MAX][DB_SERVER_NAME_MAX];
-    const char *options; /* that are sent */
-    char commit[16];     /* synchronous_commit */
-};
-/* False: no memory. */
-MUSTCHECK bool db_url_parse(struct db_url *u, const char *text);
-void db_url_clear(struct db_url *u);
-/* Starts to connect to one of the servers. NULL: no memory. */
-PGconn *db_url_connect(const struct db_url *u, int server);
-
-/* Opens c->pg to a server that may be used. On failure c->pg is NULL, and why says in one line what
- * is wrong, without the URL's password. */
-enum db_open_result db_servers_open(struct db_conn *c, const struct db_url *u,
-                                    struct deadline deadline, char why[DB_REASON_MAX]);
-/* A server answered with its timeline. */
-void db_servers_saw(const struct db_url *u, int server, int timeline);
-
-/* Opens c->pg to the server c->server, whatever its state. On failure as above. */
-enum db_open_result db_conn_open(struct db_conn *c, const struct db_url *u,
-                                 struct deadline deadline, char why[DB_REASON_MAX]);
+/* Opens c->pg to the server c->server, whatever its state, before ctx->deadline. On failure c->pg
+ * is NULL, and why says in one line what is wrong, without the URL's password. */
+enum db_open_result db_conn_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX]);
 void db_conn_close(struct db_conn *c); /* frees c too */
 /* True if nothing is readable: a FATAL or a close by the server shows without a round trip. */
 bool db_conn_quiet(const struct db_conn *c);
@@ -160,6 +132,28 @@ bool db_conn_clean(struct db_conn *c);
 void db_ignore_notice(void *arg, const PGresult *res);
 /* Waits for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
 int db_wait_fd(int fd, short events, struct deadline deadline);
+
+/* ---- the servers of a URL: db_servers.c ---- */
+
+struct db_url {
+    PQconninfoOption *parsed;
+    const char *fault; /* follows the name of the setting; NULL: none */
+    int n;             /* servers */
+    const char *host[DB_SERVERS_MAX], *hostaddr[DB_SERVERS_MAX], *port[DB_SERVERS_MAX];
+    char name[DB_SERVERS_MAX][DB_SERVER_NAME_MAX];
+    const char *options; /* that are sent */
+    char commit[16];     /* synchronous_commit */
+};
+/* False: no memory. PQconninfoFree(u->parsed) ends it. */
+MUSTCHECK bool db_url_parse(struct db_url *u, const char *text);
+/* Starts to connect to one of the servers. NULL: no memory. */
+PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name);
+
+/* db_conn_open to a server that may be used. */
+enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                    char why[DB_REASON_MAX]);
+/* A server answered with its timeline. */
+void db_servers_saw(struct db *db, int server, int timeline);
 
 /* SQL expressions. The timeline of a primary as a number; an error on a standby. */
 #define DB_TIMELINE "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
@@ -217,8 +211,8 @@ TAILQ_HEAD(db_waiters, db_waiter);
 struct db {
     struct db_settings set;
     struct db_url url;
-    struct db_servers servers; /* where the settings have none */
-    struct metrics_slot *slot; /* may be NULL */
+    struct db_servers *known, own; /* own: where the settings have none */
+    struct metrics_slot *slot;     /* may be NULL */
     struct thread_loop maintainer;
     struct arena *arena; /* of its requests */
     atomic_bool away;    /* not up, and nothing has answered since; written under the lock */

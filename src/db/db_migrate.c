@@ -12,13 +12,16 @@
 #include <string.h>
 
 struct migration_run {
-    PGconn *pg;
+    struct arena *arena;
+    struct db *db;
+    struct db_conn *c;
+    PGconn *pg; /* of c */
     db_migrate_say *say;
     void *arg;
 };
 
 enum { STEP, FAULT };
-enum { CONNECT_MS = 10000 };
+enum { CONNECT_MS = 10000, ARENA_LIMIT = 256 * 1024 };
 
 static void PRINTF_LIKE(3, 4) report(const struct migration_run *m, int kind, const char *fmt, ...)
 {
@@ -68,36 +71,44 @@ static int run_number(const struct migration_run *m, const char *what, const cha
 /* To the primary, as serving does. */
 static enum err connect_to(struct migration_run *m, const char *admin_url, const char *url)
 {
-    char why[DB_REASON_MAX] = "out of memory";
-    struct db_servers known = {0};
-    struct db_conn c = {0};
-    struct db_url u = {
-        .setting = strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL",
+    struct db_settings settings = {
+        .url = admin_url,
+        .url_name = strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL",
         .app_name = "parley migrate",
-        .known = &known,
-        .plain = true,
+        .pool_max = 1,
+        .connect_ms = CONNECT_MS,
+        .acquire_ms = CONNECT_MS,
+        .owner = true,
     };
-    enum err e = ERR_UNAVAILABLE;
-    if (db_url_parse(&u, admin_url) &&
-        db_servers_open(&c, &u, deadline_in_ms(CONNECT_MS), why) == OPEN_OK &&
-        PQsetnonblocking(c.pg, 0) == 0)
-        e = ERR_NONE;
-    m->pg = c.pg;
-    if (e == ERR_NONE && c.pooled) {
+    struct request_ctx ctx;
+    m->arena = arena_create(ARENA_LIMIT);
+    m->db = m->arena ? db_open(&settings, NULL) : NULL;
+    if (!m->db)
+        return ERR_NOMEM;
+    ctx_init(&ctx, m->arena, deadline_in_ms(CONNECT_MS), SV(""), SV("migrate"));
+    if (db_pool_acquire(m->db, &ctx, &m->c) != ERR_NONE) {
+        report(m, FAULT, "%s%s", m->db->url.fault ? "" : "cannot connect: ", ctx.err.cause);
+        return m->db->url.fault ? ERR_INVALID : ERR_UNAVAILABLE;
+    }
+    m->pg = m->c->pg;
+    if (m->c->pooled) {
         /* Its lock is that of a session, which a pooler gives to another client. */
         report(m, FAULT,
-               "%s leads through a pooler: a migration needs a direct connection, in "
-               "DATABASE_ADMIN_URL",
-               u.setting);
-        e = ERR_INVALID;
-    } else if (u.fault) {
-        report(m, FAULT, "%s", why);
-        e = ERR_INVALID;
-    } else if (e != ERR_NONE) {
-        report(m, FAULT, "cannot connect: %s", why);
+               "%s leads through a pooler: give a direct connection in DATABASE_ADMIN_URL",
+               settings.url_name);
+        return ERR_INVALID;
     }
-    db_url_clear(&u);
-    return e;
+    return PQsetnonblocking(m->pg, 0) == 0 && run_quiet(m, "settings", "RESET ALL")
+               ? ERR_NONE
+               : ERR_UNAVAILABLE;
+}
+
+static void disconnect(struct migration_run *m)
+{
+    if (m->c)
+        db_pool_release(m->db, m->c);
+    db_close(m->db);
+    arena_destroy(m->arena);
 }
 
 /* The login of url, as libpq finds it: in the text, in a service, in the environment, or the user
@@ -232,6 +243,6 @@ enum err db_migrate(const char *admin_url, const char *url, const struct db_migr
         rc = migrate_to(&m, table, n, target);
     if (rc == ERR_NONE && !run_quiet(&m, "grants", db_grants))
         rc = ERR_INTERNAL;
-    PQfinish(m.pg);
+    disconnect(&m);
     return rc;
 }

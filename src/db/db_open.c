@@ -106,7 +106,7 @@ static void *maintain(void *arg)
 
 static void dispose(struct db *db)
 {
-    db_url_clear(&db->url);
+    PQconninfoFree(db->url.parsed);
     pthread_mutex_destroy(&db->lock);
     arena_destroy(db->arena);
     free(db);
@@ -119,11 +119,7 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
         return NULL;
     db->set = *settings;
     db->slot = slot;
-    db->url = (struct db_url){
-        .setting = settings->url_name ? settings->url_name : "DATABASE_URL",
-        .app_name = settings->app_name,
-        .known = settings->servers ? settings->servers : &db->servers,
-    };
+    db->known = settings->servers ? settings->servers : &db->own;
     db->max = settings->pool_max > 0 ? settings->pool_max : 1;
     db->min = settings->pool_min < db->max ? settings->pool_min : db->max;
     db->state = DB_STARTING;
@@ -183,8 +179,8 @@ void db_status(struct db *db, struct db_status *out)
     for (int i = 0; i < out->n_servers; i++) {
         struct db_server *s = &out->servers[i];
         memcpy(s->name, db->url.name[i], sizeof(s->name));
-        s->state = (enum db_server_state)atomic_load(&db->url.known->state[i]);
-        s->timeline = atomic_load(&db->url.known->timeline[i]);
+        s->state = (enum db_server_state)atomic_load(&db->known->state[i]);
+        s->timeline = atomic_load(&db->known->timeline[i]);
     }
     memcpy(out->reason, db->reason, sizeof(out->reason));
     pthread_mutex_unlock(&db->lock);

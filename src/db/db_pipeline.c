@@ -55,7 +55,7 @@ void db_limits_step(const struct db *db, const struct request_ctx *ctx,
     limits[0] = db_text(ctx->tenant.p ? ctx->tenant : SV(""));
     limits[1] = db_i64(ms);
     limits[2] = db_i64(ctx->lock_ms > 0 ? ctx->lock_ms : 1000);
-    limits[3] = db_i32(atomic_load_explicit(&db->url.known->highest, memory_order_relaxed));
+    limits[3] = db_i32(atomic_load_explicit(&db->known->highest, memory_order_relaxed));
     limits[4] = db_text(sv_from(db->url.commit));
     *step = (struct db_step){.stmt = &limits_stmt, .params = limits, .n_params = LIMITS_DIRECT};
 }
@@ -256,7 +256,7 @@ static void note_limits(struct db *db, struct db_conn *c, const struct db_step *
     if (!pooled)
         return;
     c->timeline = (int)db_get_i64(&rows, 0, LIMITS_TIMELINE);
-    db_servers_saw(&db->url, c->server, c->timeline);
+    db_servers_saw(db, c->server, c->timeline);
 }
 
 /* What the faults say about the connection, and about those that were opened with it. */

@@ -226,7 +226,7 @@ bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
 
 bool db_conn_behind(const struct db *db, const struct db_conn *c)
 {
-    return c->timeline < atomic_load_explicit(&db->url.known->highest, memory_order_relaxed);
+    return c->timeline < atomic_load_explicit(&db->known->highest, memory_order_relaxed);
 }
 
 void db_pool_reap(struct db *db, struct db_conn *c)

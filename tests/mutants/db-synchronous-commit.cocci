@@ -2,8 +2,8 @@
 // Test: service db check
 // In: src/db/db_conn.c
 
-@@ expression greeting; @@
+@@ expression value; @@
 greet(...) { <...
-- u->plain ? plain_greeting : greeting
-+ plain_greeting
+- db_text(value)
++ db_text(SV("local"))
 ...> }

@@ -240,18 +240,17 @@ TEST(another_login_may_serve)
 /* On a connection as a worker opens it. */
 static PGresult *run_as(const char *url, const char *become, const char *what)
 {
-    struct db_servers known = {0};
-    struct db_url u = {.setting = "DATABASE_URL", .known = &known};
-    struct db_conn c = {.pg = NULL};
-    char why[DB_REASON_MAX];
-    CU_ASSERT_TRUE(db_url_parse(&u, url));
-    CU_ASSERT_EQUAL(db_servers_open(&c, &u, deadline_in_ms(5000), why), OPEN_OK);
-    db_url_clear(&u);
-    PQsetnonblocking(c.pg, 0);
-    PQclear(PQexec(c.pg, "SET parley.tenant = 'mine'"));
-    PQclear(PQexec(c.pg, become));
-    PGresult *res = PQexec(c.pg, what);
-    PQfinish(c.pg);
+    struct db_settings settings = fx_settings(url);
+    struct fx *fx = fx_open(&settings);
+    struct db_conn *c;
+    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    PQsetnonblocking(c->pg, 0);
+    PQclear(PQexec(c->pg, "SET parley.tenant = 'mine'"));
+    PQclear(PQexec(c->pg, become));
+    PGresult *res = PQexec(c->pg, what);
+    c->broken = true;
+    db_pool_release(fx->db, c);
+    fx_close(fx);
     return res;
 }
 
