@@ -106,12 +106,11 @@ static void check_servers(struct report *r, struct command_context *c)
     db_status(c->db, &s);
     for (int i = 0; i < s.n_servers; i++) {
         const struct db_server *server = &s.servers[i];
-        const char *prepared = s.pooled          ? "through a pooler: statements are not prepared"
-                               : c->cfg->prepare ? "direct, statements are prepared"
-                                                 : "direct, statements are not prepared";
         if (server->state == DB_SERVER_PRIMARY)
-            add_check(r, true, "PostgreSQL server", "%s: primary, timeline %d, %s", server->name,
-                      server->timeline, prepared);
+            add_check(r, true, "PostgreSQL server",
+                      "%s: primary, timeline %d, %s, statements are %s", server->name,
+                      server->timeline, s.pooled ? "through a pooler" : "direct",
+                      s.pooled || !c->cfg->prepare ? "not prepared" : "prepared");
         else
             add_check(r, true, "PostgreSQL server", "%s: %s", server->name,
                       server->state == DB_SERVER_STANDBY ? "standby"

@@ -72,8 +72,10 @@ enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, str
     pthread_mutex_lock(&db->lock);
     finish_attempt(db, c, result, whole, why);
     pthread_mutex_unlock(&db->lock);
-    if (opened && db->slot)
+    if (opened && db->slot) {
         metrics_add(&db->slot->db_opened, 1);
+        atomic_fetch_add(&db->slot->pool_servers[c->server], 1);
+    }
     if (result != OPEN_OK && opened)
         db_pool_reap(db, c);
     else if (result != OPEN_OK)

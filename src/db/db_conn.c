@@ -95,8 +95,8 @@ static enum db_open_result greet(struct db *db, struct request_ctx *ctx, struct 
     return c->pooled && db->url.options ? classify("42", options_refused, why) : OPEN_OK;
 }
 
-static enum db_open_result open_once(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                     char why[DB_REASON_MAX])
+enum db_open_result db_conn_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX])
 {
     c->pg = db_url_connect(&db->url, c->server, db->set.app_name);
     if (!c->pg)
@@ -113,18 +113,7 @@ static enum db_open_result open_once(struct db *db, struct request_ctx *ctx, str
         return OPEN_OK;
     PQfinish(c->pg);
     c->pg = NULL;
-    c->broken = false;
     return result;
-}
-
-enum db_open_result db_conn_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                 char why[DB_REASON_MAX])
-{
-    enum db_open_result result = open_once(db, ctx, c, why);
-    /* Nothing was refused, and the read that opens this connection has not been sent yet. */
-    if (result == OPEN_ENDED)
-        result = open_once(db, ctx, c, why);
-    return result == OPEN_ENDED ? OPEN_REFUSED : result;
 }
 
 void db_conn_close(struct db_conn *c)

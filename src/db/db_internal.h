@@ -113,11 +113,11 @@ struct db_conn {
 
 enum db_open_result {
     OPEN_OK,
-    OPEN_REFUSED, /* the server is away or refuses for now */
-    OPEN_ENDED,   /* terminated while it was being opened (57P01); db_conn_open tries again */
-    OPEN_FULL,    /* too many connections (53300) */
     OPEN_WRONG,   /* fails until an operator changes something */
-    OPEN_LATE     /* the deadline passed */
+    OPEN_REFUSED, /* the server is away or refuses for now */
+    OPEN_ENDED,   /* terminated while it was being opened (57P01); it is tried again */
+    OPEN_LATE,    /* the deadline passed */
+    OPEN_FULL     /* too many connections (53300) */
 };
 /* Opens c->pg to the server c->server, whatever its state, before ctx->deadline. On failure c->pg
  * is NULL, and why says in one line what is wrong, without the URL's password. */

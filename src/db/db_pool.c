@@ -37,11 +37,6 @@ static void publish(const struct db *db)
     metrics_set(&s->pool_max, db->max);
 }
 
-static bool is_open(enum db_conn_state state)
-{
-    return state == CONN_IDLE || state == CONN_BUSY;
-}
-
 void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to)
 {
     static const bool allowed[CONN_STATES + 1][CONN_STATES + 1] = {
@@ -54,9 +49,6 @@ void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to)
         log_say(LOG_ERROR, "bug", "db: a connection may not go from state %d to %d", c->state, to);
         abort();
     }
-    const int more = is_open(to) - is_open(c->state);
-    if (db->slot && more != 0)
-        atomic_fetch_add(&db->slot->pool_servers[c->server], more);
     if (c->state != CONN_CLOSED) {
         TAILQ_REMOVE(&db->lists[c->state], c, link);
         db->counts[c->state]--;
@@ -231,9 +223,11 @@ bool db_conn_behind(const struct db *db, const struct db_conn *c)
 
 void db_pool_reap(struct db *db, struct db_conn *c)
 {
-    db_conn_close(c);
-    if (db->slot)
+    if (db->slot) {
         metrics_add(&db->slot->db_closed, 1);
+        atomic_fetch_sub(&db->slot->pool_servers[c->server], 1);
+    }
+    db_conn_close(c);
 }
 
 /* Under the lock. An idle connection that is closed by the server, too old, idle for too long or

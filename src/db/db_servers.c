@@ -18,25 +18,18 @@
 
 /* ---- the URL ---- */
 
-static int count_of(const char *in, const char *text)
-{
-    int n = 0;
-    for (; in && (in = strstr(in, text)); in += strlen(text))
-        n++;
-    return n;
-}
-
-/* A connection sets synchronous_commit itself, as the options of the URL have it or "on". They are
- * not sent if they hold nothing else: a pooler may refuse any. */
+/* A connection sets synchronous_commit itself, as the options of the URL have it or "on", and they
+ * are not sent if they hold nothing else: a pooler may refuse any. */
 static void take_options(struct db_url *u, const char *options)
 {
     static const char commit[] = "synchronous_commit=";
-    u->options = count_of(options, "=") > count_of(options, commit) ? options : NULL;
+    const ptrdiff_t length = (ptrdiff_t)sizeof(commit) - 1;
     snprintf(u->commit, sizeof(u->commit), "on");
-    for (; options && (options = strstr(options, commit)); options += sizeof(commit) - 1) {
-        const char *value = options + sizeof(commit) - 1;
-        snprintf(u->commit, sizeof(u->commit), "%.*s", (int)strcspn(value, " "), value);
-    }
+    for (const char *at = options; at && (at = strchr(at, '=')); at++)
+        if (at - options >= length && strncmp(at + 1 - length, commit, (size_t)length) == 0)
+            snprintf(u->commit, sizeof(u->commit), "%.*s", (int)strcspn(at + 1, " "), at + 1);
+        else
+            u->options = options;
 }
 
 /* Cuts a list at its commas. Returns the number of its entries; 0: there is no list. */
@@ -136,25 +129,27 @@ void db_servers_saw(struct db *db, int server, int timeline)
 /* One attempt at all servers. */
 struct attempt {
     struct db *db;
+    bool again; /* the second round */
     int failed; /* servers */
     enum db_open_result result;
     char *why; /* DB_REASON_MAX bytes */
 };
 
-/* A server that had no room, or did not answer in time, may be the one that is needed. The URL is
- * wrong only if every server says so. */
+/* The later kind of result counts: a server that had no room, or did not answer in time, may be the
+ * one that is needed. The URL is wrong only if every server says so. */
 static void note_failure(struct attempt *a, int server, enum db_open_result result,
                          const char *reason)
 {
-    static const int weight[] = {
-        [OPEN_WRONG] = 1, [OPEN_REFUSED] = 2, [OPEN_LATE] = 3, [OPEN_FULL] = 4};
+    if (result == OPEN_OK || result == OPEN_ENDED)
+        result = OPEN_REFUSED;
     const bool one = a->db->url.n == 1;
     const size_t at = a->failed > 0 ? strlen(a->why) : 0;
     const char *text = one ? NULL : strstr(reason, " failed: "); /* libpq names the server, too */
     snprintf(a->why + at, DB_REASON_MAX - at, "%s%s%s%s", at > 0 ? "; " : "",
              one ? "" : a->db->url.name[server], one ? "" : ": ",
              text ? text + strlen(" failed: ") : reason);
-    if (a->failed++ == 0 || weight[result] > weight[a->result])
+    a->failed++;
+    if (result > a->result)
         a->result = result;
 }
 
@@ -174,16 +169,19 @@ static enum db_server_state judge(const struct db *db, const struct db_conn *c,
 }
 
 /* Tries one server. Its connection is moved into best if the timeline is higher than there. */
-static void try_server(struct attempt *a, struct request_ctx *ctx, int server, struct db_conn *best)
+static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx, int server,
+                                      struct db_conn *best)
 {
     char why[DB_REASON_MAX];
     struct db_conn c = {.server = server};
     enum db_open_result result = db_conn_open(a->db, ctx, &c, why);
     const enum db_server_state state = result == OPEN_OK ? judge(a->db, &c, why) : DB_SERVER_AWAY;
+    if (result == OPEN_ENDED && !a->again)
+        return result;
     if (result != OPEN_FULL)
         note(a->db, server, state, c.timeline);
     if (state != DB_SERVER_PRIMARY)
-        note_failure(a, server, result == OPEN_OK ? OPEN_REFUSED : result, why);
+        note_failure(a, server, result, why);
     if (state == DB_SERVER_PRIMARY && c.timeline > best->timeline) {
         PGconn *other = best->pg;
         best->pg = c.pg;
@@ -193,6 +191,7 @@ static void try_server(struct attempt *a, struct request_ctx *ctx, int server, s
         c.pg = other;
     }
     PQfinish(c.pg);
+    return result;
 }
 
 enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
@@ -210,11 +209,12 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
     }
     for (int k = 0, left = n; k < 2 * n && (first || !c->pg); k++) {
         const int i = (last + k) % n;
-        if (tried[i] || (k < n && atomic_load(&db->known->state[i]) == DB_SERVER_AWAY))
+        a.again = k >= n;
+        if (tried[i] || (!a.again && atomic_load(&db->known->state[i]) == DB_SERVER_AWAY))
             continue;
-        tried[i] = true;
-        ctx->deadline = deadline_earlier(end, deadline_in_ms(deadline_left_ms(end) / left--));
-        try_server(&a, ctx, i, c);
+        ctx->deadline = deadline_earlier(end, deadline_in_ms(deadline_left_ms(end) / left));
+        tried[i] = try_server(&a, ctx, i, c) != OPEN_ENDED;
+        left -= tried[i];
     }
     ctx->deadline = end;
     if (!c->pg)

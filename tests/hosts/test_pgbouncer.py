@@ -134,7 +134,7 @@ class Said(Pooled):
     def test_check(self):
         done = self.stack.parley.run("check")
         self.assertEqual(done.returncode, 0, done)
-        self.assertRegex(done.stdout, r"PostgreSQL server: .*/pooler:6432: primary, timeline 1, through a pooler: "
+        self.assertRegex(done.stdout, r"PostgreSQL server: .*/pooler:6432: primary, timeline 1, through a pooler, "
                          "statements are not prepared")
 
     def test_migrate_refuses(self):

@@ -151,18 +151,18 @@ static int64_t connections_to(const struct api_service *api, int server)
 
 static void render_servers(struct buf *out, const struct api_service *api)
 {
+    static const char *const families[] = {"connections", "timeline"};
     struct db_status db;
     db_status(api->db, &db);
-    buf_printf(out, "# HELP parley_postgresql_connections Connections to each server.\n"
-                    "# TYPE parley_postgresql_connections gauge\n");
-    for (int i = 0; i < db.n_servers; i++)
-        buf_printf(out, "parley_postgresql_connections{server=\"%s\"} %lld\n", db.servers[i].name,
-                   (long long)connections_to(api, i));
-    buf_printf(out, "# HELP parley_postgresql_timeline Timeline of each primary, when asked last.\n"
-                    "# TYPE parley_postgresql_timeline gauge\n");
-    for (int i = 0; i < db.n_servers; i++)
-        buf_printf(out, "parley_postgresql_timeline{server=\"%s\"} %d\n", db.servers[i].name,
-                   db.servers[i].timeline);
+    for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+        buf_printf(out, "# HELP parley_postgresql_%s Of each server in DATABASE_URL.\n",
+                   families[f]);
+        buf_printf(out, "# TYPE parley_postgresql_%s gauge\n", families[f]);
+        for (int i = 0; i < db.n_servers; i++)
+            buf_printf(out, "parley_postgresql_%s{server=\"%s\"} %lld\n", families[f],
+                       db.servers[i].name,
+                       (long long)(f == 0 ? connections_to(api, i) : db.servers[i].timeline));
+    }
 }
 
 static enum err get_metrics(struct api_call *c)
