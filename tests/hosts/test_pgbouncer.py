@@ -40,7 +40,7 @@ class TwoTenants(Pooled, LeakTest):
     make_key, look_at_value = (test_tenants.TenantsUnderLoad.make_key, test_tenants.TenantsUnderLoad.look_at_value)
 
     def test_no_mark_of_the_other_tenant(self):
-        """Fails if the tenant is set for the session of the server: tests/mutants/pooled-tenant-stays."""
+        """Fails if a transaction keeps the tenant of the one before: tests/mutants/pooled-tenant-stays."""
         keys = [self.make_key(test_tenants.name(i)) for i in range(2)]
         wait_until(lambda: all(self.client.get("/v1/sessions/x", headers={"Authorization": "Bearer " + key})
                                .status == 404 for key in keys for _ in range(10)), 10, "the keys")
