@@ -101,6 +101,25 @@ static void check_server(struct report *r, struct command_context *c)
                   : "off: what was acknowledged may be lost with the machine");
 }
 
+/* The servers of DATABASE_URL, as the connection found them: it asked all. */
+static void check_servers(struct report *r, struct command_context *c)
+{
+    struct db_status s;
+    db_status(c->db, &s);
+    for (int i = 0; i < s.n_servers; i++) {
+        const struct db_server *server = &s.servers[i];
+        if (server->state == DB_SERVER_PRIMARY)
+            add_check(r, true, "PostgreSQL server",
+                      "%s: primary, timeline %d, %s, statements are %s", server->name,
+                      server->timeline, s.pooled ? "through a pooler" : "direct",
+                      s.pooled || !c->cfg->prepare ? "not prepared" : "prepared");
+        else
+            add_check(r, true, "PostgreSQL server", "%s: %s", server->name,
+                      server->state == DB_SERVER_STANDBY ? "standby"
+                                                         : "warning: it does not answer");
+    }
+}
+
 static void check_keys(struct report *r, struct command_context *c)
 {
     int64_t keys;
@@ -120,6 +139,7 @@ static void check_postgres(struct report *r, const struct config *cfg)
         add_check(r, false, "PostgreSQL", "%s", why);
     } else if (cfg->database_url) {
         check_server(r, &c);
+        check_servers(r, &c);
         if (cfg->auth_keys)
             check_keys(r, &c);
         command_disconnect(&c);

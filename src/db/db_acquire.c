@@ -25,8 +25,8 @@ static void back_off(struct db *db, enum db_state state, const char *why)
         ;
 }
 
-/* Under the lock. late: the whole of connect_ms has passed. */
-static void finish_attempt(struct db *db, struct db_conn *c, enum db_open_result result, bool late,
+/* Under the lock. whole: the servers had the whole of connect_ms. */
+static void finish_attempt(struct db *db, struct db_conn *c, enum db_open_result result, bool whole,
                            const char *why)
 {
     db_pool_move(db, c, result == OPEN_OK ? CONN_BUSY : CONN_CLOSED);
@@ -38,12 +38,13 @@ static void finish_attempt(struct db *db, struct db_conn *c, enum db_open_result
         db->backoff_ms = 0;
         db->retry_at_us = 0;
         db->checked = true;
+        db->pooled = c->pooled;
         db_pool_set_state(db, DB_UP, "");
     } else if (result == OPEN_FULL && db_pool_open_count(db) > 0) {
         db->retry_at_us = clock_mono_us() + FULL_PAUSE_MS * INT64_C(1000);
     } else if (result == OPEN_WRONG) {
         back_off(db, DB_MISCONFIGURED, why);
-    } else if (result == OPEN_REFUSED || result == OPEN_FULL || (result == OPEN_LATE && late)) {
+    } else if (result == OPEN_REFUSED || result == OPEN_FULL || (result == OPEN_LATE && whole)) {
         back_off(db, DB_DOWN, why);
     }
     /* More may be opened now; or one that failed no longer counts for its contention key. */
@@ -54,25 +55,27 @@ enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, str
                                      struct deadline limit, char why[DB_REASON_MAX])
 {
     const struct deadline own = deadline_in_ms(db->set.connect_ms);
+    const bool whole = own.at_us <= limit.at_us;
     limit = deadline_earlier(limit, own);
     pthread_mutex_lock(&db->lock);
     bool check = !db->checked;
     pthread_mutex_unlock(&db->lock);
 
-    enum db_open_result result = db_conn_open(c, &db->set, limit, why);
+    const struct deadline of_request = ctx->deadline;
+    ctx->deadline = limit;
+    enum db_open_result result = db_servers_open(db, ctx, c, why);
     bool opened = result == OPEN_OK;
-    if (opened && check) {
-        const struct deadline of_request = ctx->deadline;
-        ctx->deadline = limit;
+    if (opened && check)
         result = db_check_server(db, ctx, c, why);
-        ctx->deadline = of_request;
-    }
+    ctx->deadline = of_request;
 
     pthread_mutex_lock(&db->lock);
-    finish_attempt(db, c, result, deadline_passed(own), why);
+    finish_attempt(db, c, result, whole, why);
     pthread_mutex_unlock(&db->lock);
-    if (opened && db->slot)
+    if (opened && db->slot) {
         metrics_add(&db->slot->db_opened, 1);
+        atomic_fetch_add(&db->slot->pool_servers[c->server], 1);
+    }
     if (result != OPEN_OK && opened)
         db_pool_reap(db, c);
     else if (result != OPEN_OK)
@@ -118,7 +121,7 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry re
         }
         if (!c)
             continue;
-        if (db_conn_quiet(c)) {
+        if (db_conn_quiet(c) && !db_conn_behind(db, c)) {
             *out = c;
             return ERR_NONE;
         }
@@ -152,7 +155,8 @@ void db_pool_release(struct db *db, struct db_conn *c)
     const bool abandon = c->unanswered && c->demand.writes;
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&db->lock);
-    bool keep = clean && now < c->retire_us && db_pool_open_count(db) <= db->max;
+    bool keep =
+        clean && !db_conn_behind(db, c) && now < c->retire_us && db_pool_open_count(db) <= db->max;
     if (c->answered) {
         db->last_success_us = now;
         /* New connections may be refused while those that are open still work. */

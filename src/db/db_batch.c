@@ -10,7 +10,7 @@ struct tenant_group {
     struct sv tenant;
     struct db_batch_member *members[DB_BATCH_MAX];
     size_t n;
-    struct db_param limits[3];
+    struct db_param limits[DB_LIMITS_MAX];
     struct db_param params[DB_BATCH_PARAMS_MAX + 1];
     struct db_step steps[2];
 };

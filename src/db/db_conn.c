@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection: opens it within a deadline, and proves that it may be used again. */
+/* One connection to one server: opens it within a deadline, and proves that it may be used again.
+ */
 #include "db_internal.h"
 
 #include <errno.h>
@@ -7,20 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Settings of every connection.
- * - idle_in_transaction_session_timeout ends the transaction of a worker that hangs.
- * - client_connection_check_interval ends a statement whose worker is gone.
- * - force_generic_plan: statements are written so that one plan serves every value. Otherwise
- *   PostgreSQL would plan the first five executions on each fresh connection again.
- * - enable_seqscan: the cheapest plan for an empty table is a sequential scan, and that plan would
- *   stay when the table has grown. Searches switch it on again.
- * - jit: with enable_seqscan off, a scan of a whole table seems so expensive that PostgreSQL would
- *   compile it, which takes longer than the scan. */
-static const char session_options[] = "-c TimeZone=UTC -c plan_cache_mode=force_generic_plan "
-                                      "-c enable_seqscan=off -c jit=off "
-                                      "-c idle_in_transaction_session_timeout=10000 "
-                                      "-c client_connection_check_interval=1000";
 
 int db_wait_fd(int fd, short events, struct deadline deadline)
 {
@@ -38,43 +25,23 @@ void db_ignore_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
-/* Precedes the URL's options, so that an operator may choose there how long a commit waits for
- * standbys. It overrides role, database and postgresql.conf. */
-static const char durable_option[] = "-c synchronous_commit=on";
+/* What a server says of itself. The process id differs from that of the connection where a pooler
+ * is between; then the settings are not for the connection. Only a primary has a timeline. */
+static const struct db_stmt greeting = {
+    NULL, "SELECT pg_backend_pid() <> $1, CASE WHEN NOT pg_is_in_recovery() THEN " DB_TIMELINE
+          " END, set_config('synchronous_commit', $2, pg_backend_pid() <> $1), " DB_SETTINGS(
+              "pg_backend_pid() <> $1")};
 
-/* NULL: the URL is not valid (*wrong), or there is no memory. */
-static PGconn *start(const struct db_settings *settings, bool *wrong)
-{
-    PGconn *pg = NULL;
-    char *options = NULL, *complaint = NULL;
-    const char *of_url = NULL;
-    PQconninfoOption *parsed = PQconninfoParse(settings->url, &complaint);
-    /* Without a complaint there was no memory (libpq's manual, PQconninfoParse). */
-    *wrong = !parsed && complaint && !strstr(complaint, "out of memory");
-    PQfreemem(complaint);
-    for (PQconninfoOption *o = parsed; o && o->keyword; o++)
-        if (strcmp(o->keyword, "options") == 0)
-            of_url = o->val;
-    if (parsed && asprintf(&options, "%s %s %s", durable_option, of_url ? of_url : "",
-                           session_options) >= 0) {
-        /* A later keyword overrides the URL. */
-        const char *const keys[] = {"dbname", "options", "application_name", "client_encoding",
-                                    NULL};
-        const char *const values[] = {settings->url, options, settings->app_name, "UTF8", NULL};
-        pg = PQconnectStartParams(keys, values, 1);
-        free(options);
-    }
-    PQconninfoFree(parsed);
-    return pg;
-}
+static const char options_refused[] =
+    "the options in DATABASE_URL do not pass the pooler: use ALTER ROLE … SET";
 
-/* What the refusal of a server means for the pool. */
-static enum db_open_result classify_refusal(PGconn *pg, char why[DB_REASON_MAX])
+/* What a refusal means for the pool. */
+static enum db_open_result classify(const char *state, const char *message, char why[DB_REASON_MAX])
 {
     /* 28: the login; 3D: the database does not exist; 22, 42: the options are not accepted. */
     static const char *const wrong[] = {"28", "3D", "22", "42"};
-    char state[6];
-    const char *message = db_message_parse(PQerrorMessage(pg), state);
+    if (strstr(message, "unsupported startup parameter: options"))
+        message = options_refused;
     snprintf(why, DB_REASON_MAX, "%.*s", (int)strcspn(message, "\n"), message);
     if (strcmp(state, "53300") == 0)
         return OPEN_FULL;
@@ -83,7 +50,13 @@ static enum db_open_result classify_refusal(PGconn *pg, char why[DB_REASON_MAX])
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
         if (strncmp(state, wrong[i], 2) == 0)
             return OPEN_WRONG;
-    return OPEN_REFUSED;
+    return message == options_refused ? OPEN_WRONG : OPEN_REFUSED;
+}
+
+static enum db_open_result is_late(char why[DB_REASON_MAX])
+{
+    snprintf(why, DB_REASON_MAX, "PostgreSQL did not answer in time");
+    return OPEN_LATE;
 }
 
 static enum db_open_result handshake(PGconn *pg, struct deadline deadline, char why[DB_REASON_MAX])
@@ -91,54 +64,56 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, char 
     /* Before the first PQconnectPoll, libpq wants its caller to wait for writing. */
     PostgresPollingStatusType want = PGRES_POLLING_WRITING;
     for (;;) {
-        if (PQstatus(pg) == CONNECTION_BAD || want == PGRES_POLLING_FAILED)
-            return classify_refusal(pg, why);
+        if (PQstatus(pg) == CONNECTION_BAD || want == PGRES_POLLING_FAILED) {
+            char state[6];
+            const char *message = db_message_parse(PQerrorMessage(pg), state);
+            return classify(state, message, why);
+        }
         if (want == PGRES_POLLING_OK)
             return OPEN_OK;
         short events = want == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        if (db_wait_fd(PQsocket(pg), events, deadline) <= 0) {
-            snprintf(why, DB_REASON_MAX, "PostgreSQL did not answer in time");
-            return OPEN_LATE;
-        }
+        if (db_wait_fd(PQsocket(pg), events, deadline) <= 0)
+            return is_late(why);
         want = PQconnectPoll(pg);
     }
 }
 
-static enum db_open_result open_once(struct db_conn *c, const struct db_settings *settings,
-                                     struct deadline deadline, char why[DB_REASON_MAX])
+/* Gives the connection its settings and asks what the server is. */
+static enum db_open_result greet(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX])
 {
-    bool wrong;
-    c->pg = start(settings, &wrong);
-    if (!c->pg) {
-        /* libpq's own message would repeat the URL, and with it the password. */
-        const char *url_name = settings->url_name ? settings->url_name : "DATABASE_URL";
-        snprintf(why, DB_REASON_MAX, "%s%s", wrong ? url_name : "out of memory",
-                 wrong ? " is not a valid connection string" : "");
-        return wrong ? OPEN_WRONG : OPEN_REFUSED;
-    }
+    const struct db_param params[] = {db_i32(PQbackendPID(c->pg)),
+                                      db_text(sv_from(db->url.commit))};
+    struct db_step step = {.stmt = &greeting, .params = params, .n_params = ARRAY_LEN(params)};
+    struct db_fault f;
+    struct db_rows rows;
+    if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
+        return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.sqlstate, f.text, why);
+    db_rows_from(&rows, step.result);
+    c->pooled = db_get_bool(&rows, 0, 0);
+    c->timeline = (int)db_get_i64(&rows, 0, 1);
+    return c->pooled && db->url.options ? classify("42", options_refused, why) : OPEN_OK;
+}
+
+enum db_open_result db_conn_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX])
+{
+    c->pg = db_url_connect(&db->url, c->server, db->set.app_name);
+    if (!c->pg)
+        return classify("", "out of memory", why);
     /* Verbose: a refused connection shows its SQLSTATE in no other way. */
     PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(c->pg, db_ignore_notice, NULL);
-    enum db_open_result result = handshake(c->pg, deadline, why);
-    if (result == OPEN_OK && PQsetnonblocking(c->pg, 1) != 0)
-        result = OPEN_REFUSED;
-    if (result == OPEN_OK) {
-        PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
+    enum db_open_result result = handshake(c->pg, ctx->deadline, why);
+    PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
+    if (result == OPEN_OK)
+        result = PQsetnonblocking(c->pg, 1) == 0 ? greet(db, ctx, c, why)
+                                                 : classify("", "out of memory", why);
+    if (result == OPEN_OK)
         return OPEN_OK;
-    }
     PQfinish(c->pg);
     c->pg = NULL;
     return result;
-}
-
-enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
-                                 struct deadline deadline, char why[DB_REASON_MAX])
-{
-    enum db_open_result result = open_once(c, settings, deadline, why);
-    /* Nothing was refused, and the read that opens this connection has not been sent yet. */
-    if (result == OPEN_ENDED)
-        result = open_once(c, settings, deadline, why);
-    return result == OPEN_ENDED ? OPEN_REFUSED : result;
 }
 
 void db_conn_close(struct db_conn *c)

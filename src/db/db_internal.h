@@ -98,6 +98,9 @@ struct db_demand {
 
 struct db_conn {
     PGconn *pg;
+    int server;   /* of the URL */
+    int timeline; /* of the server when it was asked last; 0: it was a standby */
+    bool pooled;  /* through a pooler: each transaction may be on another server's connection */
     enum db_conn_state state;
     TAILQ_ENTRY(db_conn) link; /* in the list of its state */
     struct db_demand demand;   /* of the request that uses it, or that it is opened for */
@@ -114,16 +117,16 @@ struct db_conn {
 
 enum db_open_result {
     OPEN_OK,
-    OPEN_REFUSED, /* the server is away or refuses for now */
-    OPEN_ENDED,   /* terminated while it was being opened (57P01); db_conn_open tries again */
-    OPEN_FULL,    /* too many connections (53300) */
     OPEN_WRONG,   /* fails until an operator changes something */
-    OPEN_LATE     /* the deadline passed */
+    OPEN_REFUSED, /* the server is away or refuses for now */
+    OPEN_ENDED,   /* terminated while it was being opened (57P01); it is tried again */
+    OPEN_LATE,    /* the deadline passed */
+    OPEN_FULL     /* too many connections (53300) */
 };
-/* Opens c->pg. On failure c->pg is NULL, and why says in one line what is wrong, without the URL's
- * password. */
-enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
-                                 struct deadline deadline, char why[DB_REASON_MAX]);
+/* Opens c->pg to the server c->server, whatever its state, before ctx->deadline. On failure c->pg
+ * is NULL, and why says in one line what is wrong, without the URL's password. */
+enum db_open_result db_conn_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX]);
 void db_conn_close(struct db_conn *c); /* frees c too */
 /* True if nothing is readable: a FATAL or a close by the server shows without a round trip. */
 bool db_conn_quiet(const struct db_conn *c);
@@ -133,6 +136,46 @@ bool db_conn_clean(struct db_conn *c);
 void db_ignore_notice(void *arg, const PGresult *res);
 /* Waits for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
 int db_wait_fd(int fd, short events, struct deadline deadline);
+
+/* ---- the servers of a URL: db_servers.c ---- */
+
+struct db_url {
+    PQconninfoOption *parsed;
+    const char *fault; /* follows the name of the setting; NULL: none */
+    int n;             /* servers */
+    const char *host[DB_SERVERS_MAX], *hostaddr[DB_SERVERS_MAX], *port[DB_SERVERS_MAX];
+    char name[DB_SERVERS_MAX][DB_SERVER_NAME_MAX];
+    const char *options; /* that are sent */
+    char commit[16];     /* synchronous_commit */
+};
+/* False: no memory. PQconninfoFree(u->parsed) ends it. */
+MUSTCHECK bool db_url_parse(struct db_url *u, const char *text);
+/* Starts to connect to one of the servers. NULL: no memory. */
+PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name);
+
+/* db_conn_open to a server that may be used. */
+enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                    char why[DB_REASON_MAX]);
+/* A server answered with its timeline. */
+void db_servers_saw(struct db *db, int server, int timeline);
+
+/* SQL expressions. The timeline of a primary as a number; an error on a standby. */
+#define DB_TIMELINE "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
+/* Settings of every connection; local: "true" for the transaction only.
+ * - idle_in_transaction_session_timeout ends the transaction of a worker that hangs.
+ * - client_connection_check_interval ends a statement whose worker is gone.
+ * - force_generic_plan: statements are written so that one plan serves every value. Otherwise
+ *   PostgreSQL would plan the first five executions on each fresh connection again.
+ * - enable_seqscan: the cheapest plan for an empty table is a sequential scan, and that plan would
+ *   stay when the table has grown. Searches switch it on again.
+ * - jit: with enable_seqscan off, a scan of a whole table seems so expensive that PostgreSQL would
+ *   compile it, which takes longer than the scan. */
+#define DB_SETTINGS(local)                                                                  \
+    "set_config('TimeZone', 'UTC', " local "),"                                             \
+    " set_config('plan_cache_mode', 'force_generic_plan', " local "),"                      \
+    " set_config('enable_seqscan', 'off', " local "), set_config('jit', 'off', " local ")," \
+    " set_config('idle_in_transaction_session_timeout', '10000', " local "),"               \
+    " set_config('client_connection_check_interval', '1000', " local ")"
 
 /* ---- the pipeline ---- */
 
@@ -158,9 +201,11 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
 enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                                    struct db_step *steps, int n_steps, struct db_fault *f);
 /* The statement that sets the tenant and the time limits for the transaction. limits: its
- * parameters, filled here. */
-void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[3],
-                    struct db_step *step);
+ * parameters, filled here. Through a pooler it also gives the transaction the settings of a
+ * connection, and fails unless the server may be used. */
+enum { DB_LIMITS_MAX = 5 };
+void db_limits_step(const struct db *db, const struct request_ctx *ctx,
+                    struct db_param limits[DB_LIMITS_MAX], struct db_step *step);
 
 /* ---- the pool ---- */
 
@@ -169,7 +214,9 @@ TAILQ_HEAD(db_waiters, db_waiter);
 
 struct db {
     struct db_settings set;
-    struct metrics_slot *slot; /* may be NULL */
+    struct db_url url;
+    struct db_servers *known, own; /* own: where the settings have none */
+    struct metrics_slot *slot;     /* may be NULL */
     struct thread_loop maintainer;
     struct arena *arena; /* of its requests */
     atomic_bool away;    /* not up, and nothing has answered since; written under the lock */
@@ -188,6 +235,7 @@ struct db {
     int min, max; /* after lowering to what the server allows */
     int capacity; /* connections that the server has for all hosts; 0: not known yet */
     int hosts;    /* that share them; 0: not known yet */
+    bool pooled;  /* the last connection was through a pooler */
     bool checked; /* db_check_server succeeded since the server was last away */
     enum db_state state;
     char reason[DB_REASON_MAX];
@@ -220,6 +268,8 @@ bool db_pool_wake(struct db *db, struct db_conn *given);
 void db_pool_wake_for_room(struct db *db);
 
 /* db_pool.c, without the lock */
+/* Whether a primary of a higher timeline than the connection's was seen. */
+bool db_conn_behind(const struct db *db, const struct db_conn *c);
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. */
 void db_pool_reap(struct db *db, struct db_conn *c);
 /* Closes the idle connections that are dead, too old, idle for too long or too many, and the

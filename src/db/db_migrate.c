@@ -20,12 +20,16 @@
 enum { LOCK_PAUSE_MS = 1000, LOCK_SAY_MS = 10 * 1000, LOCK_GIVE_UP_MS = 10 * 60 * 1000 };
 
 struct migration_run {
-    PGconn *pg;
+    struct arena *arena;
+    struct db *db;
+    struct db_conn *c;
+    PGconn *pg; /* of c */
     db_migrate_say *say;
     void *arg;
 };
 
 enum { STEP, FAULT };
+enum { CONNECT_MS = 10000, ARENA_LIMIT = 256 * 1024 };
 
 static void PRINTF_LIKE(3, 4) report(const struct migration_run *m, int kind, const char *fmt, ...)
 {
@@ -88,25 +92,47 @@ static int run_number(const struct migration_run *m, const char *what, const cha
     return n;
 }
 
+/* To the primary, as serving does. */
 static enum err connect_to(struct migration_run *m, const char *admin_url, const char *url)
 {
-    PQconninfoOption *parsed = PQconninfoParse(admin_url, NULL);
-    if (!parsed) {
-        /* libpq's message would repeat the text, and with it the password. */
-        report(m, FAULT, "%s is not a valid connection string",
-               strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL");
+    struct db_settings settings = {
+        .url = admin_url,
+        .url_name = strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL",
+        .app_name = "parley migrate",
+        .pool_max = 1,
+        .connect_ms = CONNECT_MS,
+        .acquire_ms = CONNECT_MS,
+        .owner = true,
+    };
+    struct request_ctx ctx;
+    m->arena = arena_create(ARENA_LIMIT);
+    m->db = m->arena ? db_open(&settings, NULL) : NULL;
+    if (!m->db)
+        return ERR_NOMEM;
+    ctx_init(&ctx, m->arena, deadline_in_ms(CONNECT_MS), SV(""), SV("migrate"));
+    if (db_pool_acquire(m->db, &ctx, &m->c) != ERR_NONE) {
+        report(m, FAULT, "%s%s", m->db->url.fault ? "" : "cannot connect: ", ctx.err.cause);
+        return m->db->url.fault ? ERR_INVALID : ERR_UNAVAILABLE;
+    }
+    m->pg = m->c->pg;
+    if (m->c->pooled) {
+        /* Its lock is that of a session, which a pooler gives to another client. */
+        report(m, FAULT,
+               "%s leads through a pooler: give a direct connection in DATABASE_ADMIN_URL",
+               settings.url_name);
         return ERR_INVALID;
     }
-    PQconninfoFree(parsed);
-    const char *const keys[] = {"dbname", "application_name", "client_encoding", NULL};
-    const char *const values[] = {admin_url, "parley migrate", "UTF8", NULL};
-    m->pg = PQconnectdbParams(keys, values, 1);
-    if (PQstatus(m->pg) != CONNECTION_OK) {
-        report(m, FAULT, "cannot connect: %s", PQerrorMessage(m->pg));
-        return ERR_UNAVAILABLE;
-    }
-    PQsetNoticeReceiver(m->pg, db_ignore_notice, NULL);
-    return ERR_NONE;
+    return PQsetnonblocking(m->pg, 0) == 0 && run_quiet(m, "settings", "RESET ALL")
+               ? ERR_NONE
+               : ERR_UNAVAILABLE;
+}
+
+static void disconnect(struct migration_run *m)
+{
+    if (m->c)
+        db_pool_release(m->db, m->c);
+    db_close(m->db);
+    arena_destroy(m->arena);
 }
 
 /* The login of url, as libpq finds it: in the text, in a service, in the environment, or the user
@@ -273,6 +299,6 @@ enum err db_migrate(const char *admin_url, const char *url, const struct db_migr
         rc = migrate_to(&m, table, n, target);
     if (rc == ERR_NONE && !run_quiet(&m, "grants", db_grants))
         rc = ERR_INTERNAL;
-    PQfinish(m.pg);
+    disconnect(&m);
     return rc;
 }

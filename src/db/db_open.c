@@ -56,7 +56,7 @@ static bool hangs(struct db *db, struct db_conn *c)
         return result == OPEN_LATE;
     }
     struct db_step step;
-    struct db_param limits[3];
+    struct db_param limits[DB_LIMITS_MAX];
     struct db_fault fault;
     db_limits_step(db, &ctx, limits, &step);
     db_pipeline_run(db, c, &ctx, &step, 1, &fault);
@@ -106,6 +106,7 @@ static void *maintain(void *arg)
 
 static void dispose(struct db *db)
 {
+    PQconninfoFree(db->url.parsed);
     pthread_mutex_destroy(&db->lock);
     arena_destroy(db->arena);
     free(db);
@@ -118,6 +119,7 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
         return NULL;
     db->set = *settings;
     db->slot = slot;
+    db->known = settings->servers ? settings->servers : &db->own;
     db->max = settings->pool_max > 0 ? settings->pool_max : 1;
     db->min = settings->pool_min < db->max ? settings->pool_min : db->max;
     db->state = DB_STARTING;
@@ -128,7 +130,8 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     TAILQ_INIT(&db->waiters);
     pthread_mutex_init(&db->lock, NULL);
     db->arena = arena_create(ARENA_LIMIT);
-    if (db->arena && thread_loop_start(&db->maintainer, maintain, db))
+    if (db_url_parse(&db->url, settings->url) && db->arena &&
+        thread_loop_start(&db->maintainer, maintain, db))
         return db;
     dispose(db);
     return NULL;
@@ -171,7 +174,15 @@ void db_status(struct db *db, struct db_status *out)
         .waiting = db->waiting,
         .max = db->max,
         .schema_version = db->schema_version,
+        .n_servers = db->url.fault ? 0 : db->url.n,
+        .pooled = db->pooled,
     };
+    for (int i = 0; i < out->n_servers; i++) {
+        struct db_server *s = &out->servers[i];
+        memcpy(s->name, db->url.name[i], sizeof(s->name));
+        s->state = (enum db_server_state)atomic_load(&db->known->state[i]);
+        s->timeline = atomic_load(&db->known->timeline[i]);
+    }
     memcpy(out->reason, db->reason, sizeof(out->reason));
     pthread_mutex_unlock(&db->lock);
 }

@@ -27,14 +27,22 @@ static void results_clear(void *arg)
         PQclear(r->v[i]);
 }
 
-static const char limits_sql[] =
-    "SELECT set_config('parley.tenant', $1, true), "
-    "set_config('statement_timeout', $2::bigint::text, true), "
-    "set_config('lock_timeout', $3::bigint::text, true), clock_timestamp()";
+enum { LIMITS_CLOCK = 3, LIMITS_TIMELINE = 4, LIMITS_DIRECT = 3 };
+#define LIMITS                                                  \
+    "SELECT set_config('parley.tenant', $1, true),"             \
+    " set_config('statement_timeout', $2::bigint::text, true)," \
+    " set_config('lock_timeout', $3::bigint::text, true), clock_timestamp()"
+static const char limits_sql[] = LIMITS;
+/* The timeline fails with 55000 on a standby. 22012, a division by zero: the timeline is too low.
+ * Both come before anything that follows is run. */
+static const char pooled_limits_sql[] =
+    LIMITS ", " DB_TIMELINE ", 1 / (" DB_TIMELINE " >= $4)::int,"
+           " set_config('synchronous_commit', $5, true), " DB_SETTINGS("true");
 static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
+static const struct db_stmt pooled_limits_stmt = {NULL, pooled_limits_sql};
 
-void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[3],
-                    struct db_step *step)
+void db_limits_step(const struct db *db, const struct request_ctx *ctx,
+                    struct db_param limits[DB_LIMITS_MAX], struct db_step *step)
 {
     /* The server's limit is a little earlier than this side's: its answer says that nothing was
      * changed, while silence would leave the outcome of a write unknown. */
@@ -47,7 +55,9 @@ void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct d
     limits[0] = db_text(ctx->tenant.p ? ctx->tenant : SV(""));
     limits[1] = db_i64(ms);
     limits[2] = db_i64(ctx->lock_ms > 0 ? ctx->lock_ms : 1000);
-    *step = (struct db_step){.stmt = &limits_stmt, .params = limits, .n_params = 3};
+    limits[3] = db_i32(atomic_load_explicit(&db->known->highest, memory_order_relaxed));
+    limits[4] = db_text(sv_from(db->url.commit));
+    *step = (struct db_step){.stmt = &limits_stmt, .params = limits, .n_params = LIMITS_DIRECT};
 }
 
 /* Whether the statement is prepared when the server reaches steps[at]. */
@@ -70,6 +80,10 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                       struct db_step *steps, int at, bool later)
 {
     struct db_step *step = &steps[at];
+    if (step->stmt == &limits_stmt && c->pooled) {
+        step->stmt = &pooled_limits_stmt;
+        step->n_params = DB_LIMITS_MAX;
+    }
     Oid types[DB_PARAMS_MAX];
     const char *values[DB_PARAMS_MAX];
     int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
@@ -84,7 +98,7 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
     const struct db_stmt *stmt = step->stmt;
     bool known = is_prepared(c, steps, at);
     bool room = c->n_prepared + at < DB_PREPARED_MAX; /* counts every step before as a new one */
-    bool prepare = db->set.prepare && stmt->name && (known || (room && !later));
+    bool prepare = db->set.prepare && !c->pooled && stmt->name && (known || (room && !later));
     if (!prepare)
         return PQsendQueryParams(c->pg, stmt->sql, step->n_params, types, values, lengths, formats,
                                  1) != 0;
@@ -229,15 +243,21 @@ static bool send_groups(struct db *db, struct db_conn *c, struct request_ctx *ct
     return true;
 }
 
-static void note_clock(struct db *db, const struct db_group *g, int64_t sent_us)
+/* Notes what the statement of db_limits_step returned. */
+static void note_limits(struct db *db, struct db_conn *c, const struct db_step *step,
+                        int64_t sent_us)
 {
-    for (int i = 0; i < g->n_steps; i++)
-        if (g->steps[i].stmt == &limits_stmt && g->steps[i].result) {
-            struct db_rows rows;
-            db_rows_from(&rows, g->steps[i].result);
-            atomic_store_explicit(&db->clock_ahead_us, db_get_time(&rows, 0, 3) - sent_us,
-                                  memory_order_relaxed);
-        }
+    struct db_rows rows;
+    const bool pooled = step->stmt == &pooled_limits_stmt;
+    if ((step->stmt != &limits_stmt && !pooled) || !step->result)
+        return;
+    db_rows_from(&rows, step->result);
+    atomic_store_explicit(&db->clock_ahead_us, db_get_time(&rows, 0, LIMITS_CLOCK) - sent_us,
+                          memory_order_relaxed);
+    if (!pooled)
+        return;
+    c->timeline = (int)db_get_i64(&rows, 0, LIMITS_TIMELINE);
+    db_servers_saw(db, c->server, c->timeline);
 }
 
 /* What the faults say about the connection, and about those that were opened with it. */
@@ -287,7 +307,9 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
     if (!is_read(&r) || !PQexitPipelineMode(c->pg))
         c->broken = true;
     mark_connection(db, c, groups, n);
-    note_clock(db, &groups[0], began);
+    for (int g = 0; g < n; g++)
+        for (int i = 0; i < groups[g].n_steps; i++)
+            note_limits(db, c, &groups[g].steps[i], began);
     const int64_t took = clock_mono_us() - began;
     ctx->trace.sql_us += took;
     ctx->trace.round_trips++;

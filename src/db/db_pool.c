@@ -89,6 +89,8 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *why)
                 state == DB_UP ? "PostgreSQL answers" : reason);
 }
 
+enum { OPENING_MAX = 4 };
+
 /* ---- how many may have connections ---- */
 
 static int at_least_one(int n)
@@ -131,8 +133,9 @@ static bool may_open(const struct db *db)
     /* The pause after a full server is for a pool that has a connection. */
     if (clock_mono_us() < db->retry_at_us && (db->backoff_ms > 0 || db_pool_open_count(db) > 0))
         return false;
-    /* While PostgreSQL is away, one connection at a time is tried. */
-    return db->backoff_ms == 0 || opening == 0;
+    /* While PostgreSQL is away, one connection at a time is tried. A few at a time otherwise: after
+     * a failover all workers open theirs at once. */
+    return opening < (db->backoff_ms == 0 ? OPENING_MAX : 1);
 }
 
 struct db_conn *db_pool_reserve(struct db *db)
@@ -246,11 +249,18 @@ bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
 
 /* ---- closing, and how many the server allows ---- */
 
+bool db_conn_behind(const struct db *db, const struct db_conn *c)
+{
+    return c->timeline < atomic_load_explicit(&db->known->highest, memory_order_relaxed);
+}
+
 void db_pool_reap(struct db *db, struct db_conn *c)
 {
-    db_conn_close(c);
-    if (db->slot)
+    if (db->slot) {
         metrics_add(&db->slot->db_closed, 1);
+        atomic_fetch_sub(&db->slot->pool_servers[c->server], 1);
+    }
+    db_conn_close(c);
 }
 
 /* Under the lock. An idle connection that is closed by the server, too old, idle for too long or
@@ -264,7 +274,7 @@ static struct db_conn *take_unwanted(struct db *db)
     TAILQ_FOREACH_REVERSE (c, &db->lists[CONN_IDLE], db_conns, link) {
         const bool quiet = db_conn_quiet(c);
         const bool idle = now - c->idle_since_us >= idle_us && open > db->min;
-        if (quiet && !idle && open <= db->max && now < c->retire_us)
+        if (quiet && !idle && open <= db->max && now < c->retire_us && !db_conn_behind(db, c))
             continue;
         if (!quiet && db->slot)
             metrics_add(&db->slot->db_discarded, 1);

@@ -63,7 +63,7 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
     ctx->trace.statements += (uint32_t)n_calls;
     for (;;) {
         struct db_conn *c;
-        struct db_param limits[3];
+        struct db_param limits[DB_LIMITS_MAX];
         TRY(db_pool_acquire(db, ctx, retry, &c));
         db_limits_step(db, ctx, limits, &steps[0]);
         for (size_t i = 0; i < n_calls; i++)
@@ -119,7 +119,7 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
         return ctx_fault(ctx, ERR_INTERNAL, "%s: a statement in a transaction that has failed",
                          stmt->name ? stmt->name : "statement");
     struct db_step steps[3];
-    struct db_param limits[3];
+    struct db_param limits[DB_LIMITS_MAX];
     int n = 0;
     if (!tx->begun)
         steps[n++] = (struct db_step){.stmt = &begin_stmt};

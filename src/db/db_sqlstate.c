@@ -11,6 +11,7 @@ static const struct {
     unsigned flags;
 } states[] = {
     {"0A000", ERR_INTERNAL, SQLSTATE_STALE},      /* cached plan must not change result type */
+    {"22012", ERR_UNAVAILABLE, SQLSTATE_SUSPECT}, /* a lower timeline: see db_pipeline.c */
     {"22", ERR_INVALID, 0},                       /* data PostgreSQL refuses */
     {"23505", ERR_CONFLICT, 0},                   /* unique violation */
     {"23P01", ERR_CONFLICT, 0},                   /* exclusion violation */
@@ -20,6 +21,7 @@ static const struct {
     {"40P01", ERR_BUSY, SQLSTATE_CONFLICT},       /* deadlock */
     {"53", ERR_UNAVAILABLE, 0},                   /* memory, disk or connections are used up */
     {"54", ERR_TOO_LARGE, 0},                     /* a limit of the server */
+    {"55000", ERR_UNAVAILABLE, SQLSTATE_SUSPECT}, /* a standby has no timeline of its own */
     {"55P03", ERR_BUSY, 0},                       /* lock_timeout */
     {"57014", ERR_TIMEOUT, 0},                    /* statement_timeout */
     {"57", ERR_UNAVAILABLE, 0},                   /* shutdown, crash, starting up */

@@ -48,6 +48,7 @@ struct db_hosts_shared {
      * writer stops halfway. */
     _Atomic unsigned turn;
     _Atomic uint64_t found[2][HOSTS_FOUND_WORDS];
+    struct db_servers servers;
     /* Written by the worker of the slot, and by the supervisor after its end. */
     _Atomic int64_t unclean_us; /* when a worker was last killed; 0: never */
     _Atomic pid_t workers[DB_HOSTS_SLOTS_MAX];

@@ -175,6 +175,8 @@ static void clear_gauges(struct metrics_slot *m)
     metrics_set(&m->pool_abandoned, 0);
     metrics_set(&m->pool_waiting, 0);
     metrics_set(&m->pool_max, 0);
+    for (int i = 0; i < METRICS_SERVERS; i++)
+        metrics_set(&m->pool_servers[i], 0);
     metrics_set(&m->threads_busy, 0);
 }
 

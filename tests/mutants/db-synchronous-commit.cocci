@@ -2,8 +2,8 @@
 // Test: service db check
 // In: src/db/db_conn.c
 
-@@ expression option; @@
-  static const char durable_option[] =
-- option
-+ ""
-  ;
+@@ expression value; @@
+greet(...) { <...
+- db_text(value)
++ db_text(SV("local"))
+...> }

@@ -121,6 +121,8 @@ class Wire:
         head, data = data[:end + 2], data[end + 4:]
         status, low = int(head[9:12]), head.lower()
         length = 0
+        if b"\r\ntransfer-encoding: chunked" in low:
+            return status, head, self._chunks(data)
         if method != "HEAD" and status not in (204, 304):
             at = low.index(b"\r\ncontent-length:") + 17
             length = int(low[at:low.index(b"\r\n", at)])
@@ -133,6 +135,20 @@ class Wire:
         if b"\r\nconnection: close" in low:
             self.close()
         return status, head, data[:length]
+
+    def _chunks(self, data):
+        """The body that begins with these bytes: an export."""
+        parts, size = [], None
+        while size != 0:
+            while (end := data.find(b"\r\n")) < 0:
+                data += self._more()
+            size, data = int(data[:end], 16), data[end + 2:]
+            while len(data) < size + 2:
+                data += self._more()
+            parts.append(data[:size])
+            data = data[size + 2:]
+        self.rest = data
+        return b"".join(parts)
 
     def _more(self):
         chunk = self.socket.recv(262144)

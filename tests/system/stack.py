@@ -257,9 +257,9 @@ class Postgres(Server):
         return subprocess.run([self.bin + "/pg_isready", "-q", "-h", self.dir, "-d", "postgres"],
                               env=self.environment(), check=False).returncode == 0
 
-    def _psql_command(self, user="postgres", database="parley"):
-        return [self.bin + "/psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-U", user,
-                "-d", database]
+    def _psql_command(self, user="postgres", database="parley", host=None, port="5432"):
+        return [self.bin + "/psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-h", host or self.dir,
+                "-p", port, "-U", user, "-d", database]
 
     def open_psql(self, script="", stdout=subprocess.PIPE):
         """A psql that runs this script and stays until its input is closed."""

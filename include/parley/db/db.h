@@ -16,12 +16,24 @@
 #ifndef PARLEY_DB_DB_H
 #define PARLEY_DB_DB_H
 
+#include <stdatomic.h>
+
 #include "parley/db/values.h"
 #include "parley/obs/metrics.h"
 
 struct db;
 
+/* What is known of the servers that a URL names. The workers of a host share it. Zeroed: nothing.
+ */
+enum { DB_SERVERS_MAX = METRICS_SERVERS, DB_SERVER_NAME_MAX = 80 };
+struct db_servers {
+    atomic_int last_used; /* the place in the URL */
+    atomic_int highest;   /* timeline of a primary; 0: none was seen. Lower ones are refused */
+    atomic_int state[DB_SERVERS_MAX], timeline[DB_SERVERS_MAX];
+};
+
 struct db_settings {
+    struct db_servers *servers; /* borrowed; NULL: the db has its own */
     const char *url;      /* libpq connection string or URI; borrowed for the life of the db */
     const char *url_name; /* the setting that holds url, for messages; NULL: DATABASE_URL */
     const char *app_name; /* application_name */
@@ -47,11 +59,26 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
 void db_close(struct db *db);
 
 enum db_state { DB_STARTING, DB_UP, DB_DOWN, DB_MISCONFIGURED };
+enum db_server_state {
+    DB_SERVER_UNKNOWN,
+    DB_SERVER_PRIMARY, /* may be used */
+    DB_SERVER_STANDBY,
+    DB_SERVER_BEHIND, /* a primary of a lower timeline than another one */
+    DB_SERVER_AWAY    /* it does not answer, or refuses */
+};
+struct db_server {
+    char name[DB_SERVER_NAME_MAX]; /* host, or host:port */
+    enum db_server_state state;    /* when a connection was last tried; that of the host */
+    int timeline;                  /* 0: not known */
+};
 struct db_status {
     enum db_state state;
-    int open, idle, in_use, waiting, max; /* max: after lowering to what the server allows */
-    int schema_version;                   /* of the server; -1: not known yet */
-    char reason[200];                     /* why it is not up; "" when it is */
+    int open, idle, in_use, waiting, max;     /* max: after lowering to what the server allows */
+    int schema_version;                       /* of the server; -1: not known yet */
+    char reason[240];                         /* why it is not up; "" when it is */
+    struct db_server servers[DB_SERVERS_MAX]; /* in the order of the URL */
+    int n_servers;
+    bool pooled; /* a pooler is between */
 };
 /* Takes the pool's lock for an instant; sends nothing. */
 void db_status(struct db *db, struct db_status *out);

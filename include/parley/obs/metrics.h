@@ -13,6 +13,7 @@
 #include "parley/base/buf.h"
 
 enum { METRICS_ROUTES_MAX = 48, METRICS_STATUSES = 28, METRICS_BUCKETS = 14, METRICS_SOURCES = 3 };
+enum { METRICS_SERVERS = 8 };
 
 enum metrics_source { METRICS_MEMORY, METRICS_REDIS, METRICS_POSTGRES };
 
@@ -48,6 +49,7 @@ struct metrics_slot {
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: set by the worker, and to 0 by the supervisor when the worker ends. */
     _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting, pool_max;
+    _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by their place in the URL */
     _Atomic int64_t threads_busy;
 };
 

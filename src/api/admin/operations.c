@@ -159,6 +159,41 @@ static enum err get_readyz(struct api_call *c)
     return answer_tree(c, &t, ready ? 200 : 503, 0);
 }
 
+/* The sum of the n counters at an offset of each slot. */
+static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n_slots; i++) {
+        const char *first = (const char *)&slots[i] + offset;
+        for (size_t k = 0; k < n; k++)
+            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
+    }
+    return (int64_t)sum;
+}
+
+/* The connections of all workers to one of the servers of DATABASE_URL. */
+static int64_t connections_to(const struct api_service *api, int server)
+{
+    return sum_of(api->slots, atomic_load(&api->host->n_slots),
+                  offsetof(struct metrics_slot, pool_servers[server]), 1);
+}
+
+static void render_servers(struct buf *out, const struct api_service *api)
+{
+    static const char *const families[] = {"connections", "timeline"};
+    struct db_status db;
+    db_status(api->db, &db);
+    for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+        buf_printf(out, "# HELP parley_postgresql_%s Of each server in DATABASE_URL.\n",
+                   families[f]);
+        buf_printf(out, "# TYPE parley_postgresql_%s gauge\n", families[f]);
+        for (int i = 0; i < db.n_servers; i++)
+            buf_printf(out, "parley_postgresql_%s{server=\"%s\"} %lld\n", families[f],
+                       db.servers[i].name,
+                       (long long)(f == 0 ? connections_to(api, i) : db.servers[i].timeline));
+    }
+}
+
 static enum err get_metrics(struct api_call *c)
 {
     const char *names[METRICS_ROUTES_MAX];
@@ -174,6 +209,7 @@ static enum err get_metrics(struct api_call *c)
                "# HELP parley_standbys Standbys that are connected to PostgreSQL.\n"
                "# TYPE parley_standbys gauge\nparley_standbys %lld\n",
                (long long)r.commits_waiting, (long long)r.standbys);
+    render_servers(&c->res->body, c->api);
     return ERR_NONE;
 }
 
@@ -222,6 +258,21 @@ static void add_replication(struct json_tree *t, struct json_object *in,
         json_tree_number(t, replication, "synchronous", r.synchronous);
     else
         json_tree_text(t, replication, "synchronous", NULL); /* the login may not see it */
+}
+
+static void add_servers(struct json_tree *t, struct json_object *in, const struct api_service *api,
+                        const struct db_status *db)
+{
+    static const char *const states[] = {"unknown", "primary", "standby", "behind", "away"};
+    struct json_object *servers = json_tree_array(t, in, "servers");
+    for (int i = 0; i < db->n_servers; i++) {
+        struct json_object *server = json_tree_object(t, servers, NULL);
+        json_tree_text(t, server, "name", db->servers[i].name);
+        json_tree_text(t, server, "state", states[db->servers[i].state]);
+        json_tree_number(t, server, "timeline", db->servers[i].timeline);
+        json_tree_number(t, server, "connections", connections_to(api, i));
+    }
+    json_tree_bool(t, in, "pooler", db->pooled);
 }
 
 /* Where requests are counted: each is in exactly one bucket. */
@@ -343,6 +394,7 @@ static enum err get_status(struct api_call *c)
     struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
     add_replication(&t, part, api->hosts);
+    add_servers(&t, part, api, &h.db);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
     if (h.cache.endpoint[0])
         json_tree_text(&t, part, "endpoint", h.cache.endpoint);

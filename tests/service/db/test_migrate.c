@@ -351,14 +351,16 @@ TEST(another_login_may_serve)
 static PGresult *run_as(const char *url, const char *become, const char *what)
 {
     struct db_settings settings = fx_settings(url);
-    struct db_conn c = {.pg = NULL};
-    char why[DB_REASON_MAX];
-    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, deadline_in_ms(5000), why), OPEN_OK);
-    PQsetnonblocking(c.pg, 0);
-    PQclear(PQexec(c.pg, "SET parley.tenant = 'mine'"));
-    PQclear(PQexec(c.pg, become));
-    PGresult *res = PQexec(c.pg, what);
-    PQfinish(c.pg);
+    struct fx *fx = fx_open(&settings);
+    struct db_conn *c;
+    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    PQsetnonblocking(c->pg, 0);
+    PQclear(PQexec(c->pg, "SET parley.tenant = 'mine'"));
+    PQclear(PQexec(c->pg, become));
+    PGresult *res = PQexec(c->pg, what);
+    c->broken = true;
+    db_pool_release(fx->db, c);
+    fx_close(fx);
     return res;
 }
 

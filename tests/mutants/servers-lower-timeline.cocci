@@ -1,0 +1,16 @@
+// What: A server of a lower timeline than one that was seen is not used.
+// Test: hosts test_servers.Timelines.test_former
+// In: src/db/db_servers.c
+// In: src/db/db_pool.c
+
+@@ identifier c, highest; @@
+judge(...) { <...
+- c->timeline >= highest && c->timeline > 0
++ c->timeline > 0
+...> }
+
+@@ expression behind; @@
+db_conn_behind(...) { <...
+- return behind;
++ return false;
+...> }

@@ -1,0 +1,9 @@
+// What: Connections to a server of a lower timeline are closed.
+// Test: hosts test_servers.Timelines.test_connections
+// In: src/db/db_pool.c
+
+@@ expression behind; @@
+db_conn_behind(...) { <...
+- return behind;
++ return false;
+...> }
