@@ -2,7 +2,8 @@
 /*
  * The operations routes: /livez says that the process answers, /readyz which parts are up, /metrics
  * the sums over all workers of the host, /status everything. They have a socket and a thread of
- * their own and query no server, so they answer even if all handlers are stuck.
+ * their own and query no server, so they answer even if all handlers are stuck. To clients that are
+ * neither of this machine nor in PARLEY_OPERATIONS_ALLOW they do not exist.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "api/common/handler.h"
 #include "parley/api/json_tree.h"
+#include "parley/base/net.h"
 #include "parley/base/uuid.h"
 
 static void free_tree(void *root)
@@ -337,5 +339,7 @@ void ops_dispatch(void *service, struct arena *arena, struct http_request *req,
         uuid_v7(id);
     ctx_init(&ctx, arena, deadline_in_ms(api->request_ms), SV(""),
              id ? (struct sv){id, UUID_LEN} : SV("none"));
+    if (!net_allows(api->operations_allow, req->remote_addr))
+        (void)ctx_fail(&ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
     (void)http_dispatch(&ctx, &table, service, req, res);
 }
