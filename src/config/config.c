@@ -176,9 +176,7 @@ static void check_socket(struct loading *l, const char *name, const char *text)
 /* Rules that one row of the table cannot express. None is tried on a setting that is wrong. */
 static void check_combinations(const struct config *c, struct loading *l)
 {
-    static const char network[] =
-        "address or network such as 10.1.0.0/16 or fd00::/8 (without bits "
-        "beyond its prefix)";
+    static const char network[] = "network such as 10.1.0.0/16, fd00::/8 or 10.1.2.3";
     const struct {
         bool wrong;
         const char *name, *other; /* the settings; other may be NULL */

@@ -2,79 +2,73 @@
 /*
  * The operations routes over HTTP, for load balancers and probes: as much of HTTP/1 as these send.
  * A library would be larger than what is here, and would bring threads and time-outs of its own.
- * Whoever sends no request line in time gets a 400 and holds up the next one no longer.
  */
 #include "server_internal.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
 #include "parley/base/net.h"
 
-enum {
-    LINE_MAX_N = 4096,
-    READ_MS = 100,
-    SEND_BUFFER = 512 * 1024 /* room for an answer, so that sending it never waits */
-};
+/* SEND_BUFFER: room for an answer, so that sending it does not wait. */
+enum { HEAD_MAX = 4096, READ_MS = 100, SEND_BUFFER = 512 * 1024, ARENA_LIMIT = 8 * 1024 * 1024 };
 
-/* Reads up to the end of a line, the buffer or the time. What follows the line is of no use here.
- */
-static struct sv read_line(int fd, char buffer[LINE_MAX_N])
+/* The request line is used, and the rest is not. It must come at once and in one piece, so that a
+ * slow client delays the next one by READ_MS at most. */
+static struct http_request read_request(int fd, char head[HEAD_MAX])
 {
-    const struct deadline until = deadline_in_ms(READ_MS);
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    size_t n = 0;
-    while (n < LINE_MAX_N && !memchr(buffer, '\n', n) &&
-           poll(&p, 1, deadline_left_ms(until)) == 1) {
-        const ssize_t got = recv(fd, buffer + n, LINE_MAX_N - n, MSG_DONTWAIT);
-        if (got <= 0)
-            break;
-        n += (size_t)got;
-    }
-    struct sv text = {buffer, n};
-    struct sv line = sv_cut(&text, '\n');
-    line.n -= line.n > 0 && line.p[line.n - 1] == '\r';
-    return text.p ? line : SV_NONE;
+    const struct timeval time = {.tv_usec = READ_MS * 1000};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+    const ssize_t n = recv(fd, head, HEAD_MAX, 0);
+    struct sv rest = {head, n > 0 ? (size_t)n : 0};
+    struct sv line = sv_cut(&rest, '\n');
+    struct http_request req = {.method_text = sv_cut(&line, ' '), .target = sv_cut(&line, ' ')};
+    req.method = http_method_parse(req.method_text);
+    if (!rest.p || !sv_starts_with(line, SV("HTTP/1.")))
+        req.target = SV(""); /* which is answered with 400 */
+    return req;
 }
 
-void health_answer(int listen_fd, struct api_service *service, struct arena *arena)
+static void answer(int fd, const char *peer, struct api_service *service, struct arena *arena)
 {
-    char peer[INET6_ADDRSTRLEN], buffer[LINE_MAX_N];
-    const int size = SEND_BUFFER, fd = net_accept(listen_fd, peer);
+    const int size = SEND_BUFFER;
+    char head[HEAD_MAX];
+    struct http_request req = read_request(fd, head);
     struct http_response res;
-    struct buf head;
-    if (fd < 0) {
-        if (errno != EAGAIN) /* there: another worker was first */
-            (void)poll(NULL, 0, READ_MS);
-        return;
-    }
-    struct sv rest = read_line(fd, buffer);
-    struct http_request req = {.method_text = sv_cut(&rest, ' '),
-                               .target = sv_cut(&rest, ' '),
-                               .remote_addr = sv_from(peer)};
-    req.method = http_method_parse(req.method_text);
-    if (!rest.p || !sv_starts_with(rest, SV("HTTP/1.")))
-        req.target = SV(""); /* which is answered with 400 */
+    struct buf out;
+    req.remote_addr = sv_from(peer);
     http_response_init(&res, arena);
     ops_dispatch(service, arena, &req, &res);
     http_response_header(&res, "Connection", SV("close"));
-    buf_init(&head, arena, 0);
-    BUF_LIT(&head, "HTTP/1.1 ");
-    http_response_head(&head, &res);
+    buf_init(&out, arena, 0);
+    BUF_LIT(&out, "HTTP/1.1 ");
+    http_response_head(&out, &res);
     if (req.method != HTTP_HEAD && res.content_type)
-        buf_sv(&head, buf_get(&res.body));
+        buf_sv(&out, buf_get(&res.body));
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    if (!head.failed)
-        (void)send(fd, buf_get(&head).p, buf_get(&head).n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    /* Bytes that were not read would make the kernel reset the connection, and the answer with it.
-     */
+    if (!out.failed)
+        (void)send(fd, out.p, out.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    /* With bytes left unread the kernel would reset the connection, and the answer with it. */
     (void)shutdown(fd, SHUT_WR);
-    while (recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) > 0)
+    while (recv(fd, head, sizeof head, MSG_DONTWAIT) > 0)
         continue;
-    close(fd);
-    arena_reset(arena);
+}
+
+void health_answer(int listen_fd, struct api_service *service, int ms)
+{
+    char peer[INET6_ADDRSTRLEN];
+    struct pollfd p = {.fd = listen_fd, .events = POLLIN};
+    const int fd = poll(&p, 1, ms) > 0 ? net_accept(listen_fd, peer) : -1;
+    /* Nobody else may hold it up, not even for READ_MS. */
+    const bool allowed = fd >= 0 && net_allows(service->operations_allow, sv_from(peer));
+    struct arena *arena = allowed ? arena_create(ARENA_LIMIT) : NULL;
+    if (arena)
+        answer(fd, peer, service, arena);
+    arena_destroy(arena);
+    if (fd >= 0)
+        close(fd);
+    else if (p.revents)
+        (void)poll(NULL, 0, 1); /* another worker was first, or something is short */
 }

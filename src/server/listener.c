@@ -49,15 +49,14 @@ static enum err open_tcp(struct listener *l, const char *text, const struct sock
 {
     /* Connections inherit them. The last part of an answer does not wait for an acknowledgement,
      * and a connection whose peer has lost its power ends within 90 s. */
-    static const struct {
-        int level, name, value;
-    } options[] = {{SOL_SOCKET, SO_REUSEADDR, 1},   {IPPROTO_IPV6, IPV6_V6ONLY, 0},
-                   {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
-                   {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 10},
-                   {IPPROTO_TCP, TCP_KEEPCNT, 3}};
+    static const int options[][3] = {
+        {SOL_SOCKET, SO_REUSEADDR, 1},   {IPPROTO_IPV6, IPV6_V6ONLY, 0},
+        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3}};
     l->fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     for (size_t i = 0; l->fd >= 0 && i < ARRAY_LEN(options); i++)
-        (void)setsockopt(l->fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
+        (void)setsockopt(l->fd, options[i][0], options[i][1], &options[i][2], sizeof(int));
     if (l->fd >= 0 && bind(l->fd, (const struct sockaddr *)a, n) == 0 &&
         listen(l->fd, BACKLOG) == 0)
         return ERR_NONE;

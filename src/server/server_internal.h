@@ -84,9 +84,8 @@ void listener_close(struct listener *l);
 
 /* ---- health.c ---- */
 
-/* Answers one client that waits on the listener, for at most a fraction of a second, by the
- * operations routes. arena: empty before and afterwards. */
-void health_answer(int listen_fd, struct api_service *service, struct arena *arena);
+/* Waits up to ms for a client on that listener, and answers it by the operations routes. */
+void health_answer(int listen_fd, struct api_service *service, int ms);
 
 /* ---- pidfile.c ---- */
 

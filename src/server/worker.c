@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <malloc.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,7 +26,7 @@
 enum {
     TICK_MS = 100,
     START_TICK_MS = 5,
-    TRIM_MS = 10000,
+    TRIM_TICKS = 100,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
     BEGIN_MS = 3000, /* to be registered, in addition to the time to connect to PostgreSQL */
@@ -47,7 +46,6 @@ struct worker {
     char layout[40]; /* of cached values */
     struct api_service service;
     struct fcgi_server *server, *admin;
-    struct arena *health; /* for health_answer */
     struct deadline begin_by;
     bool was_up;                   /* PostgreSQL has been usable, and the keys are there */
     unsigned long long recycle_at; /* requests; 0: never */
@@ -195,8 +193,7 @@ static enum err open_all(struct worker *w)
     service->auth = open_auth(w);
     service->cache = open_cache(w);
     w->hosts = open_hosts(w);
-    w->health = arena_create(ARENA_BASE);
-    if (!service->auth || !service->cache || !w->hosts || !w->health)
+    if (!service->auth || !service->cache || !w->hosts)
         return ERR_NOMEM;
     service->sessions = sessions_open(&sessions, service->db, service->cache, service->slot);
     return service->sessions ? ERR_NONE : ERR_NOMEM;
@@ -217,14 +214,6 @@ static bool cannot_begin(struct worker *w)
     return true;
 }
 
-/* Waits up to ms for somebody who asks over HTTP, and answers. */
-static void answer_health(struct worker *w, int ms)
-{
-    struct pollfd p = {.fd = w->run->health_fd, .events = POLLIN};
-    if (poll(&p, 1, ms) > 0)
-        health_answer(p.fd, &w->service, w->health);
-}
-
 /* Waits up to ms for SIGTERM; whether it came. */
 static bool told_to_end(const sigset_t *term, long ms)
 {
@@ -241,7 +230,6 @@ static void drain(struct worker *w, const sigset_t *term)
         /* The supervisor was killed: do what it does when the whole service ends. */
         (void)shutdown(w->run->listen_fd, SHUT_RD);
         (void)shutdown(w->run->admin_fd, SHUT_RD);
-        (void)shutdown(w->run->health_fd, SHUT_RD);
     }
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);
@@ -261,7 +249,6 @@ static bool close_all(struct worker *w)
     cache_close(w->service.cache);
     auth_close(w->service.auth);
     db_close(w->service.db);
-    arena_destroy(w->health);
     return true;
 }
 
@@ -293,8 +280,7 @@ static int worker_loop(struct worker *w)
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
-    struct deadline trim = deadline_in_ms(TRIM_MS);
-    while (!cannot_begin(w)) {
+    for (unsigned ticks = 1; !cannot_begin(w); ticks++) {
         if (!w->server && may_begin(w)) {
             const enum err e = start_servers(w);
             if (e != ERR_NONE) {
@@ -305,17 +291,16 @@ static int worker_loop(struct worker *w)
         if (w->server && w->was_up)
             report(w);
         const int tick = w->server ? TICK_MS : START_TICK_MS;
-        if (w->run->health_fd >= 0)
-            answer_health(w, tick);
-        if (told_to_end(&term, w->run->health_fd >= 0 ? 0 : tick)) {
+        const bool asked = w->run->health_fd >= 0;
+        if (asked)
+            health_answer(w->run->health_fd, &w->service, tick);
+        if (told_to_end(&term, asked ? 0 : tick)) {
             if (w->server)
                 drain(w, &term);
             return EXIT_GOOD;
         }
-        if (deadline_passed(trim)) {
-            trim = deadline_in_ms(TRIM_MS);
+        if (ticks % TRIM_TICKS == 0)
             (void)malloc_trim(0);
-        }
     }
     /* One that replaces another has served nothing: a clean end. */
     return w->run->replaces ? EXIT_GOOD : EXIT_MISCONFIGURED;

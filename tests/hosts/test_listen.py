@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -54,11 +55,12 @@ class Settings(unittest.TestCase):
     def refused(self, name, value):
         """The one line about it; the exit status must be 2."""
         env = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql:///none", name: value}
-        done = subprocess.run([PARLEY, "serve"], env=env, cwd="/var/tmp", text=True, capture_output=True,
-                              timeout=20, check=False)
+        with tempfile.TemporaryDirectory(prefix="parley-") as empty:
+            done = subprocess.run([PARLEY, "serve"], env=env, cwd=empty, text=True, capture_output=True,
+                                  timeout=20, check=False)
+            self.assertEqual(os.listdir(empty), [])
         self.assertEqual((done.returncode, done.stderr.count("\n"), done.stdout), (2, 1, ""), done)
         self.assertIn(f'parley: {name}', done.stderr)
-        self.assertFalse(os.path.exists("/var/tmp/" + value))
         return done.stderr
 
     def test_a_wrong_place_is_refused_with_the_right_form(self):
@@ -80,7 +82,7 @@ class Settings(unittest.TestCase):
         for name in ("PARLEY_LISTEN_ALLOW", "PARLEY_OPERATIONS_ALLOW"):
             for value in ("10.0.0.1/8", "10.0.0.0/33", "host.example", "fd00::1/64", "10.0.0.0/"):
                 with self.subTest(name=name, value=value):
-                    self.assertIn(f"{name}: {value} is no address or network", self.refused(name, value))
+                    self.assertIn(f"{name}: {value} is no network", self.refused(name, value))
 
 
 class Tcp(StackTest):
@@ -353,8 +355,9 @@ class OtherMachine(StackTest):
         return Reply(answer, True).status
 
     def health(self, source, path="/livez", to=SERVER):
-        return int(self.ask(source, 8186, f"GET {path} HTTP/1.1\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n".encode(),
-                            to).split()[1])
+        """The status; None: the connection is closed."""
+        out = self.ask(source, 8186, f"GET {path} HTTP/1.1\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n".encode(), to)
+        return int(out.split()[1]) if out else None
 
     def refusals(self):
         """Of peers: as counted, and as logged."""
@@ -385,10 +388,11 @@ class OtherMachine(StackTest):
         self.assertEqual(self.stack.parley.run("reload").returncode, 0)
 
     def test_health(self):
-        """From elsewhere nothing exists, and a header does not change that. [::] has IPv4 as well."""
+        """Others get nothing, and a header does not change that. [::] has IPv4 as well. Fails if the list is not
+        looked at, or if an IPv4 client of an IPv6 socket is not found in it: tried."""
         self.stack.parley.restart(PARLEY_OPERATIONS_ALLOW=None)
         for path in ("/livez", "/readyz", "/metrics", "/status", "/none"):
-            self.assertEqual(self.health(self.FAR, path), 404, path)
+            self.assertIsNone(self.health(self.FAR, path), path)
         self.stack.parley.restart(PARLEY_OPERATIONS_ALLOW=self.NEAR)
-        self.assertEqual((self.health(self.NEAR), self.health(self.FAR)), (200, 404))
+        self.assertEqual((self.health(self.NEAR), self.health(self.FAR)), (200, None))
         self.assertEqual((self.health("127.0.0.1", to="127.0.0.1"), self.health("::1", to="::1")), (200, 200))

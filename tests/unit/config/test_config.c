@@ -180,9 +180,8 @@ TEST(texts_of_faults)
         {{"PARLEY_HEALTH", "./x.sock"},
          "PARLEY_HEALTH is \"./x.sock\"; it may be an absolute path or tcp://ADDRESS:PORT"},
         {{"PARLEY_OPERATIONS_ALLOW", "10.0.0.0/8 fd00::1/8"},
-         "PARLEY_OPERATIONS_ALLOW: fd00::1/8 is no address or network such as 10.1.0.0/16 or "
-         "fd00::/8 "
-         "(without bits beyond its prefix)"},
+         "PARLEY_OPERATIONS_ALLOW: fd00::1/8 is no network such as 10.1.0.0/16, fd00::/8 or "
+         "10.1.2.3"},
         {{"PARLEY_HOSTS", "x"}, "PARLEY_HOSTS is \"x\"; it may be many or one"},
         {{"PARLEY_CORS_ORIGINS", "https://a.example, http://b.example:3000/ http://c"},
          "PARLEY_CORS_ORIGINS: http://b.example:3000/ is no origin such as https://app.example.com "
