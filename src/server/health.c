@@ -12,15 +12,12 @@
 
 #include "parley/base/net.h"
 
-/* SEND_BUFFER: room for an answer, so that sending it does not wait. */
-enum { HEAD_MAX = 4096, READ_MS = 100, SEND_BUFFER = 512 * 1024, ARENA_LIMIT = 8 * 1024 * 1024 };
+enum { HEAD_MAX = 4096, WAIT_MS = 100, ARENA_LIMIT = 8 * 1024 * 1024 };
 
 /* The request line is used, and the rest is not. It must come at once and in one piece, so that a
- * slow client delays the next one by READ_MS at most. */
+ * slow client delays the next one by WAIT_MS at most. */
 static struct http_request read_request(int fd, char head[HEAD_MAX])
 {
-    const struct timeval time = {.tv_usec = READ_MS * 1000};
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
     const ssize_t n = recv(fd, head, HEAD_MAX, 0);
     struct sv rest = {head, n > 0 ? (size_t)n : 0};
     struct sv line = sv_cut(&rest, '\n');
@@ -33,7 +30,9 @@ static struct http_request read_request(int fd, char head[HEAD_MAX])
 
 static void answer(int fd, const char *peer, struct api_service *service, struct arena *arena)
 {
-    const int size = SEND_BUFFER;
+    const struct timeval time = {.tv_usec = WAIT_MS * 1000};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
     char head[HEAD_MAX];
     struct http_request req = read_request(fd, head);
     struct http_response res;
@@ -47,13 +46,10 @@ static void answer(int fd, const char *peer, struct api_service *service, struct
     http_response_head(&out, &res);
     if (req.method != HTTP_HEAD && res.content_type)
         buf_sv(&out, buf_get(&res.body));
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     if (!out.failed)
-        (void)send(fd, out.p, out.n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    /* With bytes left unread the kernel would reset the connection, and the answer with it. */
+        (void)send(fd, out.p, out.n, MSG_NOSIGNAL);
+    /* Where bytes are left unread, close resets the connection: not before the answer has ended. */
     (void)shutdown(fd, SHUT_WR);
-    while (recv(fd, head, sizeof head, MSG_DONTWAIT) > 0)
-        continue;
 }
 
 void health_answer(int listen_fd, struct api_service *service, int ms)
@@ -61,7 +57,7 @@ void health_answer(int listen_fd, struct api_service *service, int ms)
     char peer[INET6_ADDRSTRLEN];
     struct pollfd p = {.fd = listen_fd, .events = POLLIN};
     const int fd = poll(&p, 1, ms) > 0 ? net_accept(listen_fd, peer) : -1;
-    /* Nobody else may hold it up, not even for READ_MS. */
+    /* Nobody else may hold it up, not even for WAIT_MS. */
     const bool allowed = fd >= 0 && net_allows(service->operations_allow, sv_from(peer));
     struct arena *arena = allowed ? arena_create(ARENA_LIMIT) : NULL;
     if (arena)
