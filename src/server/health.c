@@ -12,32 +12,27 @@
 
 #include "parley/base/net.h"
 
-enum { HEAD_MAX = 4096, WAIT_MS = 100, ARENA_LIMIT = 8 * 1024 * 1024 };
+enum { WAIT_MS = 100, ARENA_LIMIT = 8 * 1024 * 1024 };
 
 /* The request line is used, and the rest is not. It must come at once and in one piece, so that a
  * slow client delays the next one by WAIT_MS at most. */
-static struct http_request read_request(int fd, char head[HEAD_MAX])
-{
-    const ssize_t n = recv(fd, head, HEAD_MAX, 0);
-    struct sv rest = {head, n > 0 ? (size_t)n : 0};
-    struct sv line = sv_cut(&rest, '\n');
-    struct http_request req = {.method_text = sv_cut(&line, ' '), .target = sv_cut(&line, ' ')};
-    req.method = http_method_parse(req.method_text);
-    if (!rest.p || !sv_starts_with(line, SV("HTTP/1.")))
-        req.target = SV(""); /* which is answered with 400 */
-    return req;
-}
-
 static void answer(int fd, const char *peer, struct api_service *service, struct arena *arena)
 {
     const struct timeval time = {.tv_usec = WAIT_MS * 1000};
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
-    char head[HEAD_MAX];
-    struct http_request req = read_request(fd, head);
+    struct http_request req = {.remote_addr = sv_from(peer)};
     struct http_response res;
     struct buf out;
-    req.remote_addr = sv_from(peer);
+    char head[4096];
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+    const ssize_t n = recv(fd, head, sizeof head, 0);
+    struct sv rest = {head, n > 0 ? (size_t)n : 0};
+    struct sv line = sv_cut(&rest, '\n');
+    req.method_text = sv_cut(&line, ' ');
+    req.method = http_method_parse(req.method_text);
+    req.target = sv_cut(&line, ' ');
+    if (!rest.p || !sv_starts_with(line, SV("HTTP/1.")))
+        req.target = SV(""); /* which is answered with 400 */
     http_response_init(&res, arena);
     ops_dispatch(service, arena, &req, &res);
     http_response_header(&res, "Connection", SV("close"));
