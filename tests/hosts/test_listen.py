@@ -93,7 +93,17 @@ class Tcp(StackTest):
 
     @classmethod
     def prepare(cls):
-        cls.stack.parley.configure({"RUNTIME_DIRECTORY": cls.stack.dir})
+        cls.stack.parley.configure({"RUNTIME_DIRECTORY": cls.stack.dir,
+                                    "PARLEY_HEALTH": cls.stack.dir + "/health.sock"})
+
+    def test_health_on_a_path(self):
+        """Whoever may open the socket may ask."""
+        path = self.stack.parley.env["PARLEY_HEALTH"]
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o660)
+        for _ in range(20):
+            done = subprocess.run(["curl", "-s", "--unix-socket", path, "-w", "%{http_code}", "-o", "/dev/null",
+                                   "http://x/readyz"], text=True, capture_output=True, check=False)
+            self.assertEqual((done.returncode, done.stdout), (0, "200"))
 
     def test_sessions_and_reload(self):
         """Failed before: there was no TCP. Fails if the pid file is not found again: tried."""
