@@ -169,6 +169,7 @@ static void check_socket(struct loading *l, const char *name, const char *text)
         likely = net_endpoint(as_tcp, &address) > 0  ? as_tcp
                  : net_endpoint(local, &address) > 0 ? local
                                                      : NULL;
+    l->bad[names_index(&l->names, sv_from(name))] = true;
     add_fault(l, "%s is \"%s\"; it may be an absolute path or tcp://ADDRESS:PORT%s%s%s", name, text,
               likely ? "; did you mean " : "", likely ? likely : "", likely ? "?" : "");
 }

@@ -52,11 +52,11 @@ def raw(port, data, end=False):
 class Settings(unittest.TestCase):
     """Places that are no sockets are refused before anything is made."""
 
-    def refused(self, name, value):
+    def refused(self, name, value, *command):
         """The one line about it; the exit status must be 2."""
         env = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql:///none", name: value}
         with tempfile.TemporaryDirectory(prefix="parley-") as empty:
-            done = subprocess.run([PARLEY, "serve"], env=env, cwd=empty, text=True, capture_output=True,
+            done = subprocess.run([PARLEY, *(command or ("serve",))], env=env, cwd=empty, text=True, capture_output=True,
                                   timeout=20, check=False)
             self.assertEqual(os.listdir(empty), [])
         self.assertEqual((done.returncode, done.stderr.count("\n"), done.stdout), (2, 1, ""), done)
@@ -77,6 +77,11 @@ class Settings(unittest.TestCase):
                     line = self.refused(name, value)
                     self.assertEqual("did you mean" in line, likely is not None, line)
                     self.assertIn(f"did you mean {likely}?" if likely else "tcp://ADDRESS:PORT", line)
+
+    def test_stop_and_reload_know_no_wrong_place(self):
+        """Fails if the pid file of such a place is looked for: stop crashed."""
+        for command in ("stop", "reload"):
+            self.assertIn("tcp://127.0.0.1:8184?", self.refused("PARLEY_LISTEN", "8184", command))
 
     def test_a_wrong_network_is_refused(self):
         for name in ("PARLEY_LISTEN_ALLOW", "PARLEY_OPERATIONS_ALLOW"):
