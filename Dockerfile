@@ -22,8 +22,9 @@ RUN groupadd --gid 10001 parley && \
 COPY --from=build /parley/out/parley /usr/local/bin/parley
 USER parley
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD env -i REQUEST_METHOD=GET REQUEST_URI=/readyz PARLEY_END=1 cgi-fcgi -bind -connect \
-        "${PARLEY_ADMIN:-/run/parley/admin.sock}" </dev/null | grep -q '^Status: 200'
+    CMD admin=${PARLEY_ADMIN:-/run/parley/admin.sock}; env -i REQUEST_METHOD=GET REQUEST_URI=/readyz \
+        REMOTE_ADDR=127.0.0.1 PARLEY_END=1 cgi-fcgi -bind -connect "${admin#tcp://}" </dev/null | \
+        grep -q '^Status: 200'
 ENTRYPOINT ["parley"]
 CMD ["serve"]
 

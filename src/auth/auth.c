@@ -2,13 +2,13 @@
 /* Checks who sends a request. Normally without a query, a malloc or a system call. */
 #include "auth_internal.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
+
+#include "parley/base/net.h"
 
 /* LATE_MS: how often a request looks whether its key is confirmed by now. */
 enum { ARENA_LIMIT = 1 << 20, LATE_MS = 10 };
@@ -138,24 +138,10 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
 
 /* ---- without keys ---- */
 
-/* address: as nginx writes it; "unix:" for a client on a Unix socket. */
-static bool is_loopback(struct sv address)
-{
-    char text[2 * INET6_ADDRSTRLEN];
-    struct in6_addr ip;
-    /* In front of an IPv4 address: the form that IPv6 has for it. */
-    const char *prefix = address.n > 0 && memchr(address.p, ':', address.n) ? "" : "::ffff:";
-    const int n = snprintf(text, sizeof(text), "%s%.*s", prefix, SV_ARG(address));
-    if (sv_eq(address, SV("unix:")))
-        return true;
-    return n < (int)sizeof(text) && inet_pton(AF_INET6, text, &ip) == 1 &&
-           (IN6_IS_ADDR_LOOPBACK(&ip) || (IN6_IS_ADDR_V4MAPPED(&ip) && ip.s6_addr[12] == 127));
-}
-
 static enum err check_address(const struct auth *a, struct request_ctx *ctx, struct sv address,
                               struct snapshot_key *out)
 {
-    if (!is_loopback(address))
+    if (!net_is_local(address))
         return ctx_fail(ctx, ERR_FORBIDDEN, "auth_off", NULL,
                         "This server answers its own machine only; for others it must be run with "
                         "PARLEY_AUTH=keys.");

@@ -51,7 +51,7 @@ static void check_directory(struct report *r, const char *setting, const char *p
 {
     char copy[PATH_MAX];
     struct stat st;
-    if (!path)
+    if (!path || *path != '/')
         return;
     snprintf(copy, sizeof copy, "%s", path);
     const char *dir = dirname(copy);
@@ -201,6 +201,7 @@ int check_run(struct command_context *c)
                                                 : "");
     check_directory(&r, "PARLEY_LISTEN", cfg->listen);
     check_directory(&r, "PARLEY_ADMIN", cfg->admin);
+    check_directory(&r, "PARLEY_HEALTH", cfg->health);
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
     json_tree_bool(&r.out, r.out.root, "ok", r.status == EXIT_GOOD);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "parley/base/names.h"
+#include "parley/base/net.h"
 
 /* The texts given so far, and a line for each fault. */
 struct loading {
@@ -142,23 +143,41 @@ static bool is_origin(struct sv text)
            sv_all_of((struct sv){text.p + 2, text.n - 2}, "-._:[]");
 }
 
-static void check_origins(struct loading *l, const char *text)
+/* Words separated by spaces or commas. */
+static void check_words(struct loading *l, const char *name, const char *text,
+                        bool (*is_right)(struct sv), const char *what)
 {
-    if (strcmp(text, "*") == 0)
-        return;
     for (size_t n; *text; text += n + strspn(text + n, " ,")) {
         n = strcspn(text, " ,");
-        if (n > 0 && !is_origin((struct sv){text, n}))
-            add_fault(l,
-                      "PARLEY_CORS_ORIGINS: %.*s is no origin such as https://app.example.com or "
-                      "http://localhost:3000 (without a path or a / at its end), or * alone",
-                      (int)n, text);
+        if (n > 0 && !is_right((struct sv){text, n}))
+            add_fault(l, "%s: %.*s is no %s", name, (int)n, text, what);
     }
+}
+
+/* The path of a socket, or tcp://ADDRESS:PORT. */
+static void check_socket(struct loading *l, const char *name, const char *text)
+{
+    struct sockaddr_storage address;
+    const char *scheme = strstr(text, "://"), *rest = scheme ? scheme + 3 : text;
+    const char *colon = strrchr(rest, ':'), *likely = rest;
+    char as_tcp[128], local[128];
+    if (*text == '/' || net_endpoint(text, &address) > 0 || is_bad(l, name))
+        return;
+    snprintf(as_tcp, sizeof as_tcp, "tcp://%s", rest);
+    snprintf(local, sizeof local, "tcp://127.0.0.1:%s", colon ? colon + 1 : rest);
+    if (*rest != '/')
+        likely = net_endpoint(as_tcp, &address) > 0  ? as_tcp
+                 : net_endpoint(local, &address) > 0 ? local
+                                                     : NULL;
+    l->bad[names_index(&l->names, sv_from(name))] = true;
+    add_fault(l, "%s is \"%s\"; it may be an absolute path or tcp://ADDRESS:PORT%s%s%s", name, text,
+              likely ? "; did you mean " : "", likely ? likely : "", likely ? "?" : "");
 }
 
 /* Rules that one row of the table cannot express. None is tried on a setting that is wrong. */
 static void check_combinations(const struct config *c, struct loading *l)
 {
+    static const char network[] = "network such as 10.1.0.0/16, fd00::/8 or 10.1.2.3";
     const struct {
         bool wrong;
         const char *name, *other; /* the settings; other may be NULL */
@@ -184,7 +203,16 @@ static void check_combinations(const struct config *c, struct loading *l)
         else
             add_fault(l, "%s%s%s %s", name, other ? " and " : "", other ? other : "", rules[i].why);
     }
-    check_origins(l, c->cors_origins);
+    if (strcmp(c->cors_origins, "*") != 0)
+        check_words(l, "PARLEY_CORS_ORIGINS", c->cors_origins, is_origin,
+                    "origin such as https://app.example.com or http://localhost:3000 (without a "
+                    "path or a / at its end), or * alone");
+    check_words(l, "PARLEY_LISTEN_ALLOW", c->listen_allow, net_is_network, network);
+    check_words(l, "PARLEY_OPERATIONS_ALLOW", c->operations_allow, net_is_network, network);
+    check_socket(l, "PARLEY_LISTEN", c->listen);
+    check_socket(l, "PARLEY_ADMIN", c->admin);
+    if (*c->health)
+        check_socket(l, "PARLEY_HEALTH", c->health);
 }
 
 /* A setting that is wrong has its default while others are checked, or is empty. */

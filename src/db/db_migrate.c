@@ -110,7 +110,7 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
     if (!m->db)
         return ERR_NOMEM;
     ctx_init(&ctx, m->arena, deadline_in_ms(CONNECT_MS), SV(""), SV("migrate"));
-    if (db_pool_acquire(m->db, &ctx, &m->c) != ERR_NONE) {
+    if (db_pool_acquire(m->db, &ctx, DB_WRITE, &m->c) != ERR_NONE) {
         report(m, FAULT, "%s%s", m->db->url.fault ? "" : "cannot connect: ", ctx.err.cause);
         return m->db->url.fault ? ERR_INVALID : ERR_UNAVAILABLE;
     }

@@ -8,11 +8,17 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "parley/base/net.h"
+#include "parley/obs/log.h"
+
 /* Long enough that a thread does not spin while the process has no descriptor left. */
 enum { ACCEPT_PAUSE_MS = 20 };
+/* Between two lines about peers that are not allowed. */
+static const int64_t refused_pause_us = 60 * 1000000;
 
 /* Under the lock. False: the kernel has no memory to add it. */
 static bool poll_listener(struct fcgi_server *s)
@@ -103,14 +109,31 @@ static bool may_retry(int reason)
     return reason == EINTR || reason == ECONNABORTED;
 }
 
+/* A peer decides REMOTE_ADDR, and libfcgi trusts what it reads: nothing is read from others. */
+static bool is_allowed(struct fcgi_server *s, const char *peer)
+{
+    const int64_t now = clock_mono_us(), last = atomic_load(&s->refused_at);
+    if (net_allows(s->settings.allow, sv_from(peer)))
+        return true;
+    if (s->settings.slot)
+        metrics_add(&s->settings.slot->bad_connections, 1);
+    if (last == 0 || now - last > refused_pause_us) {
+        atomic_store(&s->refused_at, now);
+        log_say(LOG_WARN, "peer_refused",
+                "a connection from %s was closed: PARLEY_LISTEN_ALLOW does not have it", peer);
+    }
+    return false;
+}
+
 /* Takes one connection from the listener and parks it. False when there is none, or no room. */
 static bool accept_one(struct fcgi_server *s)
 {
     if (!reserve_room(s))
         return false;
-    int fd = accept4(s->settings.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    char peer[INET6_ADDRSTRLEN];
+    int fd = net_accept(s->settings.listen_fd, peer);
     const int reason = errno;
-    struct fcgi_conn *c = fd >= 0 ? calloc(1, sizeof *c) : NULL;
+    struct fcgi_conn *c = fd >= 0 && is_allowed(s, peer) ? calloc(1, sizeof *c) : NULL;
     if (!c) {
         pthread_mutex_lock(&s->lock);
         release_room(s);
@@ -123,6 +146,8 @@ static bool accept_one(struct fcgi_server *s)
     set_timeouts(fd, s->settings.io_timeout_ms);
     FCGX_InitRequest(&c->fcgx, -1, 0);
     c->fcgx.ipcFd = fd;
+    if (!net_is_local(sv_from(peer)))
+        memcpy(c->peer, peer, sizeof peer);
     pthread_mutex_lock(&s->lock);
     c->at = &s->conns;
     c->next = s->conns;

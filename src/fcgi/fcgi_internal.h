@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include <fcgiapp.h>
+#include <netinet/in.h>
 
 #include "parley/fcgi/fcgi.h"
 
@@ -30,6 +31,7 @@ enum { FCGI_UNGATHERED_MANY = 8 };
 struct fcgi_conn {
     FCGX_Request fcgx;  /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
     atomic_bool parked; /* for C's memory order alone: the next thread sees what the last one did */
+    char peer[INET6_ADDRSTRLEN];  /* "": of this machine */
     struct fcgi_conn *next, **at; /* the next one in the list of all; the pointer to this one */
 };
 
@@ -58,6 +60,7 @@ struct fcgi_server {
     atomic_bool stopping;
     atomic_bool backlog; /* connections may wait in the listener while others are served */
     atomic_ullong requests;
+    _Atomic int64_t refused_at; /* when the log last had a peer that is not allowed; 0: never */
     /* Requests in a row that were not gathered; stops at FCGI_UNGATHERED_MANY. */
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */

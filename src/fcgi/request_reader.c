@@ -14,6 +14,8 @@
 
 #include <fastcgi.h>
 
+#include "parley/base/net.h"
+
 /* PEEK: a request without a body and the headers of ordinary clients fit. SENT_AT_ONCE: a longer
  * answer may have to wait for nginx to read it. */
 enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
@@ -144,6 +146,12 @@ bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job)
     if (job->err == ERR_INVALID && s->settings.slot)
         metrics_add(&s->settings.slot->bad_connections, 1);
     job->req.before_wait = (struct ctx_hook){yield_poller, t};
+    /* nginx is on another machine: that one's clock may differ, and its loopback is not ours. */
+    if (job->conn->peer[0]) {
+        job->req.queued_us = 0;
+        if (net_is_local(job->req.remote_addr))
+            job->req.remote_addr = sv_from(job->conn->peer);
+    }
     return job->err != ERR_INVALID;
 }
 

@@ -113,38 +113,6 @@ static bool send_output(int fd, int id, struct sv head, struct sv body, bool las
     return true;
 }
 
-static void write_header(struct buf *b, const char *name, struct sv value)
-{
-    buf_sv(b, sv_from(name));
-    BUF_LIT(b, ": ");
-    buf_sv(b, value);
-    BUF_LIT(b, "\r\n");
-}
-
-static void write_head(struct buf *b, const struct http_response *res)
-{
-    const bool has_body = res->content_type != NULL;
-    /* nginx copies this text into its status line. HTTP/1.1 requires the space there; the reason
-     * may be empty. */
-    BUF_LIT(b, "Status: ");
-    buf_u64(b, (uint64_t)res->status);
-    buf_putc(b, ' ');
-    buf_sv(b, sv_from(http_status_reason(res->status)));
-    BUF_LIT(b, "\r\n");
-    if (has_body)
-        write_header(b, "Content-Type", sv_from(res->content_type));
-    /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
-     * 304 have none (RFC 9110, section 8.6). */
-    if (res->next_piece == NULL && (has_body || (res->status != 204 && res->status != 304))) {
-        BUF_LIT(b, "Content-Length: ");
-        buf_u64(b, has_body ? buf_get(&res->body).n : 0);
-        BUF_LIT(b, "\r\n");
-    }
-    for (size_t i = 0; i < res->n_headers; i++)
-        write_header(b, res->headers[i].name, res->headers[i].value);
-    BUF_LIT(b, "\r\n");
-}
-
 /* The pieces after the first. Each is sent before the next is made, so that nginx receives
  * something at least as often as a piece is made, and memory holds one of them. */
 static bool send_pieces(int fd, int id, const struct http_response *res)
@@ -167,7 +135,9 @@ bool fcgi_respond(int fd, int id, const struct http_response *res, bool head)
     if (res->body.failed || res->status < 200 || res->status > 599)
         return fcgi_respond_nomem(fd, id, head);
     buf_init(&text, res->body.arena, HEAD_SIZE);
-    write_head(&text, res);
+    /* nginx copies this text into its status line. */
+    BUF_LIT(&text, "Status: ");
+    http_response_head(&text, res);
     if (text.failed)
         return fcgi_respond_nomem(fd, id, head);
     /* nginx closes the connection when a HEAD is answered with a body. */

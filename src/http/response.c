@@ -46,3 +46,32 @@ const char *http_status_reason(int status)
     const bool known = status >= 0 && (size_t)status < ARRAY_LEN(reasons) && reasons[status];
     return known ? reasons[status] : "Unknown";
 }
+
+static void write_header(struct buf *b, const char *name, struct sv value)
+{
+    buf_sv(b, sv_from(name));
+    BUF_LIT(b, ": ");
+    buf_sv(b, value);
+    BUF_LIT(b, "\r\n");
+}
+
+void http_response_head(struct buf *b, const struct http_response *res)
+{
+    const bool has_body = res->content_type != NULL;
+    buf_u64(b, (uint64_t)res->status);
+    buf_putc(b, ' ');
+    buf_sv(b, sv_from(http_status_reason(res->status)));
+    BUF_LIT(b, "\r\n");
+    if (has_body)
+        write_header(b, "Content-Type", sv_from(res->content_type));
+    /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
+     * 304 have none (RFC 9110, section 8.6). */
+    if (res->next_piece == NULL && (has_body || (res->status != 204 && res->status != 304))) {
+        BUF_LIT(b, "Content-Length: ");
+        buf_u64(b, has_body ? buf_get(&res->body).n : 0);
+        BUF_LIT(b, "\r\n");
+    }
+    for (size_t i = 0; i < res->n_headers; i++)
+        write_header(b, res->headers[i].name, res->headers[i].value);
+    BUF_LIT(b, "\r\n");
+}

@@ -10,9 +10,9 @@
 #include <sys/resource.h>
 
 enum {
-    /* Standard ones 3, pid file and sockets 3, epolls and eventfds 5, one to Redis that belongs to
-     * no handler, and what libpq opens while it connects. */
-    FIXED = 16,
+    /* Standard ones 3, pid file and sockets 4, a client of PARLEY_HEALTH, epolls and eventfds 5,
+     * one to Redis that belongs to no handler, and what libpq opens while it connects. */
+    FIXED = 18,
     NGINX_MIN = 16
 };
 

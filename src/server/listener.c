@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The Unix sockets on which nginx reaches the workers. */
+/* The sockets on which nginx and others reach the workers. */
 #include "server_internal.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,8 +11,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "parley/base/net.h"
+
 /* nginx's connects fail at once when the queue is full; the kernel lowers it to somaxconn. */
 enum { BACKLOG = 4096 };
+
+static const char another[] = "another server answers there: stop it first, or set PARLEY_LISTEN, "
+                              "PARLEY_ADMIN and PARLEY_HEALTH to other sockets";
 
 static enum err report(char *why, size_t why_n, const char *path, const char *what)
 {
@@ -35,17 +41,39 @@ static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
     if (e == ECONNREFUSED || e == ENOENT)
         return ERR_NONE;
     /* EAGAIN: somebody listens, and its queue is full. */
-    return report(why, why_n, a->sun_path,
-                  e == 0 || e == EAGAIN ? "another server answers there: stop it first, or set "
-                                          "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
-                                        : strerror(e));
+    return report(why, why_n, a->sun_path, e == 0 || e == EAGAIN ? another : strerror(e));
+}
+
+static enum err open_tcp(struct listener *l, const char *text, const struct sockaddr_storage *a,
+                         socklen_t n, char *why, size_t why_n)
+{
+    /* Connections inherit them. The last part of an answer does not wait for an acknowledgement,
+     * and a connection whose peer has lost its power ends within 90 s. */
+    static const int options[][3] = {
+        {SOL_SOCKET, SO_REUSEADDR, 1},   {IPPROTO_IPV6, IPV6_V6ONLY, 0},
+        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3}};
+    l->fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    for (size_t i = 0; l->fd >= 0 && i < ARRAY_LEN(options); i++)
+        (void)setsockopt(l->fd, options[i][0], options[i][1], &options[i][2], sizeof(int));
+    if (l->fd >= 0 && bind(l->fd, (const struct sockaddr *)a, n) == 0 &&
+        listen(l->fd, BACKLOG) == 0)
+        return ERR_NONE;
+    (void)report(why, why_n, text, errno == EADDRINUSE ? another : strerror(errno));
+    listener_close(l);
+    return ERR_INVALID;
 }
 
 enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct stat st;
+    struct sockaddr_storage tcp;
+    const socklen_t tcp_n = net_endpoint(path, &tcp);
     *l = (struct listener){.fd = -1};
+    if (tcp_n > 0)
+        return open_tcp(l, path, &tcp, tcp_n, why, why_n);
     if (strlen(path) >= sizeof a.sun_path)
         return report(why, why_n, path, "the path is too long");
     snprintf(a.sun_path, sizeof a.sun_path, "%s", path);

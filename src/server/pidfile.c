@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pid file, PARLEY_LISTEN with .pid at its end, has two locks. Workers inherit that of flock,
+ * The pid file, PARLEY_LISTEN with .pid at its end, has two locks. That of tcp://ADDRESS:PORT is in
+ * the directory that systemd names, or in /run/parley. Workers inherit that of flock,
  * which is free only when the whole service has ended. They do not inherit the POSIX lock, which
  * the kernel releases when the process ends. So the holder of that one is the supervisor, whatever
  * the text says: its pid, and how its last reload ended.
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -18,7 +20,7 @@
 #include <unistd.h>
 
 /* The length of the text never changes, so a full disk cannot refuse a later write. */
-enum { PATH_N = 112, TEXT_N = 512, LOOK_MS = 50 };
+enum { PATH_N = 256, TEXT_N = 512, LOOK_MS = 50 };
 
 bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
 {
@@ -34,6 +36,15 @@ bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
     return pwrite(fd, text, TEXT_N, 0) == TEXT_N;
 }
 
+static void make_path(const char *listen, char out[PATH_N])
+{
+    const char *dir = getenv("RUNTIME_DIRECTORY");
+    if (*listen == '/')
+        snprintf(out, PATH_N, "%s.pid", listen);
+    else
+        snprintf(out, PATH_N, "%s/%s.pid", dir ? dir : "/run/parley", strrchr(listen, '/') + 1);
+}
+
 /* The last holder of the locks removes the name before it releases them. */
 static bool has_name(int fd, const char *name)
 {
@@ -47,7 +58,7 @@ int pidfile_open(const char *listen, char *why, size_t why_n)
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char path[PATH_N];
     int fd;
-    snprintf(path, sizeof path, "%s.pid", listen);
+    make_path(listen, path);
     while ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644)) >= 0 &&
            flock(fd, LOCK_EX | LOCK_NB) == 0) {
         const bool named = has_name(fd, path);
@@ -60,7 +71,7 @@ int pidfile_open(const char *listen, char *why, size_t why_n)
     snprintf(why, why_n, "pid file %s: %s", path,
              fd >= 0 && errno == EWOULDBLOCK
                  ? "another server is running, or workers of one still end: wait, or set "
-                   "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
+                   "PARLEY_LISTEN and PARLEY_ADMIN to other sockets"
                  : strerror(errno));
     if (fd >= 0)
         close(fd);
@@ -72,7 +83,7 @@ void pidfile_close(int fd, const char *listen)
     char path[PATH_N];
     if (fd < 0)
         return;
-    snprintf(path, sizeof path, "%s.pid", listen);
+    make_path(listen, path);
     unlink(path);
     close(fd);
 }
@@ -102,7 +113,7 @@ static void forget_service(const struct service *s)
 static bool find_service(struct service *s, const char *listen, char *why, size_t why_n)
 {
     char path[PATH_N];
-    snprintf(path, sizeof path, "%s.pid", listen);
+    make_path(listen, path);
     s->process = -1;
     s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     const pid_t pid = s->fd < 0 ? 0 : holder(s->fd);

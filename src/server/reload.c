@@ -68,6 +68,7 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
         const char *name;
     } settings[] = {{strcmp(a->listen, b->listen) == 0, "PARLEY_LISTEN"},
                     {strcmp(a->admin, b->admin) == 0, "PARLEY_ADMIN"},
+                    {strcmp(a->health, b->health) == 0, "PARLEY_HEALTH"},
                     {a->hosts_one == b->hosts_one, "PARLEY_HOSTS"},
                     {a->memory == b->memory, "PARLEY_MEMORY"},
                     {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"}};

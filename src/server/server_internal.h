@@ -45,8 +45,8 @@ struct shared {
 /* What a worker is started with. */
 struct worker_run {
     const struct config *cfg;
-    int listen_fd, admin_fd; /* borrowed */
-    size_t worker;           /* its number */
+    int listen_fd, admin_fd, health_fd; /* borrowed; health_fd -1: none */
+    size_t worker;                      /* its number */
     size_t n_workers;
     /* It takes no request before PostgreSQL has answered, and ends if that is away: others serve
      * until then. */
@@ -69,18 +69,23 @@ int64_t descriptors_for_nginx(const struct config *cfg);
 /* ---- listener.c ---- */
 
 struct listener {
-    int fd; /* -1: none */
-    char path[108];
+    int fd;         /* -1: none */
+    char path[108]; /* "" for TCP */
     dev_t dev;
     ino_t ino;
 };
 
-/* Makes a listening socket at path: non-blocking, CLOEXEC, mode 0660. Does not replace the socket
- * of a server that answers, or anything but a socket. On failure l->fd is -1 and why holds one
- * line. */
+/* Makes a listening socket at path, or at tcp://ADDRESS:PORT: non-blocking, CLOEXEC, mode 0660.
+ * Does not replace the socket of a server that answers, or anything but a socket. On failure l->fd
+ * is -1 and why holds one line. */
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);
+
+/* ---- health.c ---- */
+
+/* Waits up to ms for a client on that listener, and answers it by the operations routes. */
+void health_answer(int listen_fd, struct api_service *service, int ms);
 
 /* ---- pidfile.c ---- */
 
@@ -133,7 +138,7 @@ struct supervisor {
     worker_fn worker;
     int pidfile_fd;
     int64_t reloads_begun;
-    struct listener listen, admin;
+    struct listener listen, admin, health;
     struct worker_run run; /* what all workers are given */
     struct worker_process workers[API_SLOTS_MAX];
     struct worker_set *current;

@@ -22,6 +22,7 @@ static void stop_service(struct supervisor *s, int status, int64_t within_us)
      * the signal: each worker empties the listener's queue when it gets that. */
     (void)shutdown(s->listen.fd, SHUT_RD);
     (void)shutdown(s->admin.fd, SHUT_RD);
+    (void)shutdown(s->health.fd, SHUT_RD);
     for (int i = 0; i < API_SLOTS_MAX; i++)
         worker_table_drain(s, i, within_us);
 }
@@ -174,6 +175,8 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
         return ERR_INVALID;
     TRY(listener_open(&s->listen, cfg->listen, why, why_n));
     TRY(listener_open(&s->admin, cfg->admin, why, why_n));
+    if (*cfg->health)
+        TRY(listener_open(&s->health, cfg->health, why, why_n));
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
@@ -198,7 +201,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
 {
     char why[320];
     struct supervisor s = {.worker = worker};
-    s.pidfile_fd = s.listen.fd = s.admin.fd = -1;
+    s.pidfile_fd = s.listen.fd = s.admin.fd = s.health.fd = -1;
     s.exit_status = EXIT_FAULT;
     block_signals(&s.signals);
     /* Whoever reads the log may have gone: a write then fails and does not end the process. */
@@ -219,6 +222,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
     }
     listener_close(&s.listen);
     listener_close(&s.admin);
+    listener_close(&s.health);
     pidfile_close(s.pidfile_fd, cfg->listen);
     worker_set_destroy(s.current);
     worker_set_destroy(s.next);

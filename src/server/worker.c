@@ -131,6 +131,7 @@ static enum err start_servers(struct worker *w)
         .arena_limit = ARENA_BASE,
         .io_timeout_ms = (int)cfg->request_ms,
         .answer = ops_dispatch,
+        .allow = cfg->listen_allow,
         .service = &w->service,
     };
     struct fcgi_settings handlers = admin;
@@ -187,6 +188,7 @@ static enum err open_all(struct worker *w)
         .known_roles = cfg->known_roles,
         .items_max = cfg->items_max,
         .cors_origins = cfg->cors_origins,
+        .operations_allow = cfg->operations_allow,
         .exports_max = (int)((cfg->threads < cfg->pool_max ? cfg->threads : cfg->pool_max) + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };
@@ -296,7 +298,11 @@ static int worker_loop(struct worker *w)
         }
         if (w->server && w->was_up)
             report(w);
-        if (told_to_end(&term, w->server ? TICK_MS : START_TICK_MS)) {
+        const int tick = w->server ? TICK_MS : START_TICK_MS;
+        const bool asked = w->run->health_fd >= 0;
+        if (asked)
+            health_answer(w->run->health_fd, &w->service, tick);
+        if (told_to_end(&term, asked ? 0 : tick)) {
             if (w->server)
                 drain(w, &term);
             return EXIT_GOOD;

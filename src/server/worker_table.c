@@ -96,6 +96,7 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
     run.cfg = set->cfg;
     run.listen_fd = s->listen.fd;
     run.admin_fd = s->admin.fd;
+    run.health_fd = s->health.fd;
     run.worker = worker;
     run.n_workers = server_workers(set->cfg);
     run.replaces = replaces;

@@ -66,7 +66,8 @@ struct api_service {
     int64_t items_max;        /* items in one request of OpenAI's interface */
     int exports_max;          /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
-    struct export *exports; /* those under way, a list; under the lock */
+    struct export *exports;       /* those under way, a list; under the lock */
+    const char *operations_allow; /* PARLEY_OPERATIONS_ALLOW; NULL: none */
     /* For /status and /readyz alone. */
     const struct db_hosts_shared *hosts; /* may be NULL */
     int64_t started_at;                  /* of the service; wall clock, us */

@@ -19,10 +19,14 @@ struct config {
     const char *database_url;
     const char *database_admin_url; /* as the owner of the tables; empty: database_url */
     const char *redis_url;
-    const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
-    const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
-    int64_t workers;    /* PARLEY_WORKERS; 0: one for each two cores, rounded up */
-    int64_t threads;    /* PARLEY_THREADS */
+    /* Sockets: a path or tcp://ADDRESS:PORT. */
+    const char *listen; /* PARLEY_LISTEN: FastCGI */
+    const char *admin;  /* PARLEY_ADMIN: FastCGI, for operations */
+    const char *health; /* PARLEY_HEALTH: HTTP, for operations; empty: none */
+    /* See net_allows. */
+    const char *listen_allow, *operations_allow;
+    int64_t workers; /* PARLEY_WORKERS; 0: one for each two cores, rounded up */
+    int64_t threads; /* PARLEY_THREADS */
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */

@@ -2,7 +2,8 @@
 /*
  * The operations routes: /livez says that the process answers, /readyz which parts are up, /metrics
  * the sums over all workers of the host, /status everything. They have a socket and a thread of
- * their own and query no server, so they answer even if all handlers are stuck.
+ * their own and query no server, so they answer even if all handlers are stuck. To clients that are
+ * neither of this machine nor in PARLEY_OPERATIONS_ALLOW they do not exist.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "api/common/handler.h"
 #include "parley/api/json_tree.h"
+#include "parley/base/net.h"
 #include "parley/base/uuid.h"
 
 static void free_tree(void *root)
@@ -157,18 +159,6 @@ static enum err get_readyz(struct api_call *c)
     if (!ready)
         http_response_header(c->res, "Retry-After", SV("1"));
     return answer_tree(c, &t, ready ? 200 : 503, 0);
-}
-
-/* The sum of the n counters at an offset of each slot. */
-static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n_slots; i++) {
-        const char *first = (const char *)&slots[i] + offset;
-        for (size_t k = 0; k < n; k++)
-            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
-    }
-    return (int64_t)sum;
 }
 
 /* The connections of all workers to one of the servers of DATABASE_URL. */
@@ -433,5 +423,7 @@ void ops_dispatch(void *service, struct arena *arena, struct http_request *req,
         uuid_v7(id);
     ctx_init(&ctx, arena, deadline_in_ms(api->request_ms), SV(""),
              id ? (struct sv){id, UUID_LEN} : SV("none"));
+    if (!net_allows(api->operations_allow, req->remote_addr))
+        (void)ctx_fail(&ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
     (void)http_dispatch(&ctx, &table, service, req, res);
 }

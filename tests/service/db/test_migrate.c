@@ -353,7 +353,7 @@ static PGresult *run_as(const char *url, const char *become, const char *what)
     struct db_settings settings = fx_settings(url);
     struct fx *fx = fx_open(&settings);
     struct db_conn *c;
-    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, DB_WRITE, &c));
     PQsetnonblocking(c->pg, 0);
     PQclear(PQexec(c->pg, "SET parley.tenant = 'mine'"));
     PQclear(PQexec(c->pg, become));

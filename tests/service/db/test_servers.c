@@ -36,7 +36,7 @@ TEST(connections_know_their_server)
 {
     struct fx *fx = fx_open(NULL);
     struct db_conn *c;
-    CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, &c), ERR_NONE);
+    CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, DB_WRITE, &c), ERR_NONE);
     CU_ASSERT_FALSE(c->pooled);
     CU_ASSERT_EQUAL(c->timeline, 1);
     const struct db_status s = fx_status(fx);
@@ -66,7 +66,7 @@ TEST(a_pooled_transaction_checks_its_server)
     struct db_rows rows;
     struct db_fault f;
     fx_admin("CREATE TABLE runs (n int); GRANT ALL ON runs TO " FX_ROLE);
-    CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, &c), ERR_NONE);
+    CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, DB_WRITE, &c), ERR_NONE);
     PQclear(fx_exec(c, "DEALLOCATE ALL; RESET ALL"));
     c->n_prepared = 0;
     c->pooled = true;

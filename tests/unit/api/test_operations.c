@@ -48,6 +48,7 @@ static const char *get_body(struct bench *b, const char *path, int status)
 {
     struct http_rig *r = http_rig("GET", path);
     struct json_doc doc;
+    r->req.remote_addr = SV("127.0.0.1");
     ops_dispatch(&b->api, r->ctx->arena, &r->req, &r->res);
     CU_ASSERT_EQUAL(r->res.status, status);
     CU_ASSERT_EQUAL(json_doc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);

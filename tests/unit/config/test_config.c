@@ -144,7 +144,11 @@ TEST(bad_values)
         {"PARLEY_TENANT_SESSIONS", "-1"},
         {"PARLEY_AUTH", "on"},
         {"PARLEY_PREPARE", "yes"},
-        {"PARLEY_LISTEN", "|/run/parley/admin.sock|/a\nb"},
+        {"PARLEY_LISTEN", "|/run/parley/admin.sock|/a\nb|parley.sock|127.0.0.1:8184|tcp://x:1"},
+        {"PARLEY_ADMIN", "|/run/parley/parley.sock|8184|tcp://127.0.0.1:0"},
+        {"PARLEY_HEALTH", "8186|unix:/run/x|tcp://127.0.0.1:65536"},
+        {"PARLEY_LISTEN_ALLOW", "10.0.0.1/8|a|127.0.0.1;::1"},
+        {"PARLEY_OPERATIONS_ALLOW", "10.0.0.0/8, 10/8"},
         {"PARLEY_ACQUIRE_MS", "10001"},
         {"PARLEY_STATEMENT_MS", "10001"},
         {"PARLEY_REQUEST_MS", "4999"},
@@ -165,6 +169,18 @@ TEST(texts_of_faults)
         {{"PARLEY_THREADS", "300"}, "PARLEY_THREADS is \"300\"; it may be 1 to 256"},
         {{"PARLEY_MAX_BODY", "1"},
          "PARLEY_MAX_BODY is \"1\"; it may be 1KiB to 16MiB, in bytes or with KiB, MiB or GiB"},
+        {{"PARLEY_LISTEN", "localhost:8184"},
+         "PARLEY_LISTEN is \"localhost:8184\"; it may be an absolute path or tcp://ADDRESS:PORT; "
+         "did "
+         "you mean tcp://127.0.0.1:8184?"},
+        {{"PARLEY_ADMIN", "unix:///run/x"},
+         "PARLEY_ADMIN is \"unix:///run/x\"; it may be an absolute path or tcp://ADDRESS:PORT; did "
+         "you mean /run/x?"},
+        {{"PARLEY_HEALTH", "./x.sock"},
+         "PARLEY_HEALTH is \"./x.sock\"; it may be an absolute path or tcp://ADDRESS:PORT"},
+        {{"PARLEY_OPERATIONS_ALLOW", "10.0.0.0/8 fd00::1/8"},
+         "PARLEY_OPERATIONS_ALLOW: fd00::1/8 is no network such as 10.1.0.0/16, fd00::/8 or "
+         "10.1.2.3"},
         {{"PARLEY_HOSTS", "x"}, "PARLEY_HOSTS is \"x\"; it may be many or one"},
         {{"PARLEY_CORS_ORIGINS", "https://a.example, http://b.example:3000/ http://c"},
          "PARLEY_CORS_ORIGINS: http://b.example:3000/ is no origin such as https://app.example.com "
@@ -209,6 +225,7 @@ TEST(texts_of_faults)
     CU_ASSERT_EQUAL(strncmp(why, "DATABASE_URL is not set", 23), 0);
     char path[109];
     memset(path, 'a', sizeof path);
+    path[0] = '/';
     path[108] = '\0';
     CU_ASSERT_EQUAL(load(&c, &(struct pair){"PARLEY_LISTEN", path}, why), ERR_INVALID);
     path[107] = '\0';

@@ -3,6 +3,7 @@
 #include "../suite.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,4 +115,34 @@ TEST(wrong_paths)
     CU_ASSERT_EQUAL(listener_open(&l, path, p.why, sizeof p.why), ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "too long"));
     remove_directory(&p);
+}
+
+/* Fails if the address of a running server is shared with another one (SO_REUSEPORT). */
+TEST(tcp)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct paths p;
+    struct listener l, second;
+    socklen_t n = sizeof a;
+    const int free_port = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL_FATAL(bind(free_port, (struct sockaddr *)&a, n), 0);
+    CU_ASSERT_EQUAL(getsockname(free_port, (struct sockaddr *)&a, &n), 0);
+    close(free_port);
+    snprintf(p.path, sizeof p.path, "tcp://127.0.0.1:%d", ntohs(a.sin_port));
+    CU_ASSERT_EQUAL_FATAL(listener_open(&l, p.path, p.why, sizeof p.why), ERR_NONE);
+    CU_ASSERT_TRUE(fcntl(l.fd, F_GETFL) & O_NONBLOCK);
+    CU_ASSERT_TRUE(fcntl(l.fd, F_GETFD) & FD_CLOEXEC);
+    CU_ASSERT_EQUAL(listener_open(&second, p.path, p.why, sizeof p.why), ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "another server answers there"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, p.path));
+    CU_ASSERT_EQUAL(second.fd, -1);
+    const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL(connect(client, (struct sockaddr *)&a, sizeof a), 0);
+    listener_close(&l);
+    close(client);
+    /* At once, although the connection of before is not forgotten yet. */
+    CU_ASSERT_EQUAL(listener_open(&l, p.path, p.why, sizeof p.why), ERR_NONE);
+    listener_close(&l);
+    CU_ASSERT_EQUAL(listener_open(&l, "tcp://192.0.2.1:8184", p.why, sizeof p.why), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(p.why, "socket tcp://192.0.2.1:8184: Cannot assign requested address");
 }

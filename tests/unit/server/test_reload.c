@@ -47,6 +47,7 @@ TEST(wrong_files_change_nothing)
     } wrong[] = {{"PARLEY_THREADS=none", "PARLEY_THREADS"},
                  {"PARLEY_TREADS=3", "PARLEY_TREADS"},
                  {"PARLEY_LISTEN=/nowhere/at.all", "PARLEY_LISTEN cannot change"},
+                 {"PARLEY_HEALTH=tcp://127.0.0.1:1", "PARLEY_HEALTH cannot change"},
                  {"PARLEY_HOSTS=one", "PARLEY_HOSTS cannot change"},
                  {"PARLEY_MEMORY=1MiB", "PARLEY_MEMORY cannot change"},
                  {"REDIS_URL=redis://h:1:2", "REDIS_URL"},
