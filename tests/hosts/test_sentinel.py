@@ -52,7 +52,10 @@ class Sentinels(ReadAfterWrite):
         return True
 
     def master(self):
-        return next(r for r in self.redises if r.port == self.named())
+        """The master, once the Sentinels agree."""
+        found = []
+        self.within(60, "the Sentinels agree on a master", lambda: found.append(self.named()) or found[-1])
+        return next(r for r in self.redises if r.port == found[-1])
 
     def named(self):
         """The port of the master by the Sentinels that answer, while they agree."""
