@@ -107,7 +107,7 @@ class Standby(StandbyTest):
         if i < WRITERS:
             # A session whose commit waits stays locked; new ones make more commits wait.
             kind, name = ("create", self.new_session(i)) if i % 2 else ("append", self.session(i))
-            if self.act(i, kind, name, keyed=i % 4 == 0).outcome != "ok":
+            if self.act(i, kind, name, keyed=i % 4 == 0, seconds=120).outcome != "ok":
                 time.sleep(0.05)
             return
         path = ("/v1/sessions/" + self.session(i), f"/v1/sessions/{self.session(i)}/messages?limit=5",

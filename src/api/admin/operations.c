@@ -66,11 +66,11 @@ static void describe_hanging_writes(const struct api_service *api, char *out, si
     db_hosts_replication(api->hosts, &r);
     const int64_t abandoned = sum_of(api->slots, atomic_load(&api->host->n_slots),
                                      offsetof(struct metrics_slot, pool_abandoned), 1);
-    if (r.commits_waiting > 0)
-        snprintf(out, n, "commits wait for a synchronous standby: %lld",
-                 (long long)r.commits_waiting);
-    else if (abandoned > 0)
-        snprintf(out, n, "writes have had no answer in time: %lld", (long long)abandoned);
+    const bool waits = r.commits_waiting > 0;
+    if (waits || abandoned > 0)
+        snprintf(out, n, "%s: %lld",
+                 waits ? "commits wait for a synchronous standby" : "writes have had no answer",
+                 (long long)(waits ? r.commits_waiting : abandoned));
 }
 
 /* What this process knows already. */
