@@ -80,6 +80,10 @@ class Member(Postgres):
         """How many messages it holds."""
         return int(self.psql("SELECT count(*) FROM messages"))
 
+    def count_sessions(self):
+        """How many sessions it holds."""
+        return int(self.psql("SELECT count(*) FROM sessions"))
+
 
 class Replicated(Stack):
     """parley on a host of its own over a primary and a standby. nginx is outside, and reaches parley by its

@@ -14,7 +14,7 @@ NEW_CONNECTION_S = 1.0
 
 
 class PrimaryGone(ReplicatedTest):
-    env = {"PARLEY_SWEEP": "0"}
+    env = {"PARLEY_SWEEP": "0", "PARLEY_HOSTS": "many"}
     clients = 8
     statuses = (503, 504)
     rounds, connections = amount(1, 4), amount(9, 41)
