@@ -158,8 +158,8 @@ class TwoPrimaries(ReplicatedTest):
         self.expect_none("after a restart")
 
     def test_comes_back(self):
-        """Fails if a connection to a lower timeline is used, if only the worker that saw the newer one
-        knows it, or if the first connection does not ask all servers."""
+        """Fails if a connection to a lower timeline may be used, or if the first connection does not ask all
+        servers."""
         for order in amount((None,), ("ab", "ba")):
             for name, own, go, back in self.WAYS:
                 with self.subTest(name, order=order or own):
@@ -182,7 +182,7 @@ class BehindHaproxy(TwoPrimaries):
         stack.wait_ready()
 
     def test_comes_back(self):
-        """Fails if a connection that leads to a lower timeline is used."""
+        """Fails if a connection to a lower timeline may be used, or if workers do not share the highest one."""
         self.begin()
         self.stack.a.pause()
         self.promote()
@@ -198,8 +198,8 @@ class BehindHaproxy(TwoPrimaries):
         self.expect_few_lines()
 
     def test_connections_that_stay_open(self):
-        """The old primary was never away, and its connections are in use. Fails if they are used after another
-        one has seen the newer timeline."""
+        """The old primary was never away, and its connections are in use. Fails if only a connection that is
+        opened is compared with the highest timeline."""
         a, b = self.stack.a, self.stack.b
         self.begin()
         self.promote()
