@@ -2,4 +2,4 @@
 # Test: faults PostgresClock.test_1
 # Test: faults MachineClock.test_jumps
 # In: src/session/sql/sql_fragments.h
-/^#define SQL_STAMP(/,/[^\\]$/ s/greatest(clock_timestamp(), s.updated_at)/clock_timestamp()/
+/^#define SQL_STAMP(/,/[^\\]$/ s/greatest(statement_timestamp(), s.updated_at)/statement_timestamp()/

@@ -51,7 +51,7 @@ enum {
     " version, mark, mark_before, last_seq, message_count) SELECT $1, session_id, generation, 1, now(), 0, "      \
     values " FROM " from " ON CONFLICT (tenant, session_id) DO UPDATE SET version = s.version + EXCLUDED.version,"  \
     " mark = EXCLUDED.mark, mark_before = EXCLUDED.mark_before,"                                   \
-    " updated_at = greatest(clock_timestamp(), s.updated_at)," SQL_SLIDE                           \
+    " updated_at = greatest(statement_timestamp(), s.updated_at)," SQL_SLIDE                           \
     ", last_seq = s.last_seq + EXCLUDED.last_seq, message_count = s.message_count + EXCLUDED.message_count"  \
     " RETURNING" SQL_CHANGED ")"
 

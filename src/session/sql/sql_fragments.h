@@ -32,11 +32,11 @@
     " OR s.generation || '.c' || (s.mark >> 6 & 288230376151711743) = ANY($4))"                    \
     " AND " SQL_KEY_IS_NEW("$5") " "
 
-/* What every change of a live session sets, so that each change has a stamp of its own. updated_at is
- * evaluated after the row is locked (again, if the update had to wait), so it never goes back. */
+/* What every change of a live session sets, so that each change has a stamp of its own. updated_at never
+ * goes back: an update that had to wait for the row compares with the row as it is then. */
 #define SQL_STAMP(new_mark)                                                                        \
     " version = s.version + 1, mark = " new_mark ", mark_before = s.mark,"                         \
-    " updated_at = greatest(clock_timestamp(), s.updated_at) "
+    " updated_at = greatest(statement_timestamp(), s.updated_at) "
 /* The same for a change of the state, and for one that may change the state. */
 #define SQL_STAMP_STATE(new_mark)                                                                  \
     SQL_STAMP(new_mark) ", state_version = s.state_version + 1, state_mark = " new_mark " "

@@ -9,7 +9,7 @@ static const struct db_stmt tenant_tombstone = {
     "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND session_id < '~'"
     " ORDER BY session_id LIMIT 32 FOR UPDATE SKIP LOCKED)"
     " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}',"
-    " expires_at = now(), expiry_hour = 0, updated_at = clock_timestamp(),"
+    " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"
     " version = s.version + 1 WHERE s.tenant = $1"
     " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"};
 

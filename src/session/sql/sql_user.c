@@ -44,7 +44,7 @@ static const struct db_stmt user_to_erase = {
     " AND generation = ANY($3::bigint[]) AND session_id NOT LIKE '~%'"                             \
     " ORDER BY generation FOR UPDATE" how ")"                                                      \
     " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}',"    \
-    " expires_at = now(), expiry_hour = 0, updated_at = clock_timestamp(),"                        \
+    " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"                        \
     " version = s.version + 1 WHERE s.tenant = $1"                                                 \
     " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"
 
