@@ -15,9 +15,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 
-from network import Host, Network
+from network import Host, Network, ip
 from stack import StackError, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -120,6 +121,19 @@ class Machine(Host):
         self.init.wait()
         self.init = None
 
+    def slow_down(self, delay_ms, loss, seed):
+        """From now on each packet is delayed by so much, and this part of them is lost, in each direction."""
+        ip("-n", self.namespace, "link", "del", "eth0")
+        link = subprocess.Popen(
+            [sys.executable, HERE + "/link.py", self.namespace, "eth0", self.network.switch, self.port,
+             str(delay_ms), str(loss), str(seed)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.network.links.append(link)
+        if link.stdout.readline() != "ready\n":
+            raise StackError(f"{self.name}: no slow link")
+        ip("-n", self.network.switch, "link", "set", self.port, "master", "switch", "up")
+        ip("-n", self.namespace, "addr", "add", self.address + "/24", "dev", "eth0")
+        ip("-n", self.namespace, "link", "set", "eth0", "up")
+
     def log(self, path):
         """The text of a file on it."""
         try:
@@ -151,6 +165,7 @@ class Machines(Network):
         self.dir = tempfile.mkdtemp(prefix="parley-hosts-", dir="/var/tmp")
         os.chmod(self.dir, 0o711)
         self.init = self.dir + "/systemctl.py"
+        self.links = []
         shutil.copy(HERE + "/systemctl.py", self.init)
         super().__init__()
 
@@ -163,6 +178,9 @@ class Machines(Network):
         return self.hosts[name]
 
     def close(self):
+        for link in self.links:
+            link.kill()
+            link.wait()
         super().close()
         for host in self.hosts.values():
             if isinstance(host, Machine) and host.init:
