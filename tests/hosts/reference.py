@@ -14,6 +14,7 @@ from stack import PARLEY, ROOT, StackError, wait_until
 
 PAGE = ROOT + "/docs/operate/several-hosts.md"
 DATA, PARLEYS = ("data1", "data2", "data3"), ("parley1", "parley2", "parley3")
+WHOLE = ["Leader", "Replica", "Sync Standby"]
 ALL = (*DATA, *PARLEYS, "front")
 
 
@@ -76,7 +77,7 @@ class Reference:
         install, look = blocks("The data hosts")
         for name in DATA:
             self.hosts[name].sh(install)
-        wait_until(lambda: self.roles() == ["Leader", "Replica", "Sync Standby"], 180, "a leader, a synchronous standby, a replica")
+        wait_until(lambda: self.roles() == WHOLE, 180, f"{WHOLE}")
         self.shown = self.hosts["data1"].sh(look)
         install, first, again = blocks("The parley hosts")
         for name in PARLEYS:
@@ -116,7 +117,8 @@ class Reference:
         """The name of the Redis master, as the Sentinels see it."""
         for name in DATA:
             if self.hosts[name].init:
-                done = self.hosts[name].run(["redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name", "parley"])
+                done = self.hosts[name].run(["redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name",
+                                             "parley"])
                 address = done.stdout.split()[:1]
                 for other in DATA:
                     if address == [self.hosts[other].address]:
@@ -146,5 +148,6 @@ class Reference:
         target = os.environ.get("KEEP_LOGS")
         if target:
             for name in ALL:
-                shutil.copytree(f"{self.dir}/{name}/up/var/log", f"{target}/{os.path.basename(self.dir)}/{name}", dirs_exist_ok=True)
+                shutil.copytree(f"{self.dir}/{name}/up/var/log", f"{target}/{os.path.basename(self.dir)}/{name}",
+                                dirs_exist_ok=True)
         self.network.close()

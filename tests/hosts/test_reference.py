@@ -66,7 +66,8 @@ class Files(NetworkTest):
         for name in ("parley1", "front"):
             path = f"{self.dir}/{name}.conf"
             with open(path, "w", encoding="utf-8") as f:
-                f.write(debian.replace("/run/nginx.pid", f"{path}.pid").replace("/etc/nginx/conf.d", f"{self.out}/{name}/etc/nginx/conf.d"))
+                f.write(debian.replace("/run/nginx.pid", f"{path}.pid").replace(
+                    "/etc/nginx/conf.d", f"{self.out}/{name}/etc/nginx/conf.d"))
             self.good(self.hosts[name].run(["nginx", "-t", "-q", "-e", "stderr", "-c", path]))
 
     def test_redis(self):
@@ -84,7 +85,8 @@ class Files(NetworkTest):
 
         def role(name):
             return self.hosts[name].run(["redis-cli", "-a", password, "--no-auth-warning", "role"]).stdout.split("\n")
-        wait_until(lambda: role("data1")[:1] == ["master"] and self.hosts["data2"].address in role("data1"), 20, "a replica")
+        wait_until(lambda: role("data1")[:1] == ["master"] and self.hosts["data2"].address in role("data1"), 20,
+                   "a replica")
         done = self.hosts["data1"].run(["redis-sentinel", f"{self.out}/data3/etc/redis/sentinel.conf", "--port", "x"])
         self.assertIn('port "x"', done.stdout + done.stderr)   # which is the last line that it reads
 
@@ -153,10 +155,13 @@ class SetUp(LedgerTest):
         return done.stdout.startswith('{"status":"ready"')
 
     def whole(self):
-        """Waits until nothing is missing."""
-        return wait_until(lambda: all(map(self.ready, reference.PARLEYS)) and
-                          self.stack.roles() == ["Leader", "Replica", "Sync Standby"] and self.stack.master(),
-                          PATIENT, "the set-up is whole again")
+        """Waits until it is."""
+        return wait_until(self.is_whole, PATIENT, "the set-up is whole")
+
+    def is_whole(self):
+        """Nothing is missing."""
+        return (self.stack.roles() == reference.WHOLE and self.stack.master()
+                and all(map(self.ready, reference.PARLEYS)))
 
     def write(self, i, kind, name):
         """A write of client i with a key, repeated until it is done."""
@@ -215,10 +220,6 @@ class Failover(SetUp):
         say(f"{self.id().rsplit('.', 1)[1]}: no write for {gap:.1f} s, none of one client for {slowest:.1f} s; whole"
             f" {whole:.0f} s after it was mended")
         self.judge()
-
-    def is_whole(self):
-        return (self.stack.roles() == ["Leader", "Replica", "Sync Standby"] and self.stack.master()
-                and all(map(self.ready, reference.PARLEYS)))
 
     def leads_now(self, old):
         """A condition: another one leads."""
