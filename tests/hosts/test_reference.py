@@ -38,7 +38,7 @@ class Files(NetworkTest):
 
     def test_etcd_and_patroni(self):
         """etcd forms a cluster, which Patroni's check wants to reach. Fails if a member of patroni.yml is misspelt:
-        tried with etcd3."""
+        tried with scope."""
         for name in reference.DATA:
             with open(f"{self.out}/{name}/etc/default/etcd", encoding="utf-8") as f:
                 env = dict(re.findall(r"(?m)^(ETCD_\w+)=(.*)", f.read()))
@@ -238,7 +238,8 @@ class Failover(SetUp):
         self.go(self.hosts[name].power_off, self.hosts[name].boot, self.leads_now(name))
 
     def test_leader_host_cut_off(self):
-        """Patroni demotes the leader that is cut off before another one leads: it takes no write then."""
+        """Patroni demotes the leader that is cut off before another one leads, and it does not lead when it is
+        back. Fails, with sessions lost, if patroni.yml says etcd3: seen."""
         name = self.stack.leader()
         host, times = self.hosts[name], {}
 
