@@ -19,10 +19,10 @@ ALL = (*DATA, *PARLEYS, "front")
 
 
 def blocks(heading):
-    """The sh blocks of the section of the page whose heading holds this."""
+    """The sh blocks of the section of the page with this heading, its number left out."""
     with open(PAGE, encoding="utf-8") as f:
         sections = re.split(r"^## (.*)\n", f.read(), flags=re.M)[1:]
-    (text,) = [text for head, text in zip(sections[::2], sections[1::2]) if heading in head]
+    (text,) = [text for head, text in zip(sections[::2], sections[1::2]) if heading == head.lstrip("0123456789. ")]
     return re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)
 
 
@@ -144,9 +144,9 @@ class Reference:
         return Client(80, **options)
 
     def close(self):
-        """Ends everything."""
+        """Ends everything. It may be called again."""
         target = os.environ.get("KEEP_LOGS")
-        if target:
+        if target and os.path.exists(self.dir):
             for name in ALL:
                 shutil.copytree(f"{self.dir}/{name}/up/var/log", f"{target}/{os.path.basename(self.dir)}/{name}",
                                 dirs_exist_ok=True)

@@ -294,6 +294,17 @@ class Failover(SetUp):
             f" --candidate {self.role_of('Sync Standby')} --force"), seen=self.leads_now(name))
 
 
+class WithoutHaproxy(Failover):
+    """The same for hosts that find the primary and the master by themselves."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        (script,) = reference.blocks("Without HAProxy")
+        for name in reference.PARLEYS:
+            cls.stack.hosts[name].sh(script)
+
+
 class SlowLinks(SetUp):
     """The cables of the parley hosts lose 20 % of the packets in each direction and delay them by 100 ms."""
 
