@@ -13,7 +13,7 @@ import reference
 from faults import LONG, SEED, LedgerTest, amount
 from harness import Wire, Workers, run, say
 from network import NetworkTest, why_not
-from stack import wait_until
+from stack import ROOT, wait_until
 
 OPERATIONS = int(os.environ.get("REFERENCE_OPERATIONS", "100000"))
 SCENARIOS = 9
@@ -287,11 +287,16 @@ class Failover(SetUp):
         host = self.hosts[name]
         self.go(host.drop, host.restore, lambda: self.stack.master() not in (None, name))
 
+    def test_integration(self):
+        """The test that runs against any installation, through the front."""
+        done = run("nsenter", f"--net=/run/netns/{self.hosts['client'].namespace}", ROOT + "/tests/integration.sh",
+                   f"http://{self.hosts['front'].address}", env={**os.environ, "API_KEY": self.stack.key})
+        self.assertEqual((done.returncode, re.findall(r"(?m)^FAIL.*", done.stdout)), (0, []), done)
+
     def test_switchover(self):
         name = self.stack.leader()
         self.go(lambda: self.hosts[name].sh(
-            f"patronictl -c /etc/patroni/config.yml switchover parley --leader {name}"
-            f" --candidate {self.role_of('Sync Standby')} --force"), seen=self.leads_now(name))
+            "patronictl -c /etc/patroni/config.yml switchover --force"), seen=self.leads_now(name))
 
 
 class WithoutHaproxy(Failover):
