@@ -287,6 +287,21 @@ class Failover(SetUp):
         host = self.hosts[name]
         self.go(host.drop, host.restore, lambda: self.stack.master() not in (None, name))
 
+    def test_affinity(self):
+        """Requests of one session go to one host, by any interface, and new sessions to all. Fails if the map of
+        the front has no conversations."""
+        for i in range(24):
+            self.write(0, "create", self.new_session(0))
+        paths = [form.format(f"{self.prefix}{k}") for k in range(12)
+                 for form in ("/v1/sessions/{}", "/v1/conversations/{}/items", "/threads/{}/state")]
+        for path in paths * 3:
+            self.assertEqual(self.wires[0].request("GET", path)[0], 404)
+        logs = [self.hosts[name].log("/var/log/nginx/access.log") for name in reference.PARLEYS]
+        answered = {path: [k for k, log in enumerate(logs) if f"GET {path} " in log] for path in paths}
+        self.assertEqual({path: on for path, on in answered.items() if len(on) != 1}, {})
+        self.assertEqual({on[0] for on in answered.values()}, {0, 1, 2})
+        self.assertEqual(["POST /v1/sessions HTTP" in log for log in logs], [True] * 3)
+
     def test_integration(self):
         """The test that runs against any installation, through the front."""
         done = run("nsenter", f"--net=/run/netns/{self.hosts['client'].namespace}", ROOT + "/tests/integration.sh",
