@@ -71,6 +71,7 @@ class Machine(Host):
         super().__init__(network, name, address)
         self.dir = f"{network.dir}/{name}"
         self.init = None
+        self.away = False   # whether it is cut off or off
 
     def boot(self):
         """Starts it."""
@@ -149,7 +150,12 @@ class Machine(Host):
         except OSError:
             return ""
 
+    def cut(self):
+        self.away = True
+        super().cut()
+
     def restore(self):
+        self.away = False
         # By the namespace alone: it may not be up.
         init, self.init = self.init, None
         try:
@@ -158,6 +164,7 @@ class Machine(Host):
             self.init = init
 
     def _drop(self, *rule):
+        self.away = True
         init, self.init = self.init, None
         try:
             super()._drop(*rule)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The reference set-up of several hosts, built on machines.py from docs/operate/several-hosts.md and
 packaging/hosts alone: the commands are those of the page."""
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from stack import PARLEY, ROOT, StackError, wait_until
 
 PAGE = ROOT + "/docs/operate/several-hosts.md"
 DATA, PARLEYS = ("data1", "data2", "data3"), ("parley1", "parley2", "parley3")
-WHOLE = ["Leader", "Replica", "Sync Standby"]
+WHOLE = ["leader", "replica", "sync_standby"]
 ALL = (*DATA, *PARLEYS, "front")
 
 
@@ -77,7 +78,7 @@ class Reference:
         install, look = blocks("The data hosts")
         for name in DATA:
             self.hosts[name].sh(install)
-        wait_until(lambda: self.roles() == WHOLE, 180, f"{WHOLE}")
+        wait_until(lambda: self.roles() == WHOLE, 400, f"{WHOLE}")
         self.shown = self.hosts["data1"].sh(look)
         install, first, again = blocks("The parley hosts")
         for name in PARLEYS:
@@ -91,18 +92,16 @@ class Reference:
 
     # What the set-up is doing.
 
-    def members(self):
-        """Role of each member of Patroni, by its name; as any data host sees it."""
-        for name in DATA:
+    def members(self, ask=DATA):
+        """(role, state) of each member of Patroni, by its name, as one of these hosts that is not away sees it."""
+        for name in ask:
             host = self.hosts[name]
-            if host.init:
+            if not host.away:
+                done = host.run(["curl", "-s", "-m", "5", f"http://{host.address}:8008/cluster"])
                 try:
-                    done = host.run(["patronictl", "-c", "/etc/patroni/config.yml", "list", "-f", "tsv"], timeout=20)
-                except subprocess.TimeoutExpired:
+                    return {m["name"]: (m["role"], m["state"]) for m in json.loads(done.stdout)["members"]}
+                except (ValueError, KeyError):
                     continue
-                rows = [line.split("\t") for line in done.stdout.splitlines()[1:]]
-                if done.returncode == 0 and rows:
-                    return {row[1]: (row[3], row[4]) for row in rows}
         return {}
 
     def roles(self):
@@ -111,12 +110,12 @@ class Reference:
 
     def leader(self):
         """The name of the leader, or None."""
-        return next((name for name, (role, _) in self.members().items() if role == "Leader"), None)
+        return next((name for name, (role, _) in self.members().items() if role == "leader"), None)
 
     def master(self):
         """The name of the Redis master, as the Sentinels see it."""
         for name in DATA:
-            if self.hosts[name].init:
+            if not self.hosts[name].away:
                 done = self.hosts[name].run(["redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name",
                                              "parley"])
                 address = done.stdout.split()[:1]
@@ -129,6 +128,7 @@ class Reference:
 
     def psql(self, sql, **_):
         """SQL as superuser on the leader."""
+        wait_until(self.leader, 120, "a leader")
         done = self.hosts[self.leader()].run(
             ["psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", "parley"], user="postgres", input=sql,
             env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
