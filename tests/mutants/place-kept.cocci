@@ -4,6 +4,6 @@
 
 @@ typedef uint64_t; expression db, opening; @@
 may_open(...) { <...
-- db_pool_open_count(db) + opening >= db->max
+- db_pool_open_count(db) + opening >= most_open(db)
 + db->slot && atomic_load(&db->slot->db_opened) >= (uint64_t)db->max
 ...> }
