@@ -15,7 +15,8 @@ NEW_CONNECTION_S = 1.0
 
 
 class PrimaryGone(ReplicatedTest):
-    env = {"PARLEY_SWEEP": "0", "PARLEY_HOSTS": "many", "PARLEY_REQUEST_MS": "5000"}
+    env = {"PARLEY_SWEEP": "0", "PARLEY_HOSTS": "many", "PARLEY_STATEMENT_MS": "2500",
+           "PARLEY_REQUEST_MS": "3000"}
     clients = 8
     statuses = (503, 504)
     rounds, connections = amount(1, 4), amount(5, 41)
@@ -80,7 +81,7 @@ class PrimaryGone(ReplicatedTest):
         self.stack.postgres = b
         self.judge()
         slow = [self.new_connection() for _ in range(self.connections)]
-        self.stack.parley.stop()
+        self.stack.parley.kill()
         began = time.monotonic()
         self.stack.parley.start()
         restart = time.monotonic() - began

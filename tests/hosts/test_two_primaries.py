@@ -188,7 +188,7 @@ class BehindHaproxy(TwoPrimaries):
         self.haproxy = Haproxy(stack, self.network.host("haproxy"), (stack.a, stack.b))
         self.addCleanup(self.haproxy.kill)
         self.haproxy.start()
-        stack.parley.stop()
+        stack.parley.kill()
         stack.connect_to(self.haproxy.host.address, port=self.haproxy.PORT)
         stack.parley.start()
         stack.wait_ready()

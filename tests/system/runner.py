@@ -55,6 +55,8 @@ class Result(unittest.TestResult):
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
+        if not isinstance(test, unittest.TestCase):     # a whole class: none of its tests has begun
+            self.begun = time.monotonic()
         self.line("skip", test, f": {reason}")
 
 
