@@ -123,21 +123,15 @@ enum db_open_result {
     OPEN_LATE,    /* the deadline passed */
     OPEN_FULL     /* too many connections (53300) */
 };
-/* Opens c->pg to the server c->server, whatever its state, before ctx->deadline. On failure c->pg
- * is NULL, and why says in one line what is wrong, without the URL's password. */
-enum db_open_result db_conn_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                 char why[DB_REASON_MAX]);
 void db_conn_close(struct db_conn *c); /* frees c too */
 /* True if nothing is readable: a FATAL or a close by the server shows without a round trip. */
 bool db_conn_quiet(const struct db_conn *c);
 /* Proof that another request may use the connection. */
 bool db_conn_clean(struct db_conn *c);
-/* A PQnoticeReceiver that ignores the notice. */
-void db_ignore_notice(void *arg, const PGresult *res);
 /* Waits for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
 int db_wait_fd(int fd, short events, struct deadline deadline);
 
-/* ---- the servers of a URL: db_servers.c ---- */
+/* ---- the servers of a URL: db_url.c, db_servers.c ---- */
 
 struct db_url {
     PQconninfoOption *parsed;
@@ -153,11 +147,10 @@ MUSTCHECK bool db_url_parse(struct db_url *u, const char *text);
 /* Starts to connect to one of the servers. NULL: no memory. */
 PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name);
 
-/* db_conn_open to a server that may be used. */
+/* Opens c->pg to a server that may be used, before ctx->deadline. On failure c->pg is NULL, and why
+ * says in one line what is wrong, without the URL's password. */
 enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                     char why[DB_REASON_MAX]);
-/* A server answered with its timeline. */
-void db_servers_saw(struct db *db, int server, int timeline);
 
 /* SQL expressions. The timeline of a primary as a number; an error on a standby. */
 #define DB_TIMELINE "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
@@ -268,6 +261,8 @@ bool db_pool_wake(struct db *db, struct db_conn *given);
 void db_pool_wake_for_room(struct db *db);
 
 /* db_pool.c, without the lock */
+/* A server answered with its timeline. */
+void db_servers_saw(struct db *db, int server, int timeline);
 /* Whether a primary of a higher timeline than the connection's was seen. */
 bool db_conn_behind(const struct db *db, const struct db_conn *c);
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. */

@@ -249,6 +249,16 @@ bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
 
 /* ---- closing, and how many the server allows ---- */
 
+void db_servers_saw(struct db *db, int server, int timeline)
+{
+    int highest = atomic_load(&db->known->highest);
+    while (timeline > highest)
+        if (atomic_compare_exchange_weak(&db->known->highest, &highest, timeline) && highest > 0)
+            log_say(LOG_INFO, "new_timeline",
+                    "%s is at timeline %d: connections to servers of lower timelines are closed",
+                    db->url.name[server], timeline);
+}
+
 bool db_conn_behind(const struct db *db, const struct db_conn *c)
 {
     return c->timeline < atomic_load_explicit(&db->known->highest, memory_order_relaxed);

@@ -10,98 +10,113 @@
  */
 #include "db_internal.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "parley/obs/log.h"
 
-/* ---- the URL ---- */
+/* ---- opening one connection ---- */
 
-/* A connection sets synchronous_commit itself, as the options of the URL have it or "on", and they
- * are not sent if they hold nothing else: a pooler may refuse any. */
-static void take_options(struct db_url *u, const char *options)
+static void ignore_notice(void *arg, const PGresult *res)
 {
-    static const char commit[] = "synchronous_commit=";
-    const ptrdiff_t length = (ptrdiff_t)sizeof(commit) - 1;
-    snprintf(u->commit, sizeof(u->commit), "on");
-    for (const char *at = options; at && (at = strchr(at, '=')); at++)
-        if (at - options >= length && strncmp(at + 1 - length, commit, (size_t)length) == 0)
-            snprintf(u->commit, sizeof(u->commit), "%.*s", (int)strcspn(at + 1, " "), at + 1);
-        else
-            u->options = options;
+    (void)arg;
+    (void)res;
 }
 
-/* Cuts a list at its commas. Returns the number of its entries; 0: there is no list. */
-static int cut_list(char *list, const char *entries[DB_SERVERS_MAX])
+/* What a server says of itself. The process id differs from that of the connection where a pooler
+ * is between; then the settings are not for the connection. Only a primary has a timeline. */
+static const struct db_stmt greeting = {
+    NULL, "SELECT pg_backend_pid() <> $1, CASE WHEN NOT pg_is_in_recovery() THEN " DB_TIMELINE
+          " END, set_config('synchronous_commit', $2, pg_backend_pid() <> $1), " DB_SETTINGS(
+              "pg_backend_pid() <> $1")};
+
+static const char options_refused[] =
+    "the options in DATABASE_URL do not pass the pooler: use ALTER ROLE … SET";
+
+/* What a refusal means for the pool. */
+static enum db_open_result classify(const char *state, const char *message, char why[DB_REASON_MAX])
 {
-    int n = 0;
-    for (char *entry; (entry = strsep(&list, ",")); n++)
-        if (n < DB_SERVERS_MAX)
-            entries[n] = entry;
-    return n;
+    /* 28: the login; 3D: the database does not exist; 22, 42: the options are not accepted. */
+    static const char *const wrong[] = {"28", "3D", "22", "42"};
+    if (strstr(message, "unsupported startup parameter: options"))
+        message = options_refused;
+    snprintf(why, DB_REASON_MAX, "%.*s", (int)strcspn(message, "\n"), message);
+    if (strcmp(state, "53300") == 0)
+        return OPEN_FULL;
+    if (strcmp(state, "57P01") == 0)
+        return OPEN_ENDED;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        if (strncmp(state, wrong[i], 2) == 0)
+            return OPEN_WRONG;
+    return message == options_refused ? OPEN_WRONG : OPEN_REFUSED;
 }
 
-/* As libpq does it: one port, or one for each host. */
-static void take_servers(struct db_url *u, char *host, char *hostaddr, char *port)
+static enum db_open_result is_late(char why[DB_REASON_MAX])
 {
-    const int hosts = cut_list(host, u->host), addresses = cut_list(hostaddr, u->hostaddr);
-    const int ports = cut_list(port, u->port);
-    u->n = addresses > 0 ? addresses : hosts > 0 ? hosts : 1;
-    if (u->n > DB_SERVERS_MAX || (hosts > 0 && hosts != u->n) || (ports > 1 && ports != u->n))
-        u->fault = " names more than 8 servers, or other numbers of hosts and ports";
-    for (int i = 0; !u->fault && i < u->n; i++) {
-        const char *name = u->host[i] && *u->host[i] ? u->host[i] : u->hostaddr[i];
-        const char *at = u->port[i] = u->port[ports == 1 ? 0 : i];
-        snprintf(u->name[i], DB_SERVER_NAME_MAX, "%s%s%s", name && *name ? name : "default host",
-                 at && *at ? ":" : "", at ? at : "");
+    snprintf(why, DB_REASON_MAX, "PostgreSQL did not answer in time");
+    return OPEN_LATE;
+}
+
+static enum db_open_result handshake(PGconn *pg, struct deadline deadline, char why[DB_REASON_MAX])
+{
+    /* Before the first PQconnectPoll, libpq wants its caller to wait for writing. */
+    PostgresPollingStatusType want = PGRES_POLLING_WRITING;
+    for (;;) {
+        if (PQstatus(pg) == CONNECTION_BAD || want == PGRES_POLLING_FAILED) {
+            char state[6];
+            const char *message = db_message_parse(PQerrorMessage(pg), state);
+            return classify(state, message, why);
+        }
+        if (want == PGRES_POLLING_OK)
+            return OPEN_OK;
+        short events = want == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        if (db_wait_fd(PQsocket(pg), events, deadline) <= 0)
+            return is_late(why);
+        want = PQconnectPoll(pg);
     }
 }
 
-bool db_url_parse(struct db_url *u, const char *text)
+/* Gives the connection its settings and asks what the server is. */
+static enum db_open_result greet(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                 char why[DB_REASON_MAX])
 {
-    char *complaint = NULL, *lists[4] = {NULL};
-    static const char *const keywords[] = {"host", "hostaddr", "port", "options"};
-    u->parsed = PQconninfoParse(text, &complaint);
-    /* Without a complaint there was no memory (libpq's manual, PQconninfoParse). libpq's own
-     * message would repeat the URL, and with it the password. */
-    if (!u->parsed && complaint && !strstr(complaint, "out of memory"))
-        u->fault = " is not a valid connection string";
-    PQfreemem(complaint);
-    for (const PQconninfoOption *o = u->parsed; o && o->keyword; o++)
-        for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
-            if (strcmp(o->keyword, keywords[i]) == 0)
-                lists[i] = o->val;
-    take_options(u, lists[3]);
-    if (u->parsed)
-        take_servers(u, lists[0], lists[1], lists[2]);
-    return u->parsed || u->fault;
+    const struct db_param params[] = {db_i32(PQbackendPID(c->pg)),
+                                      db_text(sv_from(db->url.commit))};
+    struct db_step step = {.stmt = &greeting, .params = params, .n_params = ARRAY_LEN(params)};
+    struct db_fault f;
+    struct db_rows rows;
+    if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
+        return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.sqlstate, f.text, why);
+    db_rows_from(&rows, step.result);
+    c->pooled = db_get_bool(&rows, 0, 0);
+    c->timeline = (int)db_get_i64(&rows, 0, 1);
+    return c->pooled && db->url.options ? classify("42", options_refused, why) : OPEN_OK;
 }
 
-PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name)
+static enum db_open_result open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                    char why[DB_REASON_MAX])
 {
-    enum { KEYWORDS_MAX = 80 }; /* libpq 17 has 53 */
-    const struct {
-        const char *keyword, *value;
-    } own[] = {{"host", u->host[server]},      {"hostaddr", u->hostaddr[server]},
-               {"port", u->port[server]},      {"options", u->options},
-               {"target_session_attrs", NULL}, /* checked here */
-               {"application_name", app_name}, {"client_encoding", "UTF8"}};
-    const char *keys[KEYWORDS_MAX + 1] = {NULL}, *values[KEYWORDS_MAX + 1] = {NULL};
-    int n = 0;
-    for (const PQconninfoOption *o = u->parsed; o->keyword && n < KEYWORDS_MAX; o++) {
-        keys[n] = o->keyword;
-        values[n] = o->val;
-        for (size_t i = 0; i < ARRAY_LEN(own); i++)
-            if (strcmp(o->keyword, own[i].keyword) == 0)
-                values[n] = own[i].value;
-        n += values[n] != NULL;
-    }
-    keys[n] = NULL;
-    return PQconnectStartParams(keys, values, 0);
+    c->pg = db_url_connect(&db->url, c->server, db->set.app_name);
+    if (!c->pg)
+        return classify("", "out of memory", why);
+    /* Verbose: a refused connection shows its SQLSTATE in no other way. */
+    PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+    enum db_open_result result = handshake(c->pg, ctx->deadline, why);
+    PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
+    if (result == OPEN_OK)
+        result = PQsetnonblocking(c->pg, 1) == 0 ? greet(db, ctx, c, why)
+                                                 : classify("", "out of memory", why);
+    if (result == OPEN_OK)
+        return OPEN_OK;
+    PQfinish(c->pg);
+    c->pg = NULL;
+    return result;
 }
 
-/* ---- what is known of the servers ---- */
+/* ---- choosing a server ---- */
 
 static void note(const struct db *db, int server, enum db_server_state state, int timeline)
 {
@@ -113,18 +128,6 @@ static void note(const struct db *db, int server, enum db_server_state state, in
                 "primary, unless the servers were replaced: then restart parley",
                 db->url.name[server], timeline, atomic_load(&db->known->highest));
 }
-
-void db_servers_saw(struct db *db, int server, int timeline)
-{
-    int highest = atomic_load(&db->known->highest);
-    while (timeline > highest)
-        if (atomic_compare_exchange_weak(&db->known->highest, &highest, timeline) && highest > 0)
-            log_say(LOG_INFO, "new_timeline",
-                    "%s is at timeline %d: connections to servers of lower timelines are closed",
-                    db->url.name[server], timeline);
-}
-
-/* ---- opening ---- */
 
 /* One attempt at all servers. */
 struct attempt {
@@ -153,29 +156,23 @@ static void note_failure(struct attempt *a, int server, enum db_open_result resu
         a->result = result;
 }
 
-/* What an open connection says of its server. */
-static enum db_server_state judge(const struct db *db, const struct db_conn *c,
-                                  char why[DB_REASON_MAX])
-{
-    const int highest = atomic_load(&db->known->highest);
-    if (c->timeline >= highest && c->timeline > 0)
-        return DB_SERVER_PRIMARY;
-    if (c->timeline == 0)
-        snprintf(why, DB_REASON_MAX, "it is a standby");
-    else
-        snprintf(why, DB_REASON_MAX, "it is at timeline %d, lower than %d: a former primary",
-                 c->timeline, highest);
-    return c->timeline == 0 ? DB_SERVER_STANDBY : DB_SERVER_BEHIND;
-}
-
 /* Tries one server. Its connection is moved into best if the timeline is higher than there. */
 static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx, int server,
                                       struct db_conn *best)
 {
     char why[DB_REASON_MAX];
     struct db_conn c = {.server = server};
-    enum db_open_result result = db_conn_open(a->db, ctx, &c, why);
-    const enum db_server_state state = result == OPEN_OK ? judge(a->db, &c, why) : DB_SERVER_AWAY;
+    enum db_open_result result = open_one(a->db, ctx, &c, why);
+    const int highest = atomic_load(&a->db->known->highest);
+    const enum db_server_state state = result != OPEN_OK      ? DB_SERVER_AWAY
+                                       : c.timeline == 0      ? DB_SERVER_STANDBY
+                                       : c.timeline < highest ? DB_SERVER_BEHIND
+                                                              : DB_SERVER_PRIMARY;
+    if (state == DB_SERVER_STANDBY)
+        snprintf(why, sizeof(why), "it is a standby");
+    else if (state == DB_SERVER_BEHIND)
+        snprintf(why, sizeof(why), "it is at timeline %d, lower than %d: a former primary",
+                 c.timeline, highest);
     if (result == OPEN_ENDED && !a->again)
         return result;
     if (result != OPEN_FULL)

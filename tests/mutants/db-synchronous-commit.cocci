@@ -1,6 +1,6 @@
 // What: Commits are synchronous, whatever the server's configuration says.
 // Test: service db check
-// In: src/db/db_conn.c
+// In: src/db/db_servers.c
 
 @@ expression value; @@
 greet(...) { <...

@@ -3,10 +3,10 @@
 // In: src/db/db_servers.c
 // In: src/db/db_pool.c
 
-@@ identifier c, highest; @@
-judge(...) { <...
-- c->timeline >= highest && c->timeline > 0
-+ c->timeline > 0
+@@ expression highest; identifier c; @@
+try_server(...) { <...
+- c.timeline < highest
++ c.timeline < 0
 ...> }
 
 @@ expression behind; @@

@@ -29,10 +29,16 @@ void fx_url_for(const char *login, const char *dbname, char out[FX_URL])
         snprintf(out + n, FX_URL - n, " user='%s'", login);
 }
 
+static void ignore_notice(void *arg, const PGresult *res)
+{
+    (void)arg;
+    (void)res;
+}
+
 bool fx_sql(const char *url, const char *sql, char *out, size_t n)
 {
     PGconn *pg = PQconnectdb(url);
-    PQsetNoticeReceiver(pg, db_ignore_notice, NULL);
+    PQsetNoticeReceiver(pg, ignore_notice, NULL);
     PGresult *res = PQexec(pg, sql);
     const ExecStatusType status = PQresultStatus(res);
     const bool fine = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
