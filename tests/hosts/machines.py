@@ -70,7 +70,7 @@ class Machine(Host):
     def __init__(self, network, name, address):
         super().__init__(network, name, address)
         self.dir = f"{network.dir}/{name}"
-        self.init = None
+        self.init = self.link = None
         self.away = False   # whether it is cut off or off
 
     def boot(self):
@@ -135,12 +135,17 @@ class Machine(Host):
         link = subprocess.Popen(
             [sys.executable, HERE + "/link.py", self.namespace, "eth0", self.network.switch, self.port,
              str(delay_ms), str(loss), str(seed)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.link = link
         self.network.links.append(link)
         if link.stdout.readline() != "ready\n":
             raise StackError(f"{self.name}: no slow link")
         ip("-n", self.network.switch, "link", "set", self.port, "master", "switch", "up")
         ip("-n", self.namespace, "addr", "add", self.address + "/24", "dev", "eth0")
         ip("-n", self.namespace, "link", "set", "eth0", "up")
+
+    def speed_up(self):
+        """Ends that."""
+        self.link.send_signal(signal.SIGUSR1)
 
     def log(self, path):
         """The text of a file on it."""
