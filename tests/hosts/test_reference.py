@@ -345,8 +345,8 @@ class SlowLinks(SetUp):
         self.judge()
 
     def test_parley_hosts(self):
-        """Those of the parley hosts. PostgreSQL does not answer for more than a second all the time, so parley refuses
-        most of the work."""
+        """Those of the parley hosts. Again and again PostgreSQL does not answer for more than a second, so parley refuses
+        most of the work. When the cables are good again all of it is done."""
         parleys = [self.hosts[name] for name in reference.PARLEYS]
         for k, host in enumerate(parleys):
             host.slow_down(self.DELAY_MS, self.LOSS, SEED * 10 + k)
