@@ -611,14 +611,16 @@ class Settings(KeysTest):
 class Off(StackTest):
     """PARLEY_AUTH=off, asked from another machine. nginx takes the address from a header, since a test has
     only this machine's."""
-    stack_options = {"nginx": lambda text: text.replace("REMOTE_ADDR    $remote_addr",
-                                                        "REMOTE_ADDR    $http_x_test_address")}
+    # The operations routes look at the address, too.
+    stack_options = {"nginx": lambda text: """map $http_x_test_address $test_address {
+    "" $remote_addr; none ""; default $http_x_test_address; }
+""" + text.replace("REMOTE_ADDR    $remote_addr", "REMOTE_ADDR    $test_address")}
 
     def test_this_machine_alone_is_answered(self):
         """Fails if the address is not looked at."""
         for address, status in (("127.0.0.1", 200), ("127.8.9.1", 200), ("::1", 200), ("unix:", 200),
                                 ("::ffff:127.0.0.1", 200), ("192.0.2.1", 403), ("10.0.0.1", 403),
-                                ("2001:db8::1", 403), ("::ffff:192.0.2.1", 403), ("", 403)):
+                                ("2001:db8::1", 403), ("::ffff:192.0.2.1", 403), ("none", 403)):
             with self.subTest(address=address):
                 headers = {"X-Test-Address": address, **bearer("any")}
                 answer = self.client.get("/v1/users/u/sessions", headers=headers)
