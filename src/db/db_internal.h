@@ -245,8 +245,9 @@ void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
 /* The one place where the service changes its state; logs it. */
 void db_pool_set_state(struct db *db, enum db_state state, const char *why);
 int db_pool_open_count(const struct db *db); /* idle and busy ones */
-/* A new connection in state CONN_OPENING if one may be opened now, else NULL. */
-struct db_conn *db_pool_reserve(struct db *db);
+/* A new connection in state CONN_OPENING if one may be opened now, else NULL. extra: so many more
+ * than the maximum. */
+struct db_conn *db_pool_reserve(struct db *db, int extra);
 /* An idle connection, which is CONN_BUSY now, or one of db_pool_reserve. NULL: there is none to
  * have. */
 struct db_conn *db_pool_take(struct db *db, struct db_demand demand);

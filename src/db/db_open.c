@@ -31,7 +31,7 @@ static void open_minimum(struct db *db)
         int open = db_pool_open_count(db);
         bool wanted =
             open + db->counts[CONN_OPENING] < db->min || (db->state != DB_UP && open == 0);
-        struct db_conn *c = wanted ? db_pool_reserve(db) : NULL;
+        struct db_conn *c = wanted ? db_pool_reserve(db, 0) : NULL;
         pthread_mutex_unlock(&db->lock);
         if (!c)
             return;
@@ -66,7 +66,8 @@ static bool hangs(struct db *db, struct db_conn *c)
 
 /* Notices a server that hangs, which no socket shows, before a request does. Only when nothing has
  * succeeded for a while: a pool in use needs no ping. If every connection is busy and none of them
- * answers, a new one shows whether the server is there. */
+ * answers, a new one shows whether the server is there, or another one was promoted: one more than
+ * the pool may have. */
 static void ping(struct db *db)
 {
     const int64_t silence_us = PING_AFTER_MS * INT64_C(1000);
@@ -77,8 +78,8 @@ static void ping(struct db *db)
         if (c) {
             db_pool_move(db, c, CONN_BUSY);
             c->pinged = true;
-        } else if (db->state == DB_UP) {
-            c = db_pool_reserve(db);
+        } else {
+            c = db_pool_reserve(db, 1);
         }
     }
     pthread_mutex_unlock(&db->lock);

@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
-enum { MOMENT_MS = 2 };
+enum { MOMENT_MS = 2, LOOK_MS = 250 };
 
 /* The results of one run. The arena owns them before anything is sent: once the answer to a commit
  * arrives, nothing may fail for want of memory. */
@@ -187,8 +187,9 @@ static void fail_unread(struct reader *r, enum db_fault_kind kind, enum err e, c
 
 /* Sends what is buffered and reads until the last Sync is answered. A thread that also polls for
  * requests (before_wait) keeps that duty for MOMENT_MS: most answers arrive within it, and the
- * requests that come meanwhile form one batch. */
-static void exchange(struct reader *r, struct request_ctx *ctx)
+ * requests that come meanwhile form one batch. Whoever waits for a server that hangs looks every
+ * LOOK_MS whether another one was promoted: then no answer of the first one counts. */
+static void exchange(const struct db *db, struct reader *r, struct request_ctx *ctx)
 {
     PGconn *pg = r->c->pg;
     begin_step(r, 0);
@@ -196,13 +197,20 @@ static void exchange(struct reader *r, struct request_ctx *ctx)
     struct deadline moment = deadline_earlier(deadline_in_ms(MOMENT_MS), ctx->deadline);
     while (!is_read(r)) {
         const bool polls = ctx->before_wait.fn != NULL;
+        const struct deadline look = deadline_earlier(deadline_in_ms(LOOK_MS), ctx->deadline);
         int got = unsent < 0 ? -1
                              : db_wait_fd(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
-                                          polls ? moment : ctx->deadline);
+                                          polls ? moment : look);
         if (got == 0 && polls) {
             ctx_will_wait(ctx);
             continue;
         }
+        if (got == 0 && db_conn_behind(db, r->c)) {
+            fail_unread(r, FAULT_LOST, ERR_UNAVAILABLE, "another server was promoted");
+            return;
+        }
+        if (got == 0 && !deadline_passed(ctx->deadline))
+            continue;
         if (got == 0) {
             fail_unread(r, FAULT_TIMEOUT, ERR_TIMEOUT, "no answer before the deadline");
             r->c->unanswered = true;
@@ -271,8 +279,8 @@ static void mark_connection(struct db *db, struct db_conn *c, const struct db_gr
         suspect = suspect || (f->flags & SQLSTATE_SUSPECT) || f->kind == FAULT_LOST;
     }
     /* Other connections have most likely lost their server too, and a repeated read must not get
-     * one of them. */
-    if (suspect)
+     * one of them. Those to a server that was promoted since are good. */
+    if (suspect && !db_conn_behind(db, c))
         db_pool_retire(db);
 }
 
@@ -296,7 +304,7 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
     }
     const int64_t began = clock_mono_us();
     if (send_groups(db, c, ctx, groups, n)) {
-        exchange(&r, ctx);
+        exchange(db, &r, ctx);
     } else {
         /* The server commits no group without its Sync, and the last group gets none now. */
         const bool lost = PQstatus(c->pg) != CONNECTION_OK;

@@ -125,10 +125,11 @@ static int most_open(const struct db *db)
     return rest > least ? rest : least;
 }
 
-static bool may_open(const struct db *db)
+/* extra: above the maximum. */
+static bool may_open(const struct db *db, int extra)
 {
     const int opening = db->counts[CONN_OPENING];
-    if (db_pool_open_count(db) + opening >= most_open(db))
+    if (db_pool_open_count(db) + opening >= most_open(db) + extra)
         return false;
     /* The pause after a full server is for a pool that has a connection. */
     if (clock_mono_us() < db->retry_at_us && (db->backoff_ms > 0 || db_pool_open_count(db) > 0))
@@ -138,9 +139,9 @@ static bool may_open(const struct db *db)
     return opening < (db->backoff_ms == 0 ? OPENING_MAX : 1);
 }
 
-struct db_conn *db_pool_reserve(struct db *db)
+struct db_conn *db_pool_reserve(struct db *db, int extra)
 {
-    struct db_conn *c = may_open(db) ? calloc(1, sizeof(*c)) : NULL;
+    struct db_conn *c = may_open(db, extra) ? calloc(1, sizeof(*c)) : NULL;
     if (!c)
         return NULL;
     c->state = CONN_CLOSED;
@@ -207,7 +208,7 @@ bool db_pool_wake(struct db *db, struct db_conn *given)
 void db_pool_wake_for_room(struct db *db)
 {
     /* There may be idle ones although somebody waits: those that wait may not have them. */
-    if (db->waiting > 0 && (db->counts[CONN_IDLE] > 0 || may_open(db)))
+    if (db->waiting > 0 && (db->counts[CONN_IDLE] > 0 || may_open(db, 0)))
         (void)db_pool_wake(db, NULL);
 }
 
@@ -219,7 +220,7 @@ struct db_conn *db_pool_take(struct db *db, struct db_demand demand)
     if (c)
         db_pool_move(db, c, CONN_BUSY);
     else
-        c = db_pool_reserve(db);
+        c = db_pool_reserve(db, 0);
     if (c)
         c->demand = demand;
     return c;
@@ -261,7 +262,8 @@ void db_servers_saw(struct db *db, int server, int timeline)
 
 bool db_conn_behind(const struct db *db, const struct db_conn *c)
 {
-    return c->timeline < atomic_load_explicit(&db->known->highest, memory_order_relaxed);
+    return c->timeline != 0 &&
+           c->timeline < atomic_load_explicit(&db->known->highest, memory_order_relaxed);
 }
 
 void db_pool_reap(struct db *db, struct db_conn *c)
@@ -292,7 +294,8 @@ static struct db_conn *take_unwanted(struct db *db)
         return c;
     }
     TAILQ_FOREACH (c, &db->lists[CONN_ABANDONED], link) {
-        if (c->abandoned_us >= atomic_load(&db->finished_us) && db_conn_quiet(c))
+        if (c->abandoned_us >= atomic_load(&db->finished_us) && db_conn_quiet(c) &&
+            !db_conn_behind(db, c))
             continue;
         db_pool_move(db, c, CONN_CLOSED);
         return c;

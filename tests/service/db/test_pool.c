@@ -201,7 +201,7 @@ TEST(the_next_of_a_key_is_woken_at_once)
     struct fx *fx = fx_open(&settings);
     struct seeker same = {.fx = fx, .contention_key = KEY, .writes = true};
     pthread_mutex_lock(&fx->db->lock);
-    struct db_conn *c = db_pool_reserve(fx->db);
+    struct db_conn *c = db_pool_reserve(fx->db, 0);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
     c->demand.contention_key = KEY;
     pthread_mutex_unlock(&fx->db->lock);

@@ -108,14 +108,14 @@ TEST(few_are_opened_at_once)
     struct db_conn *c[FEW], *more;
     pthread_mutex_lock(&fx->db->lock);
     for (int i = 0; i < FEW; i++) {
-        c[i] = db_pool_reserve(fx->db);
+        c[i] = db_pool_reserve(fx->db, 0);
         CU_ASSERT_PTR_NOT_NULL_FATAL(c[i]);
     }
-    CU_ASSERT_PTR_NULL(db_pool_reserve(fx->db));
+    CU_ASSERT_PTR_NULL(db_pool_reserve(fx->db, 0));
     pthread_mutex_unlock(&fx->db->lock);
     CU_ASSERT_EQUAL(db_pool_open_one(fx->db, &fx->ctx, c[0], fx->ctx.deadline, why), OPEN_OK);
     pthread_mutex_lock(&fx->db->lock);
-    more = db_pool_reserve(fx->db);
+    more = db_pool_reserve(fx->db, 0);
     CU_ASSERT_PTR_NOT_NULL_FATAL(more);
     pthread_mutex_unlock(&fx->db->lock);
     CU_ASSERT_EQUAL(db_pool_open_one(fx->db, &fx->ctx, more, fx->ctx.deadline, why), OPEN_OK);
