@@ -134,8 +134,11 @@ static enum err load(struct auth *a, struct request_ctx *ctx)
 static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
 {
     const int64_t old = atomic_load(&a->valid_until) - AUTH_VALID_US;
-    return db_hosts_keys_version(a->set.hosts, version, asked) && *asked >= old &&
-           *asked >= clock_boot_us() - POLL_OLD_MS * INT64_C(1000);
+    struct db_hosts_found found;
+    db_hosts_last_poll(a->set.hosts, &found);
+    *version = found.keys_version;
+    *asked = found.sent_us;
+    return *asked != 0 && *asked >= old && *asked >= clock_boot_us() - POLL_OLD_MS * INT64_C(1000);
 }
 
 /* *asked: when the statement was sent that gave the answer. */

@@ -2,6 +2,8 @@
 #include "parley/base/net.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -97,4 +99,14 @@ int net_accept(int listen_fd, char peer[INET6_ADDRSTRLEN])
     if (from.ss_family == AF_UNIX || !inet_ntop(from.ss_family, address, peer, INET6_ADDRSTRLEN))
         snprintf(peer, INET6_ADDRSTRLEN, "unix:");
     return fd;
+}
+
+int net_wait(int fd, short events, struct deadline until)
+{
+    struct pollfd waited = {.fd = fd, .events = events};
+    int n;
+    do
+        n = poll(&waited, 1, deadline_left_ms(until));
+    while (n < 0 && errno == EINTR);
+    return n > 0 ? waited.revents : n;
 }

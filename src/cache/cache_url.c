@@ -7,6 +7,7 @@
 
 #include "parley/base/encode.h"
 #include "parley/base/names.h"
+#include "parley/base/net.h"
 
 static const char syntax[] =
     "use redis://[user:password@]host[:port][/db], unix:///path[?db=N][&password=…] or "
@@ -165,6 +166,5 @@ bool cache_url_valid(const char *url, char *why, size_t why_n)
 
 bool cache_endpoint_is_remote(const struct cache_endpoint *at)
 {
-    return at->port > 0 && strncmp(at->host, "127.", 4) != 0 && strcmp(at->host, "::1") != 0 &&
-           strcmp(at->host, "localhost") != 0;
+    return at->port > 0 && strcmp(at->host, "localhost") != 0 && !net_is_local(sv_from(at->host));
 }

@@ -8,13 +8,14 @@
  */
 #include "cache_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <hiredis/hiredis.h>
+
+#include "parley/base/net.h"
 
 static bool conn_failed(struct cache_fault *fault, const char *text)
 {
@@ -32,15 +33,8 @@ static bool wait_for(const redisContext *conn, short events, struct deadline unt
                      struct cache_fault *fault)
 {
     /* The deadline also ends a wait where there is always something to read. */
-    while (!deadline_passed(until)) {
-        struct pollfd p = {.fd = conn->fd, .events = events};
-        const int n = poll(&p, 1, deadline_left_ms(until));
-        if (n > 0)
-            return true;
-        if (n < 0 && errno != EINTR)
-            return conn_failed(fault, "poll failed");
-    }
-    return conn_failed(fault, "no answer in time");
+    const int got = deadline_passed(until) ? 0 : net_wait(conn->fd, events, until);
+    return got > 0 || conn_failed(fault, got == 0 ? "no answer in time" : "poll failed");
 }
 
 static bool append_command(redisContext *conn, const struct cache_command *command)

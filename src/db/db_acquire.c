@@ -16,7 +16,7 @@ static void back_off(struct db *db, enum db_state state, const char *why)
     int64_t us = ms * INT64_C(1000);
     db->backoff_ms = ms;
     db->retry_at_us = clock_mono_us() + us - (int64_t)(random_u64() % (uint64_t)(us / 2));
-    db->checked = false;
+    atomic_store(&db->checked, false);
     db_pool_set_state(db, state, why);
     if (db_pool_open_count(db) == 0)
         atomic_store(&db->away, true);
@@ -37,7 +37,7 @@ static void finish_attempt(struct db *db, struct db_conn *c, enum db_open_result
         c->retire_us = db->last_success_us + life - jitter;
         db->backoff_ms = 0;
         db->retry_at_us = 0;
-        db->checked = true;
+        atomic_store(&db->checked, true);
         db->pooled = c->pooled;
         db_pool_set_state(db, DB_UP, "");
     } else if (result == OPEN_FULL && db_pool_open_count(db) > 0) {
@@ -56,30 +56,21 @@ enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, str
 {
     const struct deadline own = deadline_in_ms(db->set.connect_ms);
     const bool whole = own.at_us <= limit.at_us;
-    limit = deadline_earlier(limit, own);
-    pthread_mutex_lock(&db->lock);
-    bool check = !db->checked;
-    pthread_mutex_unlock(&db->lock);
-
     const struct deadline of_request = ctx->deadline;
-    ctx->deadline = limit;
+    ctx->deadline = deadline_earlier(limit, own);
     enum db_open_result result = db_servers_open(db, ctx, c, why);
-    bool opened = result == OPEN_OK;
-    if (opened && check)
+    if (result == OPEN_OK && !atomic_load(&db->checked))
         result = db_check_server(db, ctx, c, why);
     ctx->deadline = of_request;
-
-    pthread_mutex_lock(&db->lock);
-    finish_attempt(db, c, result, whole, why);
-    pthread_mutex_unlock(&db->lock);
-    if (opened && db->slot) {
+    if (c->pg && db->slot) {
         metrics_add(&db->slot->db_opened, 1);
         atomic_fetch_add(&db->slot->pool_servers[c->server], 1);
     }
-    if (result != OPEN_OK && opened)
+    pthread_mutex_lock(&db->lock);
+    finish_attempt(db, c, result, whole, why);
+    pthread_mutex_unlock(&db->lock);
+    if (result != OPEN_OK)
         db_pool_reap(db, c);
-    else if (result != OPEN_OK)
-        db_conn_close(c);
     return result;
 }
 

@@ -50,11 +50,12 @@ static enum err make_array(struct request_ctx *ctx, const struct tenant_group *g
 }
 
 /* One tenant's statement, preceded by its settings. */
-static enum err make_group(struct db *db, struct request_ctx *ctx, const struct db_batch_kind *kind,
-                           struct tenant_group *group, struct db_group *out)
+static enum err make_group(struct db *db, const struct db_conn *c, struct request_ctx *ctx,
+                           const struct db_batch_kind *kind, struct tenant_group *group,
+                           struct db_group *out)
 {
     ctx->tenant = group->tenant;
-    db_limits_step(db, ctx, group->limits, &group->steps[0]);
+    db_limits_step(db, c, ctx, group->limits, &group->steps[0]);
     group->params[0] = db_text(group->tenant);
     for (int i = 0; i < kind->n_params; i++)
         TRY(make_array(ctx, group, i, &group->params[i + 1]));
@@ -66,8 +67,7 @@ static enum err make_group(struct db *db, struct request_ctx *ctx, const struct 
 
 static void hand_out_rows(struct tenant_group *group)
 {
-    struct db_rows rows;
-    db_rows_from(&rows, group->steps[1].result);
+    const struct db_rows rows = group->steps[1].rows;
     const int n_column = db_column(&rows, "n");
     for (size_t i = 0; i < group->n; i++) {
         group->members[i]->rows = rows;
@@ -87,19 +87,18 @@ void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch
     struct tenant_group tenants[DB_BATCH_TENANTS_MAX];
     struct db_group groups[DB_BATCH_TENANTS_MAX];
     struct db_conn *c;
-    enum err e = ERR_NONE;
     size_t done = 0;
     const size_t n_tenants = group_by_tenant(members, n, tenants);
-    for (size_t t = 0; e == ERR_NONE && t < n_tenants; t++)
-        e = make_group(db, ctx, kind, &tenants[t], &groups[t]);
     ctx->reserve = true;
-    if (e == ERR_NONE)
-        e = db_pool_acquire(db, ctx, DB_READ, &c);
+    enum err e = db_pool_acquire(db, ctx, DB_READ, &c);
     if (e != ERR_NONE)
         return;
-    db_pipeline_run_groups(db, c, ctx, groups, (int)n_tenants);
+    for (size_t t = 0; e == ERR_NONE && t < n_tenants; t++)
+        e = make_group(db, c, ctx, kind, &tenants[t], &groups[t]);
+    if (e == ERR_NONE)
+        db_pipeline_run_groups(db, c, ctx, groups, (int)n_tenants);
     db_pool_release(db, c);
-    for (size_t t = 0; t < n_tenants; t++)
+    for (size_t t = 0; e == ERR_NONE && t < n_tenants; t++)
         if (groups[t].fault.kind == FAULT_NONE) {
             hand_out_rows(&tenants[t]);
             done += tenants[t].n;

@@ -161,11 +161,6 @@ static void count_apart(struct db_batcher *b, enum db_apart why)
         metrics_add(&b->counts->apart[why - 1], 1);
 }
 
-void db_batcher_count_unfit(struct db_batcher *b)
-{
-    count_apart(b, DB_APART_UNFIT);
-}
-
 static enum err run_apart(struct db_batcher *b, struct db_member *m)
 {
     const size_t slot = m->ctx->contention_key % APART_SLOTS;
@@ -239,6 +234,10 @@ enum err db_batcher_run(struct db_batcher *b, struct db_member *m)
 {
     const struct sv tenant = m->ctx->tenant;
     const uint64_t key = m->ctx->contention_key;
+    if (m->apart == DB_APART_UNFIT) {
+        count_apart(b, m->apart);
+        return b->kind->run_alone(b->service, m);
+    }
     /* One limit for both waits: here and for a connection. */
     m->ctx->acquire_by = deadline_in_ms(b->db->set.acquire_ms);
     pthread_mutex_lock(&b->lock);

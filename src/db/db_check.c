@@ -111,7 +111,7 @@ static enum db_open_result query_row(struct db *db, struct request_ctx *ctx, str
     struct db_step step = {.stmt = stmt};
     struct db_fault f;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) == FAULT_NONE) {
-        db_rows_from(out, step.result);
+        *out = step.rows;
         if (out->count == 1)
             return OPEN_OK;
         db_fault_set(&f, FAULT_SERVER, ERR_INTERNAL, "the login does not exist any more");

@@ -119,12 +119,12 @@ static void read_replication(const struct db_rows *r, struct db_replication *fou
 }
 
 static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct db_hosts_shared *s,
-                            struct hosts_found *out)
+                            struct db_hosts_found *out)
 {
     struct db_rows r;
-    memset(out, 0, sizeof(*out));
-    out->sent_us = clock_boot_us();
-    db_hosts_replication(s, &out->replication);
+    struct db_hosts_found last;
+    db_hosts_last_poll(s, &last);
+    *out = (struct db_hosts_found){.sent_us = clock_boot_us(), .replication = last.replication};
     const bool due = out->sent_us >= out->replication.sent_us + replication_us;
     const struct db_param params[] = {db_text(sv_from(s->id)), db_i64(DB_HOSTS_SHOWN_MAX),
                                       db_bool(due)};
@@ -143,7 +143,6 @@ static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct
     for (size_t i = 0; i < out->n; i++)
         read_host(&r, (int)i, &out->table[i]);
     out->table[0].self = has_row;
-    out->self_seen_ago_us = has_row ? out->table[0].seen_ago_us : 0;
     if (due) {
         out->replication.sent_us = out->sent_us;
         read_replication(&r, &out->replication);
@@ -179,6 +178,7 @@ static void log_new_failure(struct db_hosts *h, const struct request_ctx *ctx, e
 
 static void begin_request(struct db_hosts *h, struct request_ctx *ctx, int ms)
 {
+    arena_reset(h->arena);
     ctx_init(ctx, h->arena, deadline_in_ms(ms), SV(""), SV("hosts"));
     ctx->urgent = true;
 }
@@ -197,7 +197,7 @@ static enum err register_host(struct db_hosts *h, struct request_ctx *ctx)
 }
 
 /* Registers first if it must, and again if the registration is lost. */
-static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct hosts_found *f)
+static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct db_hosts_found *f)
 {
     struct db_hosts_shared *s = h->set.shared;
     for (int tries = 0; tries < 2; tries++) {
@@ -218,11 +218,12 @@ static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct ho
 static bool poll_and_refresh(struct db_hosts *h)
 {
     struct request_ctx ctx;
-    struct hosts_found f;
+    struct db_hosts_found f;
     begin_request(h, &ctx, POLL_MS);
     const enum err e = poll_once(h, &ctx, &f);
     log_new_failure(h, &ctx, e);
-    if (e == ERR_NONE && (f.self_seen_ago_us < 0 || f.self_seen_ago_us >= refresh_us)) {
+    const int64_t *const seen_ago_us = &f.table[0].seen_ago_us; /* of its own row */
+    if (e == ERR_NONE && (*seen_ago_us < 0 || *seen_ago_us >= refresh_us)) {
         const struct db_param params[] = {db_text(sv_from(h->set.shared->id)),
                                           db_i32(h->set.workers)};
         begin_request(h, &ctx, REFRESH_MS);
@@ -230,7 +231,6 @@ static bool poll_and_refresh(struct db_hosts *h)
          * may be repeated, and goes on where writes hang: so it counts as a read. */
         (void)!db_query(h->db, &ctx, DB_READ, &refresh_stmt, params, ARRAY_LEN(params), NULL, NULL);
     }
-    arena_reset(h->arena);
     return e == ERR_NONE;
 }
 
@@ -240,21 +240,20 @@ static void check_own_row(struct db_hosts *h)
 {
     struct db_hosts_shared *s = h->set.shared;
     struct request_ctx ctx;
-    struct hosts_found f;
-    hosts_last_found(s, &f);
+    struct db_hosts_found f;
+    db_hosts_last_poll(s, &f);
     if (atomic_load(&s->write_from_us) == 0 || clock_boot_us() < f.sent_us + silent_us)
         return;
     begin_request(h, &ctx, POLL_MS);
     if (query_hosts(h->db, &ctx, s, &f) == ERR_NONE && !f.self)
         hosts_unregistered(s);
-    arena_reset(h->arena);
 }
 
 static void *hosts_main(void *arg)
 {
     struct db_hosts *h = arg;
     struct db_hosts_shared *s = h->set.shared;
-    struct hosts_found found;
+    struct db_hosts_found found;
     bool polls = false;
     int64_t until_us;
     do {
@@ -272,7 +271,7 @@ static void *hosts_main(void *arg)
             check_own_row(h);
         }
         hosts_note_silence(s, clock_boot_us());
-        hosts_last_found(s, &found);
+        db_hosts_last_poll(s, &found);
         db_pool_share(h->db, 0, (int)found.live);
         if (found.replication.overdue == 0)
             atomic_store(&h->db->finished_us, found.replication.sent_us - OVERDUE_US);
@@ -334,7 +333,6 @@ static void remove_registration(struct db_hosts *h)
         if (e != ERR_NONE)
             log_say(LOG_WARN, "registration_stays", "%s: %s; parley host forget %s", err_name(e),
                     ctx.err.cause, s->id);
-        arena_reset(h->arena);
     }
     pthread_mutex_unlock(&s->polling);
 }

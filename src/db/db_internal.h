@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of db/ share. Nobody else includes it, but for the tests of db/. From the bottom
- * up: faults, connections (db_conn.c), the pipeline, the pool (db_pool*.c).
+ * up: faults, connections (db_servers.c), the pipeline, the pool (db_pool.c).
  */
 #ifndef PARLEY_DB_INTERNAL_H
 #define PARLEY_DB_INTERNAL_H
@@ -123,13 +123,10 @@ enum db_open_result {
     OPEN_LATE,    /* the deadline passed */
     OPEN_FULL     /* too many connections (53300) */
 };
-void db_conn_close(struct db_conn *c); /* frees c too */
 /* True if nothing is readable: a FATAL or a close by the server shows without a round trip. */
 bool db_conn_quiet(const struct db_conn *c);
 /* Proof that another request may use the connection. */
 bool db_conn_clean(struct db_conn *c);
-/* Waits for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
-int db_wait_fd(int fd, short events, struct deadline deadline);
 
 /* ---- the servers of a URL: db_url.c, db_servers.c ---- */
 
@@ -177,7 +174,7 @@ struct db_step {
     const struct db_stmt *stmt;
     const struct db_param *params;
     int n_params;
-    PGresult *result; /* of its execution; belongs to the arena */
+    struct db_rows rows; /* out */
     bool parse_sent;
 };
 /* Steps that are one transaction: a Sync follows them. */
@@ -197,7 +194,7 @@ enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct requ
  * parameters, filled here. Through a pooler it also gives the transaction the settings of a
  * connection, and fails unless the server may be used. */
 enum { DB_LIMITS_MAX = 5 };
-void db_limits_step(const struct db *db, const struct request_ctx *ctx,
+void db_limits_step(const struct db *db, const struct db_conn *c, const struct request_ctx *ctx,
                     struct db_param limits[DB_LIMITS_MAX], struct db_step *step);
 
 /* ---- the pool ---- */
@@ -214,6 +211,7 @@ struct db {
     struct arena *arena; /* of its requests */
     atomic_bool away;    /* not up, and nothing has answered since; written under the lock */
     atomic_bool warned;
+    atomic_bool checked;            /* db_check_server succeeded since the server was last away */
     _Atomic int64_t clock_ahead_us; /* the server's clock minus the monotonic one; 0: not known */
     /* By clock_boot_us. The server that answers now knows no statement that was sent earlier. So an
      * abandoned connection of that age has lost its answer, or its server. */
@@ -229,7 +227,6 @@ struct db {
     int capacity; /* connections that the server has for all hosts; 0: not known yet */
     int hosts;    /* that share them; 0: not known yet */
     bool pooled;  /* the last connection was through a pooler */
-    bool checked; /* db_check_server succeeded since the server was last away */
     enum db_state state;
     char reason[DB_REASON_MAX];
     int schema_version;
@@ -266,7 +263,7 @@ void db_pool_wake_for_room(struct db *db);
 void db_servers_saw(struct db *db, int server, int timeline);
 /* Whether a primary of a higher timeline than the connection's was seen. */
 bool db_conn_behind(const struct db *db, const struct db_conn *c);
-/* Closes a connection that db_pool_move has put into CONN_CLOSED. */
+/* Closes and frees a connection that db_pool_move has put into CONN_CLOSED. */
 void db_pool_reap(struct db *db, struct db_conn *c);
 /* Closes the idle connections that are dead, too old, idle for too long or too many, and the
  * abandoned ones whose backends have ended. */

@@ -23,7 +23,6 @@ struct migration_run {
     struct arena *arena;
     struct db *db;
     struct db_conn *c;
-    PGconn *pg; /* of c */
     db_migrate_say *say;
     void *arg;
 };
@@ -60,7 +59,7 @@ static PGresult *judge(const struct migration_run *m, const char *what, PGresult
     if (is_good(res))
         return res;
     const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-    report(m, FAULT, "%s: %s%s", what, said ? said : PQerrorMessage(m->pg),
+    report(m, FAULT, "%s: %s%s", what, said ? said : PQerrorMessage(m->c->pg),
            failed_with(res, "42501") ? "; " DB_NEEDS_OWNER : "");
     PQclear(res);
     return NULL;
@@ -72,8 +71,8 @@ static PGresult *run_sql(const struct migration_run *m, const char *what, const 
 {
     /* PQexec takes several statements at once, PQexecParams takes parameters. */
     return judge(m, what,
-                 param ? PQexecParams(m->pg, sql, 1, NULL, &param, NULL, NULL, 0)
-                       : PQexec(m->pg, sql));
+                 param ? PQexecParams(m->c->pg, sql, 1, NULL, &param, NULL, NULL, 0)
+                       : PQexec(m->c->pg, sql));
 }
 
 static bool run_quiet(const struct migration_run *m, const char *what, const char *sql)
@@ -114,7 +113,6 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
         report(m, FAULT, "%s%s", m->db->url.fault ? "" : "cannot connect: ", ctx.err.cause);
         return m->db->url.fault ? ERR_INVALID : ERR_UNAVAILABLE;
     }
-    m->pg = m->c->pg;
     if (m->c->pooled) {
         /* Its lock is that of a session, which a pooler gives to another client. */
         report(m, FAULT,
@@ -122,9 +120,10 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
                settings.url_name);
         return ERR_INVALID;
     }
-    return PQsetnonblocking(m->pg, 0) == 0 && run_quiet(m, "settings", "RESET ALL")
-               ? ERR_NONE
-               : ERR_UNAVAILABLE;
+    static const char sql[] = "RESET ALL; SET statement_timeout = 0; SET lock_timeout = 0;"
+                              "SET idle_in_transaction_session_timeout = 0";
+    return PQsetnonblocking(m->c->pg, 0) == 0 && run_quiet(m, "settings", sql) ? ERR_NONE
+                                                                               : ERR_UNAVAILABLE;
 }
 
 static void disconnect(struct migration_run *m)
@@ -180,10 +179,6 @@ static enum err check_login(const struct migration_run *m, const char *url)
  * connection, and ends with it. */
 static bool take_lock(const struct migration_run *m)
 {
-    static const char settings[] = "SET statement_timeout = 0; SET lock_timeout = 0;"
-                                   "SET idle_in_transaction_session_timeout = 0";
-    if (!run_quiet(m, "settings", settings))
-        return false;
     int got = run_number(m, "lock", "SELECT pg_try_advisory_lock(123560530273657)::int");
     if (got != 0)
         return got == 1;
@@ -210,12 +205,12 @@ static PGresult *try_migration(const struct migration_run *m, const struct db_mi
     PGresult *res = NULL;
     for (size_t i = 0; i == 0 || (i < ARRAY_LEN(steps) && is_good(res)); i++) {
         PQclear(res);
-        res = PQexec(m->pg, steps[i]);
+        res = PQexec(m->c->pg, steps[i]);
     }
-    if (!is_good(res) || PQtransactionStatus(m->pg) != PQTRANS_INTRANS)
+    if (!is_good(res) || PQtransactionStatus(m->c->pg) != PQTRANS_INTRANS)
         return res;
     PQclear(res);
-    return PQexec(m->pg, "COMMIT");
+    return PQexec(m->c->pg, "COMMIT");
 }
 
 static bool apply_migration(const struct migration_run *m, const struct db_migration *mig, bool up)
@@ -227,7 +222,7 @@ static bool apply_migration(const struct migration_run *m, const struct db_migra
     PGresult *res;
     while (failed_with(res = try_migration(m, mig, up), "55P03") && !deadline_passed(end)) {
         PQclear(res);
-        PQclear(PQexec(m->pg, "ROLLBACK"));
+        PQclear(PQexec(m->c->pg, "ROLLBACK"));
         if (deadline_passed(say)) {
             report(m, STEP, "%s: a transaction holds a lock on a table; trying again", what);
             say = deadline_in_ms(LOCK_SAY_MS);
@@ -239,7 +234,7 @@ static bool apply_migration(const struct migration_run *m, const struct db_migra
     if (own_end)
         report(m, FAULT, "%s: the script ended the transaction", what);
     else if (!res)
-        PQclear(PQexec(m->pg, "ROLLBACK"));
+        PQclear(PQexec(m->c->pg, "ROLLBACK"));
     else
         report(m, STEP, "%s: done", what);
     PQclear(res);

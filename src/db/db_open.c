@@ -58,7 +58,7 @@ static bool hangs(struct db *db, struct db_conn *c)
     struct db_step step;
     struct db_param limits[DB_LIMITS_MAX];
     struct db_fault fault;
-    db_limits_step(db, &ctx, limits, &step);
+    db_limits_step(db, c, &ctx, limits, &step);
     db_pipeline_run(db, c, &ctx, &step, 1, &fault);
     db_pool_release(db, c);
     return fault.kind == FAULT_TIMEOUT;

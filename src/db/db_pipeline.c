@@ -7,9 +7,10 @@
  */
 #include "db_internal.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+
+#include "parley/base/net.h"
 
 enum { MOMENT_MS = 2, LOOK_MS = 250 };
 
@@ -41,7 +42,7 @@ static const char pooled_limits_sql[] =
 static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
 static const struct db_stmt pooled_limits_stmt = {NULL, pooled_limits_sql};
 
-void db_limits_step(const struct db *db, const struct request_ctx *ctx,
+void db_limits_step(const struct db *db, const struct db_conn *c, const struct request_ctx *ctx,
                     struct db_param limits[DB_LIMITS_MAX], struct db_step *step)
 {
     /* The server's limit is a little earlier than this side's: its answer says that nothing was
@@ -57,7 +58,9 @@ void db_limits_step(const struct db *db, const struct request_ctx *ctx,
     limits[2] = db_i64(ctx->lock_ms > 0 ? ctx->lock_ms : 1000);
     limits[3] = db_i32(atomic_load_explicit(&db->known->highest, memory_order_relaxed));
     limits[4] = db_text(sv_from(db->url.commit));
-    *step = (struct db_step){.stmt = &limits_stmt, .params = limits, .n_params = LIMITS_DIRECT};
+    *step = (struct db_step){.stmt = c->pooled ? &pooled_limits_stmt : &limits_stmt,
+                             .params = limits,
+                             .n_params = c->pooled ? DB_LIMITS_MAX : LIMITS_DIRECT};
 }
 
 /* Whether the statement is prepared when the server reaches steps[at]. */
@@ -80,10 +83,6 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                       struct db_step *steps, int at, bool later)
 {
     struct db_step *step = &steps[at];
-    if (step->stmt == &limits_stmt && c->pooled) {
-        step->stmt = &pooled_limits_stmt;
-        step->n_params = DB_LIMITS_MAX;
-    }
     Oid types[DB_PARAMS_MAX];
     const char *values[DB_PARAMS_MAX];
     int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
@@ -137,7 +136,7 @@ static bool read_result(struct reader *r, PGresult *res)
     const bool inside = r->at < g->n_steps;
     const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (inside && succeeded && !r->in_parse) {
-        g->steps[r->at].result = res;
+        db_rows_from(&g->steps[r->at].rows, res);
         r->results->v[r->results->n++] = res;
         return true;
     }
@@ -199,8 +198,8 @@ static void exchange(const struct db *db, struct reader *r, struct request_ctx *
         const bool polls = ctx->before_wait.fn != NULL;
         const struct deadline look = deadline_earlier(deadline_in_ms(LOOK_MS), ctx->deadline);
         int got = unsent < 0 ? -1
-                             : db_wait_fd(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
-                                          polls ? moment : look);
+                             : net_wait(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
+                                        polls ? moment : look);
         if (got == 0 && polls) {
             ctx_will_wait(ctx);
             continue;
@@ -255,16 +254,15 @@ static bool send_groups(struct db *db, struct db_conn *c, struct request_ctx *ct
 static void note_limits(struct db *db, struct db_conn *c, const struct db_step *step,
                         int64_t sent_us)
 {
-    struct db_rows rows;
+    const struct db_rows *rows = &step->rows;
     const bool pooled = step->stmt == &pooled_limits_stmt;
-    if ((step->stmt != &limits_stmt && !pooled) || !step->result)
+    if ((step->stmt != &limits_stmt && !pooled) || !rows->result)
         return;
-    db_rows_from(&rows, step->result);
-    atomic_store_explicit(&db->clock_ahead_us, db_get_time(&rows, 0, LIMITS_CLOCK) - sent_us,
+    atomic_store_explicit(&db->clock_ahead_us, db_get_time(rows, 0, LIMITS_CLOCK) - sent_us,
                           memory_order_relaxed);
     if (!pooled)
         return;
-    c->timeline = (int)db_get_i64(&rows, 0, LIMITS_TIMELINE);
+    c->timeline = (int)db_get_i64(rows, 0, LIMITS_TIMELINE);
     db_servers_saw(db, c->server, c->timeline);
 }
 

@@ -268,11 +268,12 @@ bool db_conn_behind(const struct db *db, const struct db_conn *c)
 
 void db_pool_reap(struct db *db, struct db_conn *c)
 {
-    if (db->slot) {
+    if (db->slot && c->pg) {
         metrics_add(&db->slot->db_closed, 1);
         atomic_fetch_sub(&db->slot->pool_servers[c->server], 1);
     }
-    db_conn_close(c);
+    PQfinish(c->pg);
+    free(c);
 }
 
 /* Under the lock. An idle connection that is closed by the server, too old, idle for too long or

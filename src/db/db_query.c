@@ -65,7 +65,7 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
         struct db_conn *c;
         struct db_param limits[DB_LIMITS_MAX];
         TRY(db_pool_acquire(db, ctx, retry, &c));
-        db_limits_step(db, ctx, limits, &steps[0]);
+        db_limits_step(db, c, ctx, limits, &steps[0]);
         for (size_t i = 0; i < n_calls; i++)
             steps[i + 1] = (struct db_step){
                 .stmt = calls[i].stmt, .params = calls[i].params, .n_params = calls[i].n_params};
@@ -80,7 +80,7 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
         arena_rewind(ctx->arena, mark);
     }
     for (size_t i = 0; i < n_calls; i++)
-        db_rows_from(&calls[i].rows, steps[i + 1].result);
+        calls[i].rows = steps[i + 1].rows;
     return ERR_NONE;
 }
 
@@ -123,7 +123,7 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
     int n = 0;
     if (!tx->begun)
         steps[n++] = (struct db_step){.stmt = &begin_stmt};
-    db_limits_step(tx->db, ctx, limits, &steps[n++]);
+    db_limits_step(tx->db, tx->c, ctx, limits, &steps[n++]);
     steps[n++] = (struct db_step){.stmt = stmt, .params = params, .n_params = n_params};
     ctx->trace.statements++;
     tx->begun = true;
@@ -132,7 +132,7 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
         return db_fault_report(ctx, &tx->fault, failure);
     }
     if (out)
-        db_rows_from(out, steps[n - 1].result);
+        *out = steps[n - 1].rows;
     return ERR_NONE;
 }
 
@@ -142,7 +142,7 @@ static enum err commit(struct db_tx *tx, struct request_ctx *ctx)
     struct db_fault *f = &tx->fault;
     enum db_fault_kind kind = db_pipeline_run(tx->db, tx->c, ctx, &step, 1, f);
     /* After an error the server answers COMMIT with ROLLBACK. */
-    if (kind == FAULT_NONE && strcmp(PQcmdStatus(step.result), "COMMIT") == 0)
+    if (kind == FAULT_NONE && strcmp(PQcmdStatus(step.rows.result), "COMMIT") == 0)
         return ERR_NONE;
     tx->failed = true;
     if (kind == FAULT_NONE)

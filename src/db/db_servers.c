@@ -12,12 +12,25 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "parley/base/net.h"
 #include "parley/obs/log.h"
 
-/* ---- opening one connection ---- */
+/* ---- one connection ---- */
+
+bool db_conn_quiet(const struct db_conn *c)
+{
+    return net_wait(PQsocket(c->pg), POLLIN, deadline_in_ms(0)) == 0;
+}
+
+bool db_conn_clean(struct db_conn *c)
+{
+    return c->pg && !c->broken && PQstatus(c->pg) == CONNECTION_OK &&
+           PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF &&
+           PQtransactionStatus(c->pg) == PQTRANS_IDLE && !PQisBusy(c->pg) &&
+           PQgetResult(c->pg) == NULL;
+}
 
 static void ignore_notice(void *arg, const PGresult *res)
 {
@@ -72,7 +85,7 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, char 
         if (want == PGRES_POLLING_OK)
             return OPEN_OK;
         short events = want == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        if (db_wait_fd(PQsocket(pg), events, deadline) <= 0)
+        if (net_wait(PQsocket(pg), events, deadline) <= 0)
             return is_late(why);
         want = PQconnectPoll(pg);
     }
@@ -86,12 +99,10 @@ static enum db_open_result greet(struct db *db, struct request_ctx *ctx, struct 
                                       db_text(sv_from(db->url.commit))};
     struct db_step step = {.stmt = &greeting, .params = params, .n_params = ARRAY_LEN(params)};
     struct db_fault f;
-    struct db_rows rows;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
         return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.sqlstate, f.text, why);
-    db_rows_from(&rows, step.result);
-    c->pooled = db_get_bool(&rows, 0, 0);
-    c->timeline = (int)db_get_i64(&rows, 0, 1);
+    c->pooled = db_get_bool(&step.rows, 0, 0);
+    c->timeline = (int)db_get_i64(&step.rows, 0, 1);
     return c->pooled && db->url.options ? classify("42", options_refused, why) : OPEN_OK;
 }
 

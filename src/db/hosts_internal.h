@@ -14,22 +14,7 @@
 
 enum { HOSTS_POLL_MS = 200, HOSTS_TRY_MS = 100 };
 
-/* What a poll found. */
-struct hosts_found {
-    int64_t sent_us;    /* 0: no poll has succeeded yet */
-    bool self;          /* this host is registered, and not marked by db_hosts_forget */
-    bool others_alone;  /* one of the others was started with PARLEY_HOSTS=one */
-    int64_t others;     /* registrations */
-    int64_t live;       /* hosts seen within 10 s, with this one */
-    int64_t registered; /* all registrations */
-    int64_t keys_version;
-    int64_t pg_started_us;
-    int64_t self_seen_ago_us;
-    struct db_replication replication;
-    size_t n; /* of the table; further registrations are left out */
-    struct db_host table[DB_HOSTS_SHOWN_MAX];
-};
-enum { HOSTS_FOUND_WORDS = sizeof(struct hosts_found) / 8 };
+enum { HOSTS_FOUND_WORDS = sizeof(struct db_hosts_found) / 8 };
 
 struct db_hosts_shared {
     /* Constant. */
@@ -54,10 +39,8 @@ struct db_hosts_shared {
     _Atomic pid_t workers[DB_HOSTS_SLOTS_MAX];
 };
 
-/* Copies what the last poll found. */
-void hosts_last_found(const struct db_hosts_shared *s, struct hosts_found *out);
 /* Applies the rules to what was found. now_us: after the answer came. */
-void hosts_apply(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
+void hosts_apply(struct db_hosts_shared *s, const struct db_hosts_found *f, int64_t now_us,
                  void (*before_alone)(void *arg), void *arg);
 /* From now on this host must register before it writes or takes the shortcut. */
 void hosts_unregistered(struct db_hosts_shared *s);

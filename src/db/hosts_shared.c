@@ -12,7 +12,7 @@
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
-_Static_assert(sizeof(struct hosts_found) % 8 == 0, "it is copied in words of 8 bytes");
+_Static_assert(sizeof(struct db_hosts_found) % 8 == 0, "it is copied in words of 8 bytes");
 
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version)
 {
@@ -60,7 +60,7 @@ bool hosts_any_worker(const struct db_hosts_shared *s)
 
 /* ---- what the last poll found ---- */
 
-static void publish(struct db_hosts_shared *s, const struct hosts_found *f)
+static void publish(struct db_hosts_shared *s, const struct db_hosts_found *f)
 {
     const unsigned turn = atomic_load(&s->turn) + 1;
     uint64_t words[HOSTS_FOUND_WORDS];
@@ -70,17 +70,17 @@ static void publish(struct db_hosts_shared *s, const struct hosts_found *f)
     atomic_store(&s->turn, turn);
 }
 
-void hosts_last_found(const struct db_hosts_shared *s, struct hosts_found *out)
+void db_hosts_last_poll(const struct db_hosts_shared *shared, struct db_hosts_found *out)
 {
-    uint64_t words[HOSTS_FOUND_WORDS];
+    uint64_t words[HOSTS_FOUND_WORDS] = {0};
     unsigned turn;
     do {
-        turn = atomic_load(&s->turn);
-        for (size_t i = 0; i < HOSTS_FOUND_WORDS; i++)
-            words[i] = atomic_load_explicit(&s->found[turn % 2][i], memory_order_relaxed);
+        turn = shared ? atomic_load(&shared->turn) : 0;
+        for (size_t i = 0; shared && i < HOSTS_FOUND_WORDS; i++)
+            words[i] = atomic_load_explicit(&shared->found[turn % 2][i], memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
         /* The next write goes to the other copy, and the one after it to this copy. */
-    } while (atomic_load(&s->turn) != turn);
+    } while (shared && atomic_load(&shared->turn) != turn);
     memcpy(out, words, sizeof(words));
 }
 
@@ -89,12 +89,6 @@ void hosts_last_found(const struct db_hosts_shared *s, struct hosts_found *out)
 static bool alone_at(const struct db_hosts_shared *s, int64_t now_us)
 {
     return now_us < atomic_load(&s->alone_until_us);
-}
-
-static bool may_write_at(const struct db_hosts_shared *s, int64_t now_us)
-{
-    const int64_t from_us = atomic_load(&s->write_from_us);
-    return from_us != 0 && now_us >= from_us;
 }
 
 /* A sentence for db_hosts_shortcut and the log. s may be NULL. */
@@ -114,9 +108,10 @@ static void describe(const struct db_hosts_shared *s, enum db_hosts_shortcut sta
         snprintf(out, n, "%s", reasons[state]);
         return;
     }
-    const long long others = (long long)db_hosts_others(s);
-    snprintf(out, n, "%lld other host%s registered: see parley host list", others,
-             others == 1 ? " is" : "s are");
+    struct db_hosts_found found;
+    db_hosts_last_poll(s, &found);
+    snprintf(out, n, "%lld other host%s registered: see parley host list", (long long)found.others,
+             found.others == 1 ? " is" : "s are");
 }
 
 static void log_shortcut_off(const struct db_hosts_shared *s, enum db_hosts_shortcut state)
@@ -151,7 +146,7 @@ void hosts_unregistered(struct db_hosts_shared *s)
 
 /* Why the shortcut may not be on; DB_HOSTS_ON: it may. */
 static enum db_hosts_shortcut obstacle_to_shortcut(const struct db_hosts_shared *s,
-                                                   const struct hosts_found *f, int64_t now_us)
+                                                   const struct db_hosts_found *f, int64_t now_us)
 {
     if (f->others > 0)
         return DB_HOSTS_OTHERS;
@@ -167,8 +162,8 @@ static enum db_hosts_shortcut obstacle_to_shortcut(const struct db_hosts_shared 
     return atomic_load(&s->state) == DB_HOSTS_RESTARTED ? DB_HOSTS_RESTARTED : DB_HOSTS_STARTING;
 }
 
-static void update_shortcut(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
-                            void (*before_alone)(void *arg), void *arg)
+static void update_shortcut(struct db_hosts_shared *s, const struct db_hosts_found *f,
+                            int64_t now_us, void (*before_alone)(void *arg), void *arg)
 {
     const enum db_hosts_shortcut obstacle = obstacle_to_shortcut(s, f, now_us);
     if (obstacle != DB_HOSTS_ON)
@@ -196,7 +191,7 @@ void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us)
         log_shortcut_off(s, DB_HOSTS_SILENT);
 }
 
-void hosts_apply(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
+void hosts_apply(struct db_hosts_shared *s, const struct db_hosts_found *f, int64_t now_us,
                  void (*before_alone)(void *arg), void *arg)
 {
     publish(s, f);
@@ -223,15 +218,8 @@ bool db_hosts_is_alone(const struct db_hosts_shared *shared)
 
 bool db_hosts_may_write(const struct db_hosts_shared *shared)
 {
-    return !shared || may_write_at(shared, clock_boot_us());
-}
-
-int64_t db_hosts_others(const struct db_hosts_shared *shared)
-{
-    struct hosts_found f = {0};
-    if (shared)
-        hosts_last_found(shared, &f);
-    return f.others;
+    const int64_t from_us = shared ? atomic_load(&shared->write_from_us) : 1;
+    return from_us != 0 && clock_boot_us() >= from_us;
 }
 
 enum db_hosts_shortcut db_hosts_shortcut(const struct db_hosts_shared *shared, char *why, size_t n)
@@ -246,33 +234,4 @@ enum db_hosts_shortcut db_hosts_shortcut(const struct db_hosts_shared *shared, c
     }
     describe(shared, state, why, n);
     return state;
-}
-
-size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB_HOSTS_SHOWN_MAX],
-                     int64_t *registered)
-{
-    struct hosts_found f = {0};
-    if (shared)
-        hosts_last_found(shared, &f);
-    memcpy(out, f.table, sizeof(f.table));
-    *registered = f.registered;
-    return f.n;
-}
-
-void db_hosts_replication(const struct db_hosts_shared *shared, struct db_replication *out)
-{
-    struct hosts_found f = {0};
-    if (shared)
-        hosts_last_found(shared, &f);
-    *out = f.replication;
-}
-
-bool db_hosts_keys_version(const struct db_hosts_shared *shared, int64_t *version, int64_t *sent_us)
-{
-    struct hosts_found f = {0};
-    if (shared)
-        hosts_last_found(shared, &f);
-    *version = f.keys_version;
-    *sent_us = f.sent_us;
-    return f.sent_us != 0;
 }

@@ -118,7 +118,9 @@ static enum err clear_caches(const struct erasure *x, const struct db_rows *rows
         return ctx_nomem(x->ctx);
     /* The memory of other hosts cannot be cleared from here. */
     const bool cleared = !s->cache || cache_erase(s->cache, x->ctx, keys, n);
-    if (!cleared || db_hosts_others(s->settings.hosts) > 0)
+    struct db_hosts_found hosts;
+    db_hosts_last_poll(s->settings.hosts, &hosts);
+    if (!cleared || hosts.others > 0)
         x->out->expire_by = db_now_us(s->db) + s->settings.store_ms * INT64_C(1000) +
                             s->settings.cache_seconds * INT64_C(1000000);
     return ERR_NONE;
@@ -154,7 +156,7 @@ static enum err tombstone_all(const struct erasure *x)
     return ERR_NONE;
 }
 
-static enum err purge_step(const struct erasure *x, bool *none, struct purged *done)
+static enum err purge_step(const struct erasure *x, bool *none, struct session_erasure *done)
 {
     struct db_rows rows;
     bool no_keys = false;
@@ -177,7 +179,7 @@ static enum err purge_all(const struct erasure *x)
     const struct sv tenant = x->ctx->tenant;
     enum err e = ERR_NONE;
     for (bool none = false; e == ERR_NONE && !none && !deadline_passed(x->end);) {
-        struct purged done = {.sessions = 0};
+        struct session_erasure done = {.sessions = 0};
         e = purge_step(x, &none, &done);
         x->ctx->tenant = tenant; /* sql_purge set it to a view of the rows */
         x->out->messages += done.messages;
@@ -222,22 +224,4 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
     if (e == ERR_NONE)
         e = sql_user_is_left(s, ctx, user, &out->has_more);
     return e == ERR_NONE ? ERR_NONE : erasure_failed(ctx, e, out);
-}
-
-/* ---- all of a tenant ---- */
-
-enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
-{
-    return sql_tenant_inspect(s, ctx, left, live);
-}
-
-enum err session_tenant_erase(struct sessions *s, struct request_ctx *ctx,
-                              struct session_erasure *out)
-{
-    struct purged done = {.sessions = 0};
-    const enum err e = sql_tenant_erase(s, ctx, &done);
-    out->sessions += done.sessions;
-    out->messages += done.messages;
-    out->keys += done.keys;
-    return e;
 }

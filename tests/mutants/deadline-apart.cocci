@@ -3,8 +3,8 @@
 // Test: faults test_silence.HalfAnAnswer
 // In: src/db/db_pipeline.c
 
-@@ expression watches, moment, ctx; @@
-exchange(...) { <...
-- watches ? moment : ctx->deadline
-+ watches ? moment : deadline_in_ms(2 * deadline_left_ms(ctx->deadline) + 20)
+@@ identifier polls, moment, look, ctx; @@
+exchange(..., struct request_ctx *ctx) { <...
+- polls ? moment : look
++ polls ? moment : deadline_in_ms(2 * deadline_left_ms(ctx->deadline) + 20)
 ...> }

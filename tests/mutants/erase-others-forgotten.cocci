@@ -2,8 +2,8 @@
 // Test: faults test_erase.Second
 // In: src/session/session_user.c
 
-@@ @@
+@@ expression found; @@
 clear_caches(...) { <...
-- db_hosts_others(...) > 0
+- found.others > 0
 + false
 ...> }

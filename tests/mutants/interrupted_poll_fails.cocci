@@ -1,9 +1,9 @@
 // What: A poll that a signal interrupts is repeated.
 // Test: faults test_fault_injection.OfPostgres.test_in_parts
-// In: src/db/db_conn.c
+// In: src/base/net.c
 
 @@ @@
-db_wait_fd(...) { <...
+net_wait(...) { <...
 - errno == EINTR
 + false
 ...> }

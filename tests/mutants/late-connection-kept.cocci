@@ -1,13 +1,13 @@
 // What: A connection is closed after a time-out and never used again.
 // Test: faults test_silence.Postgres
 // Test: faults test_silence.HalfAnAnswer
-// In: src/db/db_conn.c
+// In: src/db/db_servers.c
 // In: src/db/db_pipeline.c
 
 @@ expression list wait; @@
 db_conn_quiet(...) { <...
-- db_wait_fd(wait) == 0
-+ db_wait_fd(wait) >= 0
+- net_wait(wait) == 0
++ net_wait(wait) >= 0
 ...> }
 
 @@ identifier c; expression clean; @@

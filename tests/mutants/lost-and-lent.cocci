@@ -1,11 +1,11 @@
 // What: A lost connection does not go back to the pool.
 // Test: faults test_postgres.Backends.test_terminated_each_500_ms
-// In: src/db/db_conn.c
+// In: src/db/db_servers.c
 // In: src/db/db_pipeline.c
 
 @@ identifier c; @@
 db_conn_quiet(const struct db_conn *c) { <...
-- db_wait_fd(...) == 0
+- net_wait(...) == 0
 + c->pg != NULL
 ...> }
 

@@ -2,8 +2,8 @@
 // Test: faults PostgresClock.test_3
 // In: src/db/db_pipeline.c
 
-@@ expression watches, moment, ctx; @@
+@@ identifier polls, moment, look; @@
 exchange(...) { <...
-- watches ? moment : ctx->deadline
-+ watches ? moment : deadline_in_ms(60000)
+- polls ? moment : look
++ polls ? moment : deadline_in_ms(60000)
 ...> }

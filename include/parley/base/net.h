@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "parley/base/clock.h"
 #include "parley/base/sv.h"
 
 /* Whether an address is one of this machine: loopback, or "unix:" of a client on a Unix socket. */
@@ -21,5 +22,7 @@ bool net_allows(const char *list, struct sv address);
 socklen_t net_endpoint(const char *text, struct sockaddr_storage *out);
 /* accept4, CLOEXEC; peer: the address of the client, as above. */
 int net_accept(int listen_fd, char peer[INET6_ADDRSTRLEN]);
+/* poll(2) for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
+int net_wait(int fd, short events, struct deadline until);
 
 #endif

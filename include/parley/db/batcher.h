@@ -33,10 +33,11 @@ enum db_apart {
     DB_APART_SKIPPED,   /* the batch left it out */
     DB_APART_FAILED,    /* the server refused the batch */
     DB_APART_CONTENDED, /* another statement of its contention key runs apart */
-    DB_APART_UNFIT      /* no batch can have it */
+    DB_APART_UNFIT      /* no batch can have it: set by the caller */
 };
 
-/* One request. Zeroed, but for ctx. Usually the first member of the caller's struct. */
+/* One request. Zeroed, but for ctx and DB_APART_UNFIT. Usually the first member of the caller's
+ * struct. */
 struct db_member {
     struct request_ctx *ctx; /* with tenant, deadline and contention key */
     enum db_apart apart;     /* set by run_batch: this one must run its own statement */
@@ -68,7 +69,5 @@ void db_batcher_destroy(struct db_batcher *b); /* no member may be left; NULL is
 /* Runs the member's statement, in a batch or alone, and returns its result. ERR_OVERLOAD: it
  * waited for db_settings.acquire_ms, or until its deadline, and nothing was done. */
 MUSTCHECK enum err db_batcher_run(struct db_batcher *b, struct db_member *m);
-/* Counts a write that no batch can have. */
-void db_batcher_count_unfit(struct db_batcher *b);
 
 #endif

@@ -63,11 +63,6 @@ void db_hosts_close(struct db_hosts *h);
 bool db_hosts_is_alone(const struct db_hosts_shared *shared); /* the shortcut is on */
 /* False until this host is registered, and has waited the 2 s if it must. */
 bool db_hosts_may_write(const struct db_hosts_shared *shared);
-/* How many other hosts are registered, as the last poll found it. */
-int64_t db_hosts_others(const struct db_hosts_shared *shared);
-/* The version of the API keys in the last poll, and when that was sent. False: none yet. */
-bool db_hosts_keys_version(const struct db_hosts_shared *shared, int64_t *version,
-                           int64_t *sent_us);
 
 enum db_hosts_shortcut {
     DB_HOSTS_STARTING, /* the registration is missing, or younger than 2 s */
@@ -90,10 +85,6 @@ struct db_host {
     bool alone;          /* it was started with PARLEY_HOSTS=one */
     bool self;
 };
-/* The hosts in the last poll: this one first, then those seen most recently. Returns how many are
- * in out. *registered: how many there are in all. */
-size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB_HOSTS_SHOWN_MAX],
-                     int64_t *registered);
 
 enum { DB_STANDBY_NAMES_MAX = 488 }; /* 120 characters */
 
@@ -106,7 +97,23 @@ struct db_replication {
     int64_t synchronous;     /* of these; -1: the login lacks the rights of pg_read_all_stats */
     char names[DB_STANDBY_NAMES_MAX]; /* synchronous_standby_names; "": no commit waits */
 };
-void db_hosts_replication(const struct db_hosts_shared *shared, struct db_replication *out);
+
+/* What a poll found. */
+struct db_hosts_found {
+    int64_t sent_us;      /* 0: no poll has succeeded yet */
+    bool self;            /* this host is registered, and not marked by db_hosts_forget */
+    bool others_alone;    /* one of the others was started with PARLEY_HOSTS=one */
+    int64_t registered;   /* hosts, also those that are gone */
+    int64_t others;       /* of these, without this one */
+    int64_t live;         /* hosts seen within 10 s, with this one */
+    int64_t keys_version; /* of the API keys */
+    int64_t pg_started_us;
+    struct db_replication replication;
+    size_t n;                                 /* of the table; further registrations are left out */
+    struct db_host table[DB_HOSTS_SHOWN_MAX]; /* this one first, then those seen most recently */
+};
+/* What the last poll found. */
+void db_hosts_last_poll(const struct db_hosts_shared *shared, struct db_hosts_found *out);
 
 /* ---- for an operator's commands ---- */
 

@@ -62,15 +62,16 @@ static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t o
 /* Not empty: writes hang. Every host has the same PostgreSQL, so this one stays ready. */
 static void describe_hanging_writes(const struct api_service *api, char *out, size_t n)
 {
-    struct db_replication r;
-    db_hosts_replication(api->hosts, &r);
+    struct db_hosts_found found;
+    db_hosts_last_poll(api->hosts, &found);
     const int64_t abandoned = sum_of(api->slots, atomic_load(&api->host->n_slots),
                                      offsetof(struct metrics_slot, pool_abandoned), 1);
-    const bool waits = r.commits_waiting > 0;
-    if (waits || abandoned > 0)
+    const int64_t waiting = found.replication.commits_waiting;
+    if (waiting > 0 || abandoned > 0)
         snprintf(out, n, "%s: %lld",
-                 waits ? "commits wait for a synchronous standby" : "writes have had no answer",
-                 (long long)(waits ? r.commits_waiting : abandoned));
+                 waiting > 0 ? "commits wait for a synchronous standby"
+                             : "writes have had no answer",
+                 (long long)(waiting > 0 ? waiting : abandoned));
 }
 
 /* What this process knows already. */
@@ -187,18 +188,18 @@ static void render_servers(struct buf *out, const struct api_service *api)
 static enum err get_metrics(struct api_call *c)
 {
     const char *names[METRICS_ROUTES_MAX];
-    struct db_replication r;
+    struct db_hosts_found found;
     const size_t n = api_route_names(names);
     c->res->status = 200;
     c->res->content_type = "text/plain; version=0.0.4";
     metrics_render(&c->res->body, c->api->slots, atomic_load(&c->api->host->n_slots), names, n);
-    db_hosts_replication(c->api->hosts, &r);
+    db_hosts_last_poll(c->api->hosts, &found);
     buf_printf(&c->res->body,
                "# HELP parley_commits_waiting Commits that wait for a synchronous standby.\n"
                "# TYPE parley_commits_waiting gauge\nparley_commits_waiting %lld\n"
                "# HELP parley_standbys Standbys that are connected to PostgreSQL.\n"
                "# TYPE parley_standbys gauge\nparley_standbys %lld\n",
-               (long long)r.commits_waiting, (long long)r.standbys);
+               (long long)found.replication.commits_waiting, (long long)found.replication.standbys);
     render_servers(&c->res->body, c->api);
     return ERR_NONE;
 }
@@ -216,13 +217,12 @@ void api_host_set_reload_reason(struct api_host *host, const char *reason)
 /* Those that share the database; at most DB_HOSTS_SHOWN_MAX of them. */
 static void add_hosts(struct json_tree *t, const struct api_service *api)
 {
-    struct db_host seen[DB_HOSTS_SHOWN_MAX];
-    int64_t registered;
-    const size_t n = db_hosts_seen(api->hosts, seen, &registered);
-    json_tree_number(t, t->root, "hosts_registered", registered);
+    struct db_hosts_found found;
+    db_hosts_last_poll(api->hosts, &found);
+    json_tree_number(t, t->root, "hosts_registered", found.registered);
     struct json_object *hosts = json_tree_array(t, t->root, "hosts");
-    for (size_t i = 0; i < n; i++) {
-        const struct db_host *h = &seen[i];
+    for (size_t i = 0; i < found.n; i++) {
+        const struct db_host *h = &found.table[i];
         struct json_object *host = json_tree_object(t, hosts, NULL);
         json_tree_text(t, host, "id", h->id);
         json_tree_text(t, host, "address", h->address);
@@ -238,8 +238,9 @@ static void add_hosts(struct json_tree *t, const struct api_service *api)
 static void add_replication(struct json_tree *t, struct json_object *in,
                             const struct db_hosts_shared *hosts)
 {
-    struct db_replication r;
-    db_hosts_replication(hosts, &r);
+    struct db_hosts_found found;
+    db_hosts_last_poll(hosts, &found);
+    const struct db_replication r = found.replication;
     struct json_object *replication = json_tree_object(t, in, "replication");
     json_tree_text(t, replication, "synchronous_standby_names", r.names);
     json_tree_number(t, replication, "commits_waiting", r.commits_waiting);

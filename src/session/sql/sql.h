@@ -2,9 +2,9 @@
 /*
  * The SQL of the session service. Each function is one round trip. Only session/ includes this.
  *
- * sql_search.c has the searches of users.h. "Bare ERR_NOT_FOUND" is the result without a
- * description: ctx->err is not set, and the caller decides what to say. struct session_write
- * carries a write from the request to its answer.
+ * sql_search.c and sql_tenant.c have functions of users.h. "Bare ERR_NOT_FOUND" is the result
+ * without a description: ctx->err is not set, and the caller decides what to say. struct
+ * session_write carries a write from the request to its answer.
  */
 #ifndef PARLEY_SESSION_SQL_H
 #define PARLEY_SESSION_SQL_H
@@ -150,22 +150,13 @@ MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
 /* Deletes some expired sessions and records of any tenant. *more: there may be more. */
 MUSTCHECK enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
 enum { PURGE_STEP = 1000 };
-struct purged {
-    int64_t sessions, messages, keys; /* sql_purge does not count keys */
-};
 /* Deletes messages, records and, where none of these is left, sessions: one step, from rows[*at]
  * on, of at most PURGE_STEP messages. *at moves to the row after it. The rows have tenant,
  * generation and message_count; ctx->tenant becomes theirs. erased: all records of these sessions
- * go, too. Skips live sessions and those that another step has locked. */
+ * go, too, without being counted. Skips live sessions and those that another step has locked. */
 MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
-                             const struct db_rows *rows, bool erased, int *at, struct purged *done);
-
-/* ---- sql_tenant.c: see session_tenant_inspect and session_tenant_erase ---- */
-
-MUSTCHECK enum err sql_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left,
-                                      bool *live);
-MUSTCHECK enum err sql_tenant_erase(struct sessions *s, struct request_ctx *ctx,
-                                    struct purged *done);
+                             const struct db_rows *rows, bool erased, int *at,
+                             struct session_erasure *done);
 
 /* ---- sql_user.c: the sessions of one user ---- */
 

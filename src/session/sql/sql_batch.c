@@ -377,9 +377,7 @@ const struct db_batcher_kind sql_write_kind = {fits, run_batch, run_alone};
 enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     struct sql_batch_member m = {.of_batch = {.ctx = ctx}, .w = w};
-    struct db_batcher *b = w->append ? s->appends : s->creates;
-    if (is_fit(ctx, w))
-        return db_batcher_run(b, &m.of_batch);
-    db_batcher_count_unfit(b);
-    return run_alone(s, &m.of_batch);
+    if (!is_fit(ctx, w))
+        m.of_batch.apart = DB_APART_UNFIT;
+    return db_batcher_run(w->append ? s->appends : s->creates, &m.of_batch);
 }

@@ -85,7 +85,7 @@ static size_t take_group(const struct db_rows *rows, int *at, int64_t generation
 }
 
 enum err sql_purge(struct sessions *s, struct request_ctx *ctx, const struct db_rows *rows,
-                   bool erased, int *at, struct purged *done)
+                   bool erased, int *at, struct session_erasure *done)
 {
     int64_t generations[GROUP_MAX];
     struct db_param p[3];
@@ -106,7 +106,7 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
     struct db_call calls[] = {{&sweep_on, NULL, 0, {0}},
                               {&expired_sessions, NULL, 0, {0}},
                               {&expired_keys, NULL, 0, {0}}};
-    struct purged done = {.sessions = 0};
+    struct session_erasure done = {.sessions = 0};
     ctx->tenant = SV("");
     enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
     const struct db_rows *sessions = &calls[1].rows, *keys = &calls[2].rows;

@@ -30,7 +30,7 @@ static const struct db_stmt tenant_left = {
     " EXISTS (SELECT FROM sessions WHERE tenant = $1 AND expires_at > now()) AS is_live"};
 /* clang-format on */
 
-enum err sql_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
+enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
 {
     const struct db_param tenant = db_text(ctx->tenant);
     struct db_rows rows;
@@ -40,7 +40,8 @@ enum err sql_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *l
     return ERR_NONE;
 }
 
-enum err sql_tenant_erase(struct sessions *s, struct request_ctx *ctx, struct purged *done)
+enum err session_tenant_erase(struct sessions *s, struct request_ctx *ctx,
+                              struct session_erasure *done)
 {
     const struct sv tenant = ctx->tenant;
     const struct db_param p = db_text(tenant);

@@ -66,10 +66,9 @@ static int64_t rows(const char *id)
 
 static int64_t registered(const struct host *x)
 {
-    struct db_host seen[DB_HOSTS_SHOWN_MAX];
-    int64_t n;
-    (void)db_hosts_seen(x->s, seen, &n);
-    return n;
+    struct db_hosts_found found;
+    db_hosts_last_poll(x->s, &found);
+    return found.registered;
 }
 
 static unsigned polls(const struct host *x)
@@ -127,15 +126,16 @@ static void end_process(pid_t pid)
 TEST(list_each_other)
 {
     struct host a, b;
-    struct db_host seen[DB_HOSTS_SHOWN_MAX], *listed;
+    struct db_hosts_found found;
+    struct db_host *listed, *const seen = found.table;
     char id[DB_HOSTS_ID_LEN + 1];
-    int64_t n;
     size_t all = 0;
     make_schema();
     host_open(&a, true);
     host_open(&b, false);
     EVENTUALLY(registered(&a) == 2 && registered(&b) == 2);
-    CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &n), 2);
+    db_hosts_last_poll(b.s, &found);
+    CU_ASSERT_EQUAL(found.n, 2);
     CU_ASSERT_TRUE(seen[0].self && !seen[0].alone && strcmp(seen[0].id, b.s->id) == 0);
     CU_ASSERT_TRUE(!seen[1].self && seen[1].alone && strcmp(seen[1].id, a.s->id) == 0);
     CU_ASSERT_STRING_EQUAL(seen[1].version, "1.2.3");

@@ -12,7 +12,7 @@
 
 struct bench {
     struct db_hosts_shared *s;
-    struct hosts_found f; /* what the next poll finds */
+    struct db_hosts_found f; /* what the next poll finds */
     int64_t now_us;
     int raised;
     bool on_while_raised;
@@ -41,7 +41,7 @@ static void begin(struct bench *b, bool alone)
     memset(b, 0, sizeof(*b));
     b->s = db_hosts_shared_map(alone, "1.2.3");
     b->now_us = 1000000 * MS;
-    b->f = (struct hosts_found){.self = true, .live = 1, .pg_started_us = 5, .keys_version = 7};
+    b->f = (struct db_hosts_found){.self = true, .live = 1, .pg_started_us = 5, .keys_version = 7};
 }
 
 /* A poll that is sent ms later and takes 10 ms. */
@@ -234,26 +234,28 @@ TEST(says_why)
 TEST(a_writer_that_stopped_halfway)
 {
     struct bench b;
-    struct db_host seen[DB_HOSTS_SHOWN_MAX];
-    int64_t registered, version, sent;
+    struct db_hosts_found found;
     begin(&b, true);
-    CU_ASSERT_FALSE(db_hosts_keys_version(b.s, &version, &sent));
+    db_hosts_last_poll(b.s, &found);
+    CU_ASSERT_EQUAL(found.sent_us, 0);
     b.f.n = 1;
     b.f.registered = 1;
     b.f.table[0] = (struct db_host){.id = "abc", .self = true, .workers = 3};
     poll_after(&b, 190);
-    CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent) && version == 7 &&
-                   sent == b.f.sent_us);
-    CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
+    db_hosts_last_poll(b.s, &found);
+    CU_ASSERT_TRUE(found.keys_version == 7 && found.sent_us == b.f.sent_us && found.n == 1);
     for (size_t i = 0; i < HOSTS_FOUND_WORDS / 2; i++)
         atomic_store(&b.s->found[(atomic_load(&b.s->turn) + 1) % 2][i], ~UINT64_C(0));
-    memset(seen, 0, sizeof(seen));
-    CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
-    CU_ASSERT_TRUE(registered == 1 && strcmp(seen[0].id, "abc") == 0 && seen[0].workers == 3);
-    CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent) && version == 7);
-    poll_after(&b, 190);
-    CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
-    CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent));
+    for (int i = 0; i < 2; i++) {
+        memset(&found, 0, sizeof(found));
+        db_hosts_last_poll(b.s, &found);
+        CU_ASSERT_TRUE(found.registered == 1 && found.n == 1 && found.keys_version == 7);
+        CU_ASSERT_EQUAL(found.sent_us, b.f.sent_us);
+        CU_ASSERT_TRUE(strcmp(found.table[0].id, "abc") == 0 && found.table[0].workers == 3);
+        poll_after(&b, 190);
+    }
+    db_hosts_last_poll(NULL, &found);
+    CU_ASSERT_TRUE(found.sent_us == 0 && found.n == 0);
 }
 
 /* Fails if a killed worker counts for ever, if its end frees the slot of another one, or if the
