@@ -124,7 +124,7 @@ static void note(const struct db *db, int server, enum db_server_state state, in
 {
     atomic_store(&db->known->timeline[server], timeline);
     if (atomic_exchange(&db->known->state[server], (int)state) != (int)state &&
-        state == DB_SERVER_BEHIND && !db->set.owner)
+        state == DB_SERVER_BEHIND)
         log_say(LOG_ERROR, "server_behind",
                 "%s is at timeline %d, but timeline %d was seen: it is not used. It is a former "
                 "primary, unless the servers were replaced: then restart parley",
