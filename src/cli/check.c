@@ -113,6 +113,11 @@ static void check_servers(struct report *r, struct command_context *c)
                       "%s: primary, timeline %d, %s, statements are %s", server->name,
                       server->timeline, s.pooled ? "through a pooler" : "direct",
                       s.pooled || !c->cfg->prepare ? "not prepared" : "prepared");
+        else if (server->state == DB_SERVER_BEHIND)
+            add_check(r, true, "PostgreSQL server",
+                      "%s: warning: a former primary, timeline %d, which still accepts writes: "
+                      "it is not used",
+                      server->name, server->timeline);
         else
             add_check(r, true, "PostgreSQL server", "%s: %s", server->name,
                       server->state == DB_SERVER_STANDBY ? "standby"

@@ -27,7 +27,9 @@ static void copy_message(struct db_fault *f, const char *message)
 void db_fault_from_result(struct db_fault *f, const PGresult *res)
 {
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-    const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+    /* PostgreSQL translates the other field; a pooler sends that one alone. */
+    const char *own = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *severity = own ? own : PQresultErrorField(res, PG_DIAG_SEVERITY);
     const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     const char *constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
     if (!state) {

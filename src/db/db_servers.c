@@ -56,14 +56,16 @@ static enum db_open_result classify(const char *state, const char *message, char
     if (strstr(message, "unsupported startup parameter: options"))
         message = options_refused;
     snprintf(why, DB_REASON_MAX, "%.*s", (int)strcspn(message, "\n"), message);
-    if (strcmp(state, "53300") == 0)
+    /* pgbouncer has one code, 08P01, for all that it refuses. */
+    if (strcmp(state, "53300") == 0 || strstr(message, "no more connections allowed"))
         return OPEN_FULL;
     if (strcmp(state, "57P01") == 0)
         return OPEN_ENDED;
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
         if (strncmp(state, wrong[i], 2) == 0)
             return OPEN_WRONG;
-    return message == options_refused ? OPEN_WRONG : OPEN_REFUSED;
+    return message == options_refused || strstr(message, "no such database") ? OPEN_WRONG
+                                                                             : OPEN_REFUSED;
 }
 
 static enum db_open_result is_late(char why[DB_REASON_MAX])
@@ -138,6 +140,17 @@ static void note(const struct db *db, int server, enum db_server_state state, in
                 "%s is at timeline %d, but timeline %d was seen: it is not used. It is a former "
                 "primary, unless the servers were replaced: then restart parley",
                 db->url.name[server], timeline, atomic_load(&db->known->highest));
+}
+
+/* When all servers were asked: those that were taken for primaries before one of a higher timeline
+ * answered. */
+static void note_behind(const struct db *db, int timeline)
+{
+    for (int i = 0; i < db->url.n; i++) {
+        const int found = atomic_load(&db->known->timeline[i]);
+        if (found < timeline && atomic_load(&db->known->state[i]) == DB_SERVER_PRIMARY)
+            note(db, i, DB_SERVER_BEHIND, found);
+    }
 }
 
 /* One attempt at all servers. */
@@ -228,6 +241,8 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
     if (!c->pg)
         return a.result;
     db_servers_saw(db, c->server, c->timeline);
+    if (first)
+        note_behind(db, c->timeline);
     atomic_store(&db->known->last_used, c->server);
     return OPEN_OK;
 }

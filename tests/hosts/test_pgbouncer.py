@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A pooler in transaction mode between parley and PostgreSQL: each transaction may run on another connection of
 the server, or on another server."""
+import os
+import signal
+import threading
 import unittest
 
 import test_tenants
@@ -159,6 +162,53 @@ class Said(Pooled):
         done = self.stack.parley.run("check", DATABASE_URL=self.pooler.url(
             more="&options=-c%20synchronous_commit%3Dremote_apply"))
         self.assertIn("synchronous_commit remote_apply", done.stdout)
+
+
+class Lost(Pooled):
+    """What the pooler says in place of PostgreSQL: it knows one SQLSTATE, and no untranslated severity."""
+
+    def test_the_server_crashes_in_a_commit(self):
+        """A write may be committed although its backend is gone. Fails if such an error counts as PostgreSQL's own,
+        after which nothing is committed: seen before."""
+        self.post("/v1/sessions", {"session_id": "s"}, status=201)
+        holder = self.stack.postgres.open_psql("BEGIN; LOCK TABLE messages; SELECT 'held';\n")
+        self.addCleanup(holder.kill)
+        wait_until(lambda: self.waiting("mode = 'AccessExclusiveLock' AND granted"), 10, "the lock")
+        answers = []
+        writer = threading.Thread(target=lambda: answers.append(self.client.post(
+            "/v1/sessions/s/messages", {"role": "user", "content": "x"})))
+        writer.start()
+        wait_until(lambda: self.waiting("NOT granted"), 10, "the write")
+        os.kill(int(self.waiting("NOT granted")), signal.SIGKILL)
+        writer.join()
+        self.assertEqual((answers[0].status, answers[0].json["code"]), (503, "outcome_unknown"), answers)
+        self.stack.wait_ready()
+
+    def waiting(self, which):
+        return self.stack.psql(f"SELECT pid FROM pg_locks WHERE {which} LIMIT 1")
+
+
+class Full(Pooled):
+    more = "max_client_conn = 3"
+    env = {"PARLEY_WORKERS": "1", "PARLEY_POOL_MIN": "1", "PARLEY_POOL_MAX": "8", "PARLEY_ACQUIRE_MS": "8000",
+           "PARLEY_REQUEST_MS": "9000"}
+
+    def test_more_clients_than_it_takes(self):
+        """Requests wait for the connections that there are, as with a PostgreSQL that is full. Fails if the pooler
+        counts as away: seen before."""
+        statuses = []
+
+        def work(i):
+            client = self.stack.client()
+            for n in range(20):
+                statuses.append(client.put(f"/v1/sessions/{i}.{n}", {}).status)
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual({s: statuses.count(s) for s in statuses}, {201: 320})
+        self.assertEqual(self.events("db_down"), [])
 
 
 if __name__ == "__main__":

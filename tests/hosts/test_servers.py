@@ -103,6 +103,17 @@ class Lists(Servers):
         wait_until(lambda: self.client.get("/readyz").status == 503, 10, "not ready")
         self.assertIn("it is a standby", self.client.get("/readyz").json["checks"]["postgresql"]["reason"])
 
+    def test_a_name_with_quotes(self):
+        """Prometheus reads it. Fails if it is not escaped: seen before."""
+        pg, quoted = self.stack.postgres, self.stack.dir + '/a"b\\'
+        os.symlink(pg.dir, quoted)
+        host = quoted.replace("\\", "\\\\")
+        self.stack.parley.restart(DATABASE_URL=f"host='{host}' dbname=parley user=parley_app")
+        self.write_to(pg)
+        self.assertIn(quoted, self.servers())
+        escaped = quoted.replace("\\", "\\\\").replace('"', '\\"')
+        self.assertIn(f'parley_postgresql_timeline{{server="{escaped}"}} 1\n', self.client.get("/metrics").body.decode())
+
     def test_lists_that_do_not_match(self):
         for url in ("postgresql:///parley?host=a,b&port=1,2,3", "postgresql:///parley?host=" + ",".join("abcdefghi")):
             done = self.stack.parley.run("check", DATABASE_URL=url)
@@ -115,10 +126,14 @@ class Timelines(Servers):
         """Fails if the first server that accepts writes is taken: tests/mutants/servers-first-taken."""
         old, new = self.stack.postgres, self.standby()
         new.psql("SELECT pg_promote()")
-        before = self.sessions(old)
+        before, said = self.sessions(old), len(self.events("server_behind"))
         self.serve_from(old.dir, new.dir)
         self.write_to(new)
         self.assertEqual(self.sessions(old), before)
+        self.assertEqual(self.servers()[old.dir]["state"], "behind")
+        self.assertGreater(len(self.events("server_behind")), said)
+        done = self.stack.parley.run("check")
+        self.assertIn(f"{old.dir}: warning: a former primary, timeline 1, which still accepts writes", done.stdout)
 
     def test_former_primary_comes_back(self):
         """Fails if a lower timeline is accepted: tests/mutants/servers-lower-timeline."""

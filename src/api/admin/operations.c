@@ -169,6 +169,16 @@ static int64_t connections_to(const struct api_service *api, int server)
                   offsetof(struct metrics_slot, pool_servers[server]), 1);
 }
 
+/* The value of a label. */
+static void put_label(struct buf *out, const char *value)
+{
+    for (; *value; value++) {
+        if (*value == '"' || *value == '\\')
+            buf_putc(out, '\\');
+        buf_putc(out, *value == '\n' ? ' ' : *value);
+    }
+}
+
 static void render_servers(struct buf *out, const struct api_service *api)
 {
     static const char *const families[] = {"connections", "timeline"};
@@ -178,10 +188,12 @@ static void render_servers(struct buf *out, const struct api_service *api)
         buf_printf(out, "# HELP parley_postgresql_%s Of each server in DATABASE_URL.\n",
                    families[f]);
         buf_printf(out, "# TYPE parley_postgresql_%s gauge\n", families[f]);
-        for (int i = 0; i < db.n_servers; i++)
-            buf_printf(out, "parley_postgresql_%s{server=\"%s\"} %lld\n", families[f],
-                       db.servers[i].name,
+        for (int i = 0; i < db.n_servers; i++) {
+            buf_printf(out, "parley_postgresql_%s{server=\"", families[f]);
+            put_label(out, db.servers[i].name);
+            buf_printf(out, "\"} %lld\n",
                        (long long)(f == 0 ? connections_to(api, i) : db.servers[i].timeline));
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The servers that a URL names. tests/hosts/test_servers.py has those that hang or follow. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../../src/db/db_internal.h"
 #include "../suite.h"
@@ -43,6 +45,9 @@ TEST(servers_of_a_url)
          "-c jit=off -c synchronous_commit=local"},
         {"options='-c a=b=c'", "default host", "on", "-c a=b=c"},
         {"options='='", "default host", "on", "="},
+        {"options='-S 1024'", "default host", "on", "-S 1024"},
+        {"options='-c Synchronous-Commit=local\t'", "default host", "local", NULL},
+        {"options='-c xsynchronous_commit=a'", "default host", "on", "-c xsynchronous_commit=a"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct db_url u = {0};
@@ -59,6 +64,48 @@ TEST(servers_of_a_url)
             CU_ASSERT_STRING_EQUAL(u.options, rows[i].options);
         PQconninfoFree(u.parsed);
     }
+}
+
+/* A service file and the environment name servers, too, and what a server must be. libpq would take
+ * the first of several that answers, a standby as well. */
+TEST(servers_named_elsewhere)
+{
+    static const char content[] = "[parley]\nhost=a,b\nport=1,2\nuser=u\n"
+                                  "options=-c synchronous_commit=remote_apply\n"
+                                  "target_session_attrs=standby\n";
+    static const struct {
+        const char *url, *names, *commit;
+    } rows[] = {
+        {"service=parley", "a:1 b:2", "remote_apply"},
+        {"host=c,d service=parley", "c:1 d:2", "remote_apply"},
+        {"", "e:5432 f:7", "on"},
+        {"host=g", "g", "on"},
+    };
+    char path[] = "/tmp/parley-service-XXXXXX";
+    const int fd = mkstemp(path);
+    CU_ASSERT_TRUE_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(write(fd, content, sizeof(content) - 1), (ssize_t)sizeof(content) - 1);
+    close(fd);
+    setenv("PGSERVICEFILE", path, 1);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct db_url u = {0};
+        char names[200];
+        if (i == 2) {
+            setenv("PGHOST", "e,f", 1);
+            setenv("PGPORT", "5432,7", 1);
+        } else {
+            unsetenv("PGHOST");
+            unsetenv("PGPORT");
+        }
+        CU_ASSERT_TRUE(db_url_parse(&u, rows[i].url));
+        CU_ASSERT_PTR_NULL(u.fault);
+        list_names(&u, names, sizeof(names));
+        CU_ASSERT_STRING_EQUAL(names, rows[i].names);
+        CU_ASSERT_STRING_EQUAL(u.commit, rows[i].commit);
+        PQconninfoFree(u.parsed);
+    }
+    unsetenv("PGSERVICEFILE");
+    unlink(path);
 }
 
 /* Each server is given to libpq alone, and what the URL has besides. */
