@@ -192,6 +192,20 @@ class Health(StackTest):
             with self.subTest(data=data[:40]):
                 self.assertRegex(raw(self.port, data), rb"\AHTTP/1\.1 200 OK\r\n")
 
+    def test_a_request_in_pieces(self):
+        """Failed before: a part of the request line was answered with 400, and the next part found the connection
+        closed."""
+        for pieces in ((b"GET /li", b"vez HTTP/1.1\r\nHost: x\r\n\r\n"), (b"GET /livez HTTP/1.0\n", b"\n"),
+                       (b"GET /livez HTTP/1.1\r\n", b"Host: x\r\n", b"X: y\r\n", b"\r\n")):
+            with self.subTest(pieces=pieces), socket.create_connection(("127.0.0.1", self.port), 20) as s:
+                for piece in pieces:
+                    s.sendall(piece)
+                    time.sleep(0.01)
+                out = b""
+                while part := s.recv(65536):
+                    out += part
+                self.assertRegex(out, rb"\AHTTP/1\.1 200 OK\r\n")
+
     def test_slow_clients(self):
         """Fails if a client is waited for without a bound: tried. Their number times the time that each may take
         is below the bound here."""

@@ -365,7 +365,8 @@ static void late_success(void)
 }
 
 /* With Sentinels nothing is connected to while the master is not known: neither its password nor a
- * session may reach whoever listens at an empty name. Fails if hiredis is given that name: tried. */
+ * session may reach whoever listens at an empty name. Fails if hiredis is given that name: tried.
+ */
 static void master_not_known(void)
 {
     const struct sockaddr_un none = {.sun_family = AF_UNIX};
