@@ -78,6 +78,25 @@ class Settings(unittest.TestCase):
                     self.assertEqual("did you mean" in line, likely is not None, line)
                     self.assertIn(f"did you mean {likely}?" if likely else "tcp://ADDRESS:PORT", line)
 
+    def test_two_settings_with_one_place(self):
+        """Failed before: "another server answers there: stop it first", and check found nothing."""
+        for first in ("PARLEY_LISTEN", "PARLEY_ADMIN"):
+            env = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql:///none", first: "tcp://127.0.0.1:1",
+                   "PARLEY_HEALTH": "tcp://127.0.0.1:1"}
+            done = subprocess.run([PARLEY, "serve"], env=env, text=True, capture_output=True, timeout=20, check=False)
+            self.assertEqual((done.returncode, done.stderr), (2, f"parley: {first} and PARLEY_HEALTH must differ\n"))
+
+    def test_directory_of_the_pid_file(self):
+        """Failed before: an empty RUNTIME_DIRECTORY put the file into /, systemd's form of several was taken for one
+        name, and check said nothing of a directory that is not there."""
+        with tempfile.TemporaryDirectory(prefix="parley-") as empty:
+            for named, line in ((empty, f"directory {empty}: ok"), (f"{empty}:/none", f"directory {empty}: ok"),
+                                ("/none", "directory /none: No such file or directory"), ("", "directory /run/parley: ")):
+                env = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql:///none", "RUNTIME_DIRECTORY": named,
+                       "PARLEY_LISTEN": "tcp://127.0.0.1:1", "PARLEY_ADMIN": "tcp://127.0.0.1:2"}
+                done = subprocess.run([PARLEY, "check"], env=env, text=True, capture_output=True, timeout=20, check=False)
+                self.assertIn(f"pid file: {line}", done.stdout)
+
     def test_stop_and_reload_know_no_wrong_place(self):
         """Fails if the pid file of such a place is looked for: stop crashed."""
         for command in ("stop", "reload"):
