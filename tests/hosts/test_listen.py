@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sockets over TCP, who may use them, and the operations routes over HTTP."""
 import contextlib
+import errno
 import http.client
 import os
 import re
@@ -15,7 +16,7 @@ import unittest
 
 from fastcgi import PARAMS, STDIN, Reply, begin, pair, parameters, record, request
 from harness import message
-from stack import IS_ROOT, PARLEY, StackTest, free_port, wait_until
+from stack import IS_ROOT, PARLEY, StackTest, free_port, gone, wait_until
 
 # Asks from a process in another network namespace: SOURCE HOST PORT, then what to send on standard input.
 ASK = """import socket, sys
@@ -303,6 +304,25 @@ class Health(StackTest):
         stop.set()
         thread.join()
         self.assertEqual(set(seen), {200})
+
+    def test_supervisor_killed(self):
+        """Its worker drains, and refuses probes as when the service ends. Failed before: they waited until the worker
+        had ended."""
+        with socket.socket(socket.AF_UNIX) as held:
+            held.connect(self.stack.parley.env["PARLEY_LISTEN"])
+            worker = self.stack.worker_pids()[0]
+            self.assertEqual(http_get(self.port)[0], 200)
+            os.kill(self.stack.parley.pid, signal.SIGKILL)
+            self.stack.parley.process.wait()
+
+            def refused():
+                with socket.socket() as s:
+                    return s.connect_ex(("127.0.0.1", self.port)) == errno.ECONNREFUSED
+
+            wait_until(refused, 10, "refused")
+            self.assertFalse(gone(worker))
+        wait_until(lambda: gone(worker), 20, "the worker has ended")
+        self.stack.parley.start()
 
     def test_one_worker_of_two_is_stopped(self):
         """SIGSTOP: the other one answers. Fails if each worker had its own queue of connections."""
