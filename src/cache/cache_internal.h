@@ -169,7 +169,8 @@ struct cache_redis {
     _Atomic size_t sentinel;       /* the one to ask first */
     _Atomic int64_t pause_us;      /* since a command failed; 0: Redis is in use */
     _Atomic int64_t probe_at_us;   /* when the pause is over, or the last success is long ago */
-    pthread_mutex_t lock;          /* for the rest, and to change the two above */
+    _Atomic unsigned failures;     /* those that began a pause */
+    pthread_mutex_t lock;          /* for the rest, and to change the three above */
     struct cache_endpoint at;      /* Redis; with Sentinels forgotten after each failure */
     int64_t last_pause_us;         /* the newest pause, also when it is over */
     int64_t steady_at_us;          /* when Redis will have been in use for long */

@@ -56,6 +56,14 @@ static bool parse_credentials(struct sv *s, struct cache_url *out)
            percent_decode(password, out->password, sizeof out->password);
 }
 
+/* Of user:password@host,user:password@host the first host would be a part of the password. */
+static bool has_two_logins(struct sv s)
+{
+    const char *last = s.n ? memrchr(s.p, '@', s.n) : NULL;
+    const char *first = last ? memchr(s.p, '@', s.n) : NULL;
+    return first && memchr(first, ',', (size_t)(last - first));
+}
+
 /* host, host:port, [v6] or [v6]:port. */
 static bool parse_host(struct sv s, int default_port, struct cache_endpoint *out)
 {
@@ -87,6 +95,8 @@ static const char *parse_tcp(struct sv rest, bool sentinels, struct cache_url *o
     struct sv hosts = sv_cut(&db, '/');
     if (options.p && (!sentinels || !sv_starts_with(options, password)))
         return sentinels ? "the only ?option is sentinel_password" : "redis:// takes no ?options";
+    if (sentinels && has_two_logins(hosts))
+        return "user:password@ is given once, and an @ in a password before a comma is %40";
     if (!parse_credentials(&hosts, out))
         return "the user or password is malformed or too long";
     if (!sentinels && hosts.n && memchr(hosts.p, ',', hosts.n))

@@ -67,14 +67,14 @@ static int64_t next_pause(const struct cache_redis *r, int64_t now, bool lasting
     return pause < longest ? pause : longest;
 }
 
-/* fault NULL: a success. A command that ends within a pause began before it, and so does not
- * count. */
-static void record(struct cache_redis *r, const struct cache_fault *fault)
+/* fault NULL: a success. A command that began before the last failure does not count: its server
+ * may be another one by now. Nor does one that ends within a pause. */
+static void record(struct cache_redis *r, unsigned failures, const struct cache_fault *fault)
 {
     pthread_mutex_lock(&r->lock);
     const int64_t now = clock_mono_us(), pause = r->pause_us;
     const struct cache_endpoint at = r->at;
-    const bool counts = pause == 0 || now >= r->probe_at_us;
+    const bool counts = failures == r->failures && (pause == 0 || now >= r->probe_at_us);
     if (counts && !fault) {
         r->pause_us = 0;
         r->probe_at_us = now + probe_after_us;
@@ -86,6 +86,9 @@ static void record(struct cache_redis *r, const struct cache_fault *fault)
         r->pause_us = r->last_pause_us;
         r->probe_at_us = now + r->pause_us;
         snprintf(r->reason, sizeof r->reason, "%s", fault->why);
+        r->failures++;
+        while (r->n_idle > 0)
+            redisFree(r->idle[--r->n_idle]);
         if (r->url.master[0])
             r->at = (struct cache_endpoint){.host = ""};
     }
@@ -110,10 +113,10 @@ static void close_idle(struct cache_redis *r)
         redisFree(conn);
 }
 
-static void release(struct cache_redis *r, redisContext *conn, bool keep)
+static void release(struct cache_redis *r, unsigned failures, redisContext *conn, bool keep)
 {
     pthread_mutex_lock(&r->lock);
-    keep = keep && r->n_idle < ARRAY_LEN(r->idle);
+    keep = keep && failures == r->failures && r->n_idle < ARRAY_LEN(r->idle);
     if (keep)
         r->idle[r->n_idle++] = conn;
     pthread_mutex_unlock(&r->lock);
@@ -135,27 +138,25 @@ bool cache_redis_run(struct cache_redis *r, struct deadline until, struct cache_
 {
     struct cache_fault fault = {.why = "no answer in time"};
     const struct deadline both = deadline_earlier(deadline_in_ms(r->timeout_ms), until);
+    const unsigned failures = r->failures;
     bool done = false, fresh = false;
     while (!done && !fresh && !deadline_passed(both)) {
         redisContext *conn = pop_idle(r);
         fresh = !conn;
         if (fresh) {
-            /* Empty, and refused, if the master is not known: see the probe. */
             const struct cache_endpoint at = endpoint_of(r);
             conn = cache_conn_open(&r->url, &at, false, both, &fault);
         }
         if (!conn)
             break;
         done = cache_conn_run(conn, both, commands, n, &fault);
-        release(r, conn, done);
+        release(r, failures, conn, done);
         if (!done && !deadline_passed(both))
             close_idle(r);
     }
     if (!done && deadline_passed(until))
         return false; /* the request may have had no time */
-    record(r, done ? NULL : &fault);
-    if (!done)
-        close_idle(r);
+    record(r, failures, done ? NULL : &fault);
     return done;
 }
 
@@ -216,7 +217,7 @@ void cache_redis_probe(struct cache_redis *r)
         {{SV("DEL"), key, {b.text, b.n}}, .n = 3, .must = true}};
     struct cache_fault fault = {.why = "no Sentinel answered in time"};
     if (!endpoint_of(r).host[0] && !find_master(r, &fault))
-        record(r, &fault);
+        record(r, r->failures, &fault);
     else if (!cache_redis_run(r, deadline_in_ms(2 * (int64_t)r->timeout_ms), commands,
                               ARRAY_LEN(commands)))
         r->sentinel++; /* this one may name a master that is gone */
@@ -245,7 +246,9 @@ struct cache_redis *cache_redis_open(const struct cache_settings *settings)
                               .last_pause_us = pause_first_us,
                               .reason = "not reached yet"};
     if (cache_url_parse(settings->redis_url, &r->url, why, sizeof why)) {
-        if (!r->url.master[0])
+        if (r->url.master[0])
+            r->pause_us = pause_first_us; /* not in use before the master is found */
+        else
             r->at = r->url.at[0];
         return r;
     }

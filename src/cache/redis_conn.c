@@ -151,6 +151,11 @@ static bool log_in(redisContext *conn, const struct cache_url *url, bool sentine
 redisContext *cache_conn_open(const struct cache_url *url, const struct cache_endpoint *at,
                               bool sentinel, struct deadline until, struct cache_fault *fault)
 {
+    /* hiredis would connect to the socket of the empty name, which anyone may have. */
+    if (!at->host[0]) {
+        conn_failed(fault, "the master is not known yet");
+        return NULL;
+    }
     /* This looks up a host's name with getaddrinfo, which does not know the deadline. An address or
      * a socket avoids that. */
     redisContext *conn = at->port == 0 ? redisConnectUnixNonBlock(at->host)

@@ -47,6 +47,7 @@ static void PRINTF_LIKE(4, 5)
         r->status = name == configuration ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
+/* Of a socket; path NULL, or TCP: nothing. */
 static void check_directory(struct report *r, const char *setting, const char *path)
 {
     char copy[PATH_MAX];
@@ -60,6 +61,18 @@ static void check_directory(struct report *r, const char *setting, const char *p
         add_check(r, false, setting, "%s: a file of that name exists and is no socket", path);
     else
         add_check(r, good, setting, "directory %s: %s", dir, good ? "ok" : strerror(errno));
+}
+
+/* That of a socket is beside it. */
+static void check_pid_file(struct report *r, const char *listen)
+{
+    char path[PIDFILE_PATH_MAX];
+    if (!listen || *listen == '/')
+        return;
+    pidfile_path(listen, path);
+    const char *dir = dirname(path);
+    const bool good = access(dir, W_OK | X_OK) == 0;
+    add_check(r, good, "pid file", "directory %s: %s", dir, good ? "ok" : strerror(errno));
 }
 
 static void check_server(struct report *r, struct command_context *c)
@@ -207,6 +220,7 @@ int check_run(struct command_context *c)
     check_directory(&r, "PARLEY_LISTEN", cfg->listen);
     check_directory(&r, "PARLEY_ADMIN", cfg->admin);
     check_directory(&r, "PARLEY_HEALTH", cfg->health);
+    check_pid_file(&r, cfg->listen);
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
     json_tree_bool(&r.out, r.out.root, "ok", r.status == EXIT_GOOD);

@@ -188,6 +188,8 @@ static void check_combinations(const struct config *c, struct loading *l)
         {c->database_admin_url[0] && !is_database_url(c->database_admin_url), "DATABASE_ADMIN_URL",
          NULL, "must begin with postgresql:// or be of the form host=… dbname=…, or be empty"},
         {strcmp(c->listen, c->admin) == 0, "PARLEY_LISTEN", "PARLEY_ADMIN", "must differ"},
+        {strcmp(c->listen, c->health) == 0, "PARLEY_LISTEN", "PARLEY_HEALTH", "must differ"},
+        {strcmp(c->admin, c->health) == 0, "PARLEY_ADMIN", "PARLEY_HEALTH", "must differ"},
         {c->pool_min > c->pool_max, "PARLEY_POOL_MIN", "PARLEY_POOL_MAX", NULL},
         {c->acquire_ms > c->request_ms, "PARLEY_ACQUIRE_MS", "PARLEY_REQUEST_MS", NULL},
         {c->statement_ms > c->request_ms, "PARLEY_STATEMENT_MS", "PARLEY_REQUEST_MS", NULL},

@@ -6,6 +6,7 @@
 #include "server_internal.h"
 
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -14,8 +15,22 @@
 
 enum { WAIT_MS = 100, ARENA_LIMIT = 8 * 1024 * 1024 };
 
-/* The request line is used, and the rest is not. It must come at once and in one piece, so that a
- * slow client delays the next one by WAIT_MS at most. */
+/* Up to the end of the headers; less if there is no room for them or no time, so that a slow client
+ * delays the next one by WAIT_MS at most. */
+static size_t receive(int fd, char *head, size_t most)
+{
+    const struct deadline until = deadline_in_ms(WAIT_MS);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    size_t n = 0;
+    for (ssize_t got = 1; got > 0 && n < most && !memmem(head, n, "\n\r\n", 3) &&
+                          !memmem(head, n, "\n\n", 2) && poll(&p, 1, deadline_left_ms(until)) > 0;
+         n += got > 0 ? (size_t)got : 0)
+        got = recv(fd, head + n, most - n, MSG_DONTWAIT);
+    return n;
+}
+
+/* The request line is used, and the rest is not. But a client that writes it line by line would
+ * find the connection closed. */
 static void answer(int fd, const char *peer, struct api_service *service, struct arena *arena)
 {
     const struct timeval time = {.tv_usec = WAIT_MS * 1000};
@@ -23,10 +38,8 @@ static void answer(int fd, const char *peer, struct api_service *service, struct
     struct http_response res;
     struct buf out;
     char head[4096];
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
-    const ssize_t n = recv(fd, head, sizeof head, 0);
-    struct sv rest = {head, n > 0 ? (size_t)n : 0};
+    struct sv rest = {head, receive(fd, head, sizeof head)};
     struct sv line = sv_cut(&rest, '\n');
     req.method_text = sv_cut(&line, ' ');
     req.method = http_method_parse(req.method_text);

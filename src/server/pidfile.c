@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* The length of the text never changes, so a full disk cannot refuse a later write. */
-enum { PATH_N = 256, TEXT_N = 512, LOOK_MS = 50 };
+enum { TEXT_N = 512, LOOK_MS = 50 };
 
 bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
 {
@@ -36,13 +36,15 @@ bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
     return pwrite(fd, text, TEXT_N, 0) == TEXT_N;
 }
 
-static void make_path(const char *listen, char out[PATH_N])
+void pidfile_path(const char *listen, char out[PIDFILE_PATH_MAX])
 {
-    const char *dir = getenv("RUNTIME_DIRECTORY");
+    const char *named = getenv("RUNTIME_DIRECTORY");
+    const char *dir = named && *named ? named : "/run/parley";
     if (*listen == '/')
-        snprintf(out, PATH_N, "%s.pid", listen);
-    else
-        snprintf(out, PATH_N, "%s/%s.pid", dir ? dir : "/run/parley", strrchr(listen, '/') + 1);
+        snprintf(out, PIDFILE_PATH_MAX, "%s.pid", listen);
+    else /* systemd separates several by colons */
+        snprintf(out, PIDFILE_PATH_MAX, "%.*s/%s.pid", (int)strcspn(dir, ":"), dir,
+                 strrchr(listen, '/') + 1);
 }
 
 /* The last holder of the locks removes the name before it releases them. */
@@ -56,9 +58,9 @@ static bool has_name(int fd, const char *name)
 int pidfile_open(const char *listen, char *why, size_t why_n)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    char path[PATH_N];
+    char path[PIDFILE_PATH_MAX];
     int fd;
-    make_path(listen, path);
+    pidfile_path(listen, path);
     while ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644)) >= 0 &&
            flock(fd, LOCK_EX | LOCK_NB) == 0) {
         const bool named = has_name(fd, path);
@@ -80,10 +82,10 @@ int pidfile_open(const char *listen, char *why, size_t why_n)
 
 void pidfile_close(int fd, const char *listen)
 {
-    char path[PATH_N];
+    char path[PIDFILE_PATH_MAX];
     if (fd < 0)
         return;
-    make_path(listen, path);
+    pidfile_path(listen, path);
     unlink(path);
     close(fd);
 }
@@ -112,8 +114,8 @@ static void forget_service(const struct service *s)
 
 static bool find_service(struct service *s, const char *listen, char *why, size_t why_n)
 {
-    char path[PATH_N];
-    make_path(listen, path);
+    char path[PIDFILE_PATH_MAX];
+    pidfile_path(listen, path);
     s->process = -1;
     s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     const pid_t pid = s->fd < 0 ? 0 : holder(s->fd);

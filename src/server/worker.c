@@ -238,6 +238,7 @@ static void drain(struct worker *w, const sigset_t *term)
         /* The supervisor was killed: do what it does when the whole service ends. */
         (void)shutdown(w->run->listen_fd, SHUT_RD);
         (void)shutdown(w->run->admin_fd, SHUT_RD);
+        (void)shutdown(w->run->health_fd, SHUT_RD);
     }
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sockets over TCP, who may use them, and the operations routes over HTTP."""
 import contextlib
+import errno
 import http.client
 import os
 import re
@@ -15,7 +16,7 @@ import unittest
 
 from fastcgi import PARAMS, STDIN, Reply, begin, pair, parameters, record, request
 from harness import message
-from stack import IS_ROOT, PARLEY, StackTest, free_port, wait_until
+from stack import IS_ROOT, PARLEY, StackTest, free_port, gone, wait_until
 
 # Asks from a process in another network namespace: SOURCE HOST PORT, then what to send on standard input.
 ASK = """import socket, sys
@@ -77,6 +78,25 @@ class Settings(unittest.TestCase):
                     line = self.refused(name, value)
                     self.assertEqual("did you mean" in line, likely is not None, line)
                     self.assertIn(f"did you mean {likely}?" if likely else "tcp://ADDRESS:PORT", line)
+
+    def test_two_settings_with_one_place(self):
+        """Failed before: "another server answers there: stop it first", and check found nothing."""
+        for first in ("PARLEY_LISTEN", "PARLEY_ADMIN"):
+            env = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql:///none", first: "tcp://127.0.0.1:1",
+                   "PARLEY_HEALTH": "tcp://127.0.0.1:1"}
+            done = subprocess.run([PARLEY, "serve"], env=env, text=True, capture_output=True, timeout=20, check=False)
+            self.assertEqual((done.returncode, done.stderr), (2, f"parley: {first} and PARLEY_HEALTH must differ\n"))
+
+    def test_directory_of_the_pid_file(self):
+        """Failed before: an empty RUNTIME_DIRECTORY put the file into /, systemd's form of several was taken for one
+        name, and check said nothing of a directory that is not there."""
+        with tempfile.TemporaryDirectory(prefix="parley-") as empty:
+            for named, line in ((empty, f"directory {empty}: ok"), (f"{empty}:/none", f"directory {empty}: ok"),
+                                ("/none", "directory /none: No such file or directory"), ("", "directory /run/parley: ")):
+                env = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql:///none", "RUNTIME_DIRECTORY": named,
+                       "PARLEY_LISTEN": "tcp://127.0.0.1:1", "PARLEY_ADMIN": "tcp://127.0.0.1:2"}
+                done = subprocess.run([PARLEY, "check"], env=env, text=True, capture_output=True, timeout=20, check=False)
+                self.assertIn(f"pid file: {line}", done.stdout)
 
     def test_stop_and_reload_know_no_wrong_place(self):
         """Fails if the pid file of such a place is looked for: stop crashed."""
@@ -192,6 +212,20 @@ class Health(StackTest):
             with self.subTest(data=data[:40]):
                 self.assertRegex(raw(self.port, data), rb"\AHTTP/1\.1 200 OK\r\n")
 
+    def test_a_request_in_pieces(self):
+        """Failed before: a part of the request line was answered with 400, and the next part found the connection
+        closed."""
+        for pieces in ((b"GET /li", b"vez HTTP/1.1\r\nHost: x\r\n\r\n"), (b"GET /livez HTTP/1.0\n", b"\n"),
+                       (b"GET /livez HTTP/1.1\r\n", b"Host: x\r\n", b"X: y\r\n", b"\r\n")):
+            with self.subTest(pieces=pieces), socket.create_connection(("127.0.0.1", self.port), 20) as s:
+                for piece in pieces:
+                    s.sendall(piece)
+                    time.sleep(0.01)
+                out = b""
+                while part := s.recv(65536):
+                    out += part
+                self.assertRegex(out, rb"\AHTTP/1\.1 200 OK\r\n")
+
     def test_slow_clients(self):
         """Fails if a client is waited for without a bound: tried. Their number times the time that each may take
         is below the bound here."""
@@ -270,6 +304,25 @@ class Health(StackTest):
         stop.set()
         thread.join()
         self.assertEqual(set(seen), {200})
+
+    def test_supervisor_killed(self):
+        """Its worker drains, and refuses probes as when the service ends. Failed before: they waited until the worker
+        had ended."""
+        with socket.socket(socket.AF_UNIX) as held:
+            held.connect(self.stack.parley.env["PARLEY_LISTEN"])
+            worker = self.stack.worker_pids()[0]
+            self.assertEqual(http_get(self.port)[0], 200)
+            os.kill(self.stack.parley.pid, signal.SIGKILL)
+            self.stack.parley.process.wait()
+
+            def refused():
+                with socket.socket() as s:
+                    return s.connect_ex(("127.0.0.1", self.port)) == errno.ECONNREFUSED
+
+            wait_until(refused, 10, "refused")
+            self.assertFalse(gone(worker))
+        wait_until(lambda: gone(worker), 20, "the worker has ended")
+        self.stack.parley.start()
 
     def test_one_worker_of_two_is_stopped(self):
         """SIGSTOP: the other one answers. Fails if each worker had its own queue of connections."""

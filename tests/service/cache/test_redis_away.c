@@ -338,7 +338,55 @@ static void no_memory(void)
     rig_close(rig);
 }
 
+static void *run_long(void *arg)
+{
+    struct cache_command wait = {{SV("BLPOP"), SV("none"), SV("0.4")}, .n = 3};
+    CU_ASSERT(cache_redis_run(arg, deadline_in_ms(10000), &wait, 1));
+    return NULL;
+}
+
+/* A command that began before a failure ends well after the pause: it does not make Redis usable,
+ * and its connection, which may be one to a former master, is closed. Fails if it counts, or is
+ * kept: tried. */
+static void late_success(void)
+{
+    struct cache_settings settings = rig_settings();
+    pthread_t thread;
+    settings.redis_timeout_ms = 5000;
+    struct cache_redis *r = cache_redis_open(&settings);
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, run_long, r), 0);
+    service_sleep_ms(150);
+    run_refused(r);
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+    CU_ASSERT(cache_redis_probe_is_due(r));
+    CU_ASSERT_FALSE(cache_redis_is_in_use(r));
+    CU_ASSERT_EQUAL(r->n_idle, 0);
+    cache_redis_close(r);
+}
+
+/* With Sentinels nothing is connected to while the master is not known: neither its password nor a
+ * session may reach whoever listens at an empty name. Fails if hiredis is given that name: tried.
+ */
+static void master_not_known(void)
+{
+    const struct sockaddr_un none = {.sun_family = AF_UNIX};
+    const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL_FATAL(bind(listener, (const struct sockaddr *)&none, sizeof none), 0);
+    CU_ASSERT_EQUAL(listen(listener, 8), 0);
+    struct cache_settings settings = rig_settings();
+    settings.redis_url = "redis+sentinel://:secret@127.0.0.1:1/cache";
+    struct cache_redis *r = cache_redis_open(&settings);
+    struct cache_command del = {{SV("DEL"), SV("none")}, .n = 2};
+    CU_ASSERT_FALSE(cache_redis_is_in_use(r));
+    CU_ASSERT_FALSE(cache_redis_run(r, deadline_in_ms(10000), &del, 1));
+    CU_ASSERT_STRING_EQUAL(r->reason, "the master is not known yet");
+    CU_ASSERT_EQUAL(accept(listener, NULL, NULL), -1);
+    cache_redis_close(r);
+    close(listener);
+}
+
 SUITE(redis_away, "cache/redis_away", {"stopped", stopped}, {"late answers", late_answers},
       {"killed and started", killed_and_started}, {"closed while idle", closed_while_idle},
       {"a replica", replica}, {"refused", refused}, {"an answer without end", never_ends},
-      {"pauses", pauses}, {"pauses of refusals", pauses_of_refusals}, {"no memory", no_memory})
+      {"pauses", pauses}, {"pauses of refusals", pauses_of_refusals}, {"no memory", no_memory},
+      {"a late success", late_success}, {"the master is not known", master_not_known})

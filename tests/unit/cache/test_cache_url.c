@@ -115,6 +115,7 @@ TEST(refused_with_advice)
         {"unx:///s", "did you mean unix://?"},
         {"http://a", "it has no scheme that is known"},
         {"a:6379", "it has no scheme that is known"},
+        {"redis+sentinel://:pw@a,:pw@b/m", "is given once"},
         {"redis+sentinel://a:1", "the name of the master is missing"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
