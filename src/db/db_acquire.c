@@ -121,7 +121,7 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry re
         }
         if (!c)
             continue;
-        if (db_conn_quiet(c) && !db_conn_behind(db, c)) {
+        if (db_conn_quiet(c) && !db_conn_is_outdated(db, c)) {
             *out = c;
             return ERR_NONE;
         }
@@ -155,8 +155,8 @@ void db_pool_release(struct db *db, struct db_conn *c)
     const bool abandon = c->unanswered && c->demand.writes;
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&db->lock);
-    bool keep =
-        clean && !db_conn_behind(db, c) && now < c->retire_us && db_pool_open_count(db) <= db->max;
+    bool keep = clean && !db_conn_is_outdated(db, c) && now < c->retire_us &&
+                db_pool_open_count(db) <= db->max;
     if (c->answered) {
         db->last_success_us = now;
         /* New connections may be refused while those that are open still work. */

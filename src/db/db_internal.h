@@ -265,7 +265,7 @@ void db_pool_wake_for_room(struct db *db);
 /* A server answered with its timeline. */
 void db_servers_saw(struct db *db, int server, int timeline);
 /* Whether a primary of a higher timeline than the connection's was seen. */
-bool db_conn_behind(const struct db *db, const struct db_conn *c);
+bool db_conn_is_outdated(const struct db *db, const struct db_conn *c);
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. */
 void db_pool_reap(struct db *db, struct db_conn *c);
 /* Closes the idle connections that are dead, too old, idle for too long or too many, and the

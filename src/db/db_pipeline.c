@@ -205,7 +205,7 @@ static void exchange(const struct db *db, struct reader *r, struct request_ctx *
             ctx_will_wait(ctx);
             continue;
         }
-        if (got == 0 && db_conn_behind(db, r->c)) {
+        if (got == 0 && db_conn_is_outdated(db, r->c)) {
             fail_unread(r, FAULT_LOST, ERR_UNAVAILABLE, "another server was promoted");
             return;
         }
@@ -280,7 +280,7 @@ static void mark_connection(struct db *db, struct db_conn *c, const struct db_gr
     }
     /* Other connections have most likely lost their server too, and a repeated read must not get
      * one of them. Those to a server that was promoted since are good. */
-    if (suspect && !db_conn_behind(db, c))
+    if (suspect && !db_conn_is_outdated(db, c))
         db_pool_retire(db);
 }
 

@@ -122,8 +122,8 @@ static void note(const struct db *db, int server, enum db_server_state state, in
 {
     atomic_store(&db->known->timeline[server], timeline);
     if (atomic_exchange(&db->known->state[server], (int)state) != (int)state &&
-        state == DB_SERVER_BEHIND)
-        log_say(LOG_ERROR, "server_behind",
+        state == DB_SERVER_FORMER_PRIMARY)
+        log_say(LOG_ERROR, "former_primary",
                 "%s is at timeline %d, but timeline %d was seen: it is not used. It is a former "
                 "primary, unless the servers were replaced: then restart parley",
                 db->url.name[server], timeline, atomic_load(&db->known->highest));
@@ -166,11 +166,11 @@ static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx
     const int highest = atomic_load(&a->db->known->highest);
     const enum db_server_state state = result != OPEN_OK      ? DB_SERVER_AWAY
                                        : c.timeline == 0      ? DB_SERVER_STANDBY
-                                       : c.timeline < highest ? DB_SERVER_BEHIND
+                                       : c.timeline < highest ? DB_SERVER_FORMER_PRIMARY
                                                               : DB_SERVER_PRIMARY;
     if (state == DB_SERVER_STANDBY)
         snprintf(why, sizeof(why), "it is a standby");
-    else if (state == DB_SERVER_BEHIND)
+    else if (state == DB_SERVER_FORMER_PRIMARY)
         snprintf(why, sizeof(why), "it is at timeline %d, lower than %d: a former primary",
                  c.timeline, highest);
     if (result == OPEN_ENDED && !a->again)

@@ -113,7 +113,7 @@ class OtherServers(Pooled):
         self.pooler.lead_to(new)
         wait_until(lambda: self.append(None) == 201, 20, "writes again")
         self.assertGreater(int(new.psql("SELECT count(*) FROM messages")), int(written))
-        self.assertEqual(len(self.events("server_behind")), 1, self.events("server_behind"))
+        self.assertEqual(len(self.events("former_primary")), 1, self.events("former_primary"))
 
     def append(self, status):
         answer = self.client.post("/v1/sessions/s/messages?create=true", {"role": "user", "content": "x"})

@@ -126,7 +126,7 @@ class Timelines(Servers):
         self.serve_from(old.dir, new.dir)
         self.write_to(old)
         wait_until(lambda: self.sessions(new) == self.sessions(old), 20, "replayed")
-        said = len(self.events("server_behind"))    # by earlier tests
+        said = len(self.events("former_primary"))    # by earlier tests
         old.kill()
         new.psql("SELECT pg_promote()")
         took = wait_until(lambda: self.write() == 201, 30, "writes again")
@@ -143,11 +143,11 @@ class Timelines(Servers):
         end = time.monotonic() + amount(4, 10)
         while time.monotonic() < end:
             self.assertEqual(self.write(), 503)
-        self.assertEqual(self.servers()[old.dir]["state"], "behind")
+        self.assertEqual(self.servers()[old.dir]["state"], "former_primary")
         new.resume()
         self.write_to(new)
         self.assertEqual(self.sessions(old), before, "written to the former primary")
-        lines = self.events("server_behind")[said:]
+        lines = self.events("former_primary")[said:]
         self.assertEqual(len(lines), 1, lines)
         self.assertIn("timeline 2 was seen", lines[0]["message"])
 

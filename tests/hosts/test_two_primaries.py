@@ -134,7 +134,7 @@ class TwoPrimaries(ReplicatedTest):
 
     def expect_few_lines(self):
         """One line a change of state, for each program that sees it."""
-        said = [e for e in self.stack.parley.entries() if e["event"] in ("server_behind", "new_timeline")]
+        said = [e for e in self.stack.parley.entries() if e["event"] in ("former_primary", "new_timeline")]
         say(f"{len(said)} lines of the log: {said[-1]['message'] if said else ''}")
         self.assertLessEqual(len(said), self.lines)
 

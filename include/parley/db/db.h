@@ -63,8 +63,8 @@ enum db_server_state {
     DB_SERVER_UNKNOWN,
     DB_SERVER_PRIMARY, /* may be used */
     DB_SERVER_STANDBY,
-    DB_SERVER_BEHIND, /* a primary of a lower timeline than another one */
-    DB_SERVER_AWAY    /* it does not answer, or refuses */
+    DB_SERVER_FORMER_PRIMARY, /* a primary of a lower timeline than another one */
+    DB_SERVER_AWAY            /* it does not answer, or refuses */
 };
 struct db_server {
     char name[DB_SERVER_NAME_MAX]; /* host, or host:port */
