@@ -266,7 +266,7 @@ static enum err migrate_to(const struct migration_run *m, const struct db_migrat
         target = at > newest ? at : newest;
     if (at == target)
         report(m, STEP, "schema is at version %d%s: nothing to do", at,
-               at > newest ? ", and bears this program" : "");
+               at > newest ? ", and supports this program" : "");
     for (; at < target; at++)
         if (!apply_migration(m, &table[at], true))
             return ERR_INTERNAL;

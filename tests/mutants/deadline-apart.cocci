@@ -3,8 +3,8 @@
 // Test: faults test_silence.HalfAnAnswer
 // In: src/db/db_pipeline.c
 
-@@ expression watches, moment, ctx; @@
+@@ identifier polls, moment, look; @@
 exchange(...) { <...
-- watches ? moment : ctx->deadline
-+ watches ? moment : deadline_in_ms(2 * deadline_left_ms(ctx->deadline) + 20)
+- polls ? moment : look
++ polls ? moment : deadline_in_ms(2 * deadline_left_ms(ctx->deadline) + 20)
 ...> }
