@@ -25,7 +25,7 @@ static void back_off(struct db *db, enum db_state state, const char *why)
         ;
 }
 
-/* Under the lock. whole: the servers had the whole of connect_ms. */
+/* Under the lock. whole: the attempt was given the whole of connect_ms. */
 static void finish_attempt(struct db *db, struct db_conn *c, enum db_open_result result, bool whole,
                            const char *why)
 {

@@ -55,7 +55,7 @@ static bool failed_with(const PGresult *res, const char *sqlstate)
 }
 
 /* Takes the result. Reports a failure as "what: …". */
-static PGresult *judge(const struct migration_run *m, const char *what, PGresult *res)
+static PGresult *check_result(const struct migration_run *m, const char *what, PGresult *res)
 {
     if (is_good(res))
         return res;
@@ -71,9 +71,9 @@ static PGresult *run_sql(const struct migration_run *m, const char *what, const 
                          const char *param)
 {
     /* PQexec takes several statements at once, PQexecParams takes parameters. */
-    return judge(m, what,
-                 param ? PQexecParams(m->pg, sql, 1, NULL, &param, NULL, NULL, 0)
-                       : PQexec(m->pg, sql));
+    return check_result(m, what,
+                        param ? PQexecParams(m->pg, sql, 1, NULL, &param, NULL, NULL, 0)
+                              : PQexec(m->pg, sql));
 }
 
 static bool run_quiet(const struct migration_run *m, const char *what, const char *sql)
@@ -234,7 +234,7 @@ static bool apply_migration(const struct migration_run *m, const struct db_migra
         }
         deadline_wait(deadline_in_ms(LOCK_PAUSE_MS));
     }
-    res = judge(m, what, res);
+    res = check_result(m, what, res);
     const bool own_end = res && strcmp(PQcmdStatus(res), "COMMIT") != 0;
     if (own_end)
         report(m, FAULT, "%s: the script ended the transaction", what);

@@ -14,7 +14,7 @@
  * A commit that waits for a synchronous standby ends neither by statement_timeout nor when its
  * connection is closed. To cancel it would make it visible although no standby has it. So its
  * connection keeps its place in the pool until the backend has ended: otherwise each write that
- * hangs would leave a backend behind, and the pool would open another one.
+ * hangs would leave a backend, and the pool would open another one.
  */
 #include "db_internal.h"
 

@@ -118,7 +118,7 @@ class Check(StackTest):
                 self.assertEqual(len(done.stderr.splitlines()), 1, done)
                 self.assertIn(message, done.stderr)
 
-    def test_in_the_clear(self):
+    def test_unencrypted(self):
         """A warning. It is no fault that sessions leave the machine."""
         for url, warns in ((f"redis://{self.other.at}", False), (f"unix://{self.stack.redis.socket}", False),
                            ("redis://192.0.2.1", True)):

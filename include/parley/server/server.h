@@ -38,7 +38,8 @@ MUSTCHECK bool supervisor_signal(const char *listen, int signo, char *why, size_
 bool descriptors_enough(const struct config *cfg, char *why, size_t n);
 /* What every pool has in common, for the login that serves; borrows from cfg. */
 struct db_settings db_settings_from(const struct config *cfg);
-/* Of a worker's cache, without shared memory; borrows from cfg and layout, which it fills. */
+/* The settings of a worker's cache, without shared memory. Borrows from cfg and from layout, which
+ * it fills. */
 enum { CACHE_LAYOUT_MAX = 40 };
 struct cache_settings cache_settings_from(const struct config *cfg, char layout[CACHE_LAYOUT_MAX]);
 
