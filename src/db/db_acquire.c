@@ -107,9 +107,10 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry re
         if (away)
             return ERR_UNAVAILABLE;
         if (late)
-            return ctx_fault(ctx, ERR_OVERLOAD,
-                             "no connection became free in time (%d have had no answer)",
-                             abandoned);
+            return ctx_fault(
+                ctx, ERR_OVERLOAD,
+                "no connection became free in time (%d connections wait for the answer to a write)",
+                abandoned);
         if (opens) {
             char why[DB_REASON_MAX];
             enum db_open_result opened = db_pool_open_one(db, ctx, c, limit, why);

@@ -118,7 +118,7 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
     if (m->c->pooled) {
         /* Its lock is that of a session, which a pooler gives to another client. */
         report(m, FAULT,
-               "%s leads through a pooler: give a direct connection in DATABASE_ADMIN_URL",
+               "%s connects through a pooler: give a direct connection in DATABASE_ADMIN_URL",
                settings.url_name);
         return ERR_INVALID;
     }

@@ -109,7 +109,7 @@ class OtherServers(Pooled):
         written = new.psql("SELECT count(*) FROM messages")
         self.pooler.lead_to(old)
         self.refused_until_up()
-        self.assertEqual(old.psql("SELECT count(*) FROM messages"), "1", "written on the old primary")
+        self.assertEqual(old.psql("SELECT count(*) FROM messages"), "1", "written on the former primary")
         self.pooler.lead_to(new)
         wait_until(lambda: self.append(None) == 201, 20, "writes again")
         self.assertGreater(int(new.psql("SELECT count(*) FROM messages")), int(written))
@@ -140,7 +140,7 @@ class Said(Pooled):
     def test_migrate_refuses(self):
         done = self.stack.parley.run("migrate", DATABASE_ADMIN_URL=self.pooler.url("parley"))
         self.assertEqual(done.returncode, 2, done)
-        self.assertIn("DATABASE_ADMIN_URL leads through a pooler", done.stderr)
+        self.assertIn("DATABASE_ADMIN_URL connects through a pooler", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
 
     def test_options_are_refused(self):

@@ -119,7 +119,7 @@ class Check(StackTest):
                 self.assertIn(message, done.stderr)
 
     def test_unencrypted(self):
-        """A warning. It is no fault that sessions leave the machine."""
+        """A warning, and no fault: sessions leave the machine unencrypted."""
         for url, warns in ((f"redis://{self.other.at}", False), (f"unix://{self.stack.redis.socket}", False),
                            ("redis://192.0.2.1", True)):
             with self.subTest(url):

@@ -107,7 +107,7 @@ class Lists(Servers):
         for url in ("postgresql:///parley?host=a,b&port=1,2,3", "postgresql:///parley?host=" + ",".join("abcdefghi")):
             done = self.stack.parley.run("check", DATABASE_URL=url)
             self.assertEqual(done.returncode, 1, done)
-            self.assertIn("DATABASE_URL names more than 8 servers, or other numbers of hosts and ports", done.stdout)
+            self.assertIn("DATABASE_URL names more than 8 servers, or hosts and ports that differ in number", done.stdout)
 
 
 class Timelines(Servers):
@@ -152,7 +152,7 @@ class Timelines(Servers):
         self.assertIn("timeline 2 was seen", lines[0]["message"])
 
     def test_connections_of_a_lower_timeline_are_closed(self):
-        """The old primary runs on and keeps its connections. One that finds it unreachable is enough.
+        """The former primary runs on and keeps its connections. One that finds it unreachable is enough.
         Fails if only new connections are compared: tests/mutants/servers-old-kept."""
         old, new = self.stack.postgres, self.standby()
         self.serve_from(old.dir, new.dir)
@@ -171,7 +171,7 @@ class Timelines(Servers):
         self.assertEqual(int(self.psql_away("SELECT count(*) FROM sessions")), before)
 
     def psql_away(self, sql):
-        """SQL on the old primary, whose socket has another name."""
+        """SQL on the former primary, whose socket has another name."""
         directory, old = self.stack.dir + "/link", self.stack.postgres
         os.makedirs(directory, exist_ok=True)
         if not os.path.islink(directory + "/.s.PGSQL.5432"):

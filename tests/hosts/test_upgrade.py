@@ -51,7 +51,8 @@ class NewerSchema(StackTest):
         self.post("/v1/sessions/up:a/messages", message("after"), status=201)
         checked = self.stack.parley.run("check")
         self.assertIn(f"schema version {self.own + 1}", checked.stdout)
-        self.assertIn(f"version {self.own + 1}, and supports this program: nothing to do", self.stack.parley.do("migrate"))
+        self.assertIn(f"version {self.own + 1}, and supports this program: nothing to do",
+                      self.stack.parley.do("migrate"))
         down = self.stack.parley.run("migrate", "--to", str(self.own - 1))
         self.assertEqual(down.returncode, 1, down.stdout)
         self.assertIn(f"schema is at version {self.own + 1}, for programs that know {self.own} or more",
