@@ -110,7 +110,6 @@ struct cache_endpoint {
     char host[256]; /* "": it is not known */
     int port;       /* 0: host is the path of a socket */
 };
-/* The lengths are chosen. */
 struct cache_url {
     struct cache_endpoint at[8]; /* Redis, or the Sentinels */
     size_t n_at;
@@ -120,7 +119,7 @@ struct cache_url {
 };
 /* False: why holds one line, which never contains the password. */
 MUSTCHECK bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n);
-/* Whether what is sent there leaves this machine. */
+/* Whether the endpoint is on another machine. Names but localhost are not looked up, and count. */
 bool cache_endpoint_is_remote(const struct cache_endpoint *at);
 
 /* ---- redis_conn.c: one connection ---- */
@@ -173,7 +172,7 @@ struct cache_redis {
     pthread_mutex_t lock;          /* for the rest, and to change the three above */
     struct cache_endpoint at;      /* Redis; with Sentinels forgotten after each failure */
     int64_t last_pause_us;         /* the newest pause, also when it is over */
-    int64_t steady_at_us;          /* when Redis will have been in use for long */
+    int64_t steady_at_us;          /* from then on a failure starts with the shortest pause */
     char reason[CACHE_REASON_MAX]; /* why Redis is down; "": it is up */
     struct redisContext *idle[64]; /* last in, first out */
     size_t n_idle;

@@ -262,7 +262,7 @@ void cache_redis_status(struct cache_redis *r, struct cache_status *out)
     pthread_mutex_lock(&r->lock);
     snprintf(out->reason, sizeof out->reason, "%s", r->reason);
     endpoint_text(&r->at, out->endpoint, sizeof out->endpoint);
-    out->in_the_clear = cache_endpoint_is_remote(&r->at);
+    out->redis_unencrypted = cache_endpoint_is_remote(&r->at);
     pthread_mutex_unlock(&r->lock);
     out->redis = out->reason[0] ? CACHE_DOWN : CACHE_UP;
 }

@@ -194,9 +194,9 @@ static void check_redis(struct report *r, const struct config *cfg)
               up       ? status.endpoint
               : denied ? "; the user needs +set +get +del ~parley:*, and with Sentinels +role"
                        : "");
-    if (status.in_the_clear)
+    if (status.redis_unencrypted)
         add_check(r, true, "Redis network",
-                  "warning: sessions leave this machine in the clear; docs/operate/tls.md says how "
+                  "warning: sessions leave this machine unencrypted; docs/operate/tls.md says how "
                   "stunnel encrypts them");
 }
 

@@ -25,7 +25,7 @@ static void back_off(struct db *db, enum db_state state, const char *why)
         ;
 }
 
-/* Under the lock. whole: the servers had the whole of connect_ms. */
+/* Under the lock. whole: the attempt was given the whole of connect_ms. */
 static void finish_attempt(struct db *db, struct db_conn *c, enum db_open_result result, bool whole,
                            const char *why)
 {
@@ -98,9 +98,10 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry re
         if (away)
             return ERR_UNAVAILABLE;
         if (late)
-            return ctx_fault(ctx, ERR_OVERLOAD,
-                             "no connection became free in time (%d have had no answer)",
-                             abandoned);
+            return ctx_fault(
+                ctx, ERR_OVERLOAD,
+                "no connection became free in time (%d connections wait for the answer to a write)",
+                abandoned);
         if (opens) {
             char why[DB_REASON_MAX];
             enum db_open_result opened = db_pool_open_one(db, ctx, c, limit, why);
@@ -112,7 +113,7 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, enum db_retry re
         }
         if (!c)
             continue;
-        if (db_conn_quiet(c) && !db_conn_behind(db, c)) {
+        if (db_conn_quiet(c) && !db_conn_is_outdated(db, c)) {
             *out = c;
             return ERR_NONE;
         }
@@ -146,8 +147,8 @@ void db_pool_release(struct db *db, struct db_conn *c)
     const bool abandon = c->unanswered && c->demand.writes;
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&db->lock);
-    bool keep =
-        clean && !db_conn_behind(db, c) && now < c->retire_us && db_pool_open_count(db) <= db->max;
+    bool keep = clean && !db_conn_is_outdated(db, c) && now < c->retire_us &&
+                db_pool_open_count(db) <= db->max;
     if (c->answered) {
         db->last_success_us = now;
         /* New connections may be refused while those that are open still work. */

@@ -104,7 +104,7 @@ static void read_host(const struct db_rows *r, int row, struct db_host *h)
     h->alone = db_get_bool(r, row, db_column(r, "alone"));
 }
 
-/* One line when commits begin to wait, and one when none waits any more. */
+/* Logs one line when commits begin to wait, and one when none waits any more. */
 static void read_replication(const struct db_rows *r, struct db_replication *found)
 {
     const int64_t waited = found->commits_waiting;

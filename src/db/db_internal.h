@@ -136,7 +136,7 @@ struct db_url {
     int n;             /* servers */
     const char *host[DB_SERVERS_MAX], *hostaddr[DB_SERVERS_MAX], *port[DB_SERVERS_MAX];
     char name[DB_SERVERS_MAX][DB_SERVER_NAME_MAX];
-    const char *options; /* that are sent */
+    const char *options; /* sent at the start of a connection; NULL: none */
     char commit[16];     /* synchronous_commit */
 };
 /* False: no memory. PQconninfoFree(u->parsed) ends it. */
@@ -259,10 +259,10 @@ bool db_pool_wake(struct db *db, struct db_conn *given);
 void db_pool_wake_for_room(struct db *db);
 
 /* db_pool.c, without the lock */
-/* A server answered with its timeline. */
+/* Raises the highest timeline that this host has seen. Logs it once. */
 void db_servers_saw(struct db *db, int server, int timeline);
 /* Whether a primary of a higher timeline than the connection's was seen. */
-bool db_conn_behind(const struct db *db, const struct db_conn *c);
+bool db_conn_is_outdated(const struct db *db, const struct db_conn *c);
 /* Closes and frees a connection that db_pool_move has put into CONN_CLOSED. */
 void db_pool_reap(struct db *db, struct db_conn *c);
 /* Closes the idle connections that are dead, too old, idle for too long or too many, and the

@@ -54,7 +54,7 @@ static bool failed_with(const PGresult *res, const char *sqlstate)
 }
 
 /* Takes the result. Reports a failure as "what: …". */
-static PGresult *judge(const struct migration_run *m, const char *what, PGresult *res)
+static PGresult *check_result(const struct migration_run *m, const char *what, PGresult *res)
 {
     if (is_good(res))
         return res;
@@ -70,9 +70,9 @@ static PGresult *run_sql(const struct migration_run *m, const char *what, const 
                          const char *param)
 {
     /* PQexec takes several statements at once, PQexecParams takes parameters. */
-    return judge(m, what,
-                 param ? PQexecParams(m->c->pg, sql, 1, NULL, &param, NULL, NULL, 0)
-                       : PQexec(m->c->pg, sql));
+    return check_result(m, what,
+                        param ? PQexecParams(m->c->pg, sql, 1, NULL, &param, NULL, NULL, 0)
+                              : PQexec(m->c->pg, sql));
 }
 
 static bool run_quiet(const struct migration_run *m, const char *what, const char *sql)
@@ -116,7 +116,7 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
     if (m->c->pooled) {
         /* Its lock is that of a session, which a pooler gives to another client. */
         report(m, FAULT,
-               "%s leads through a pooler: give a direct connection in DATABASE_ADMIN_URL",
+               "%s connects through a pooler: give a direct connection in DATABASE_ADMIN_URL",
                settings.url_name);
         return ERR_INVALID;
     }
@@ -229,7 +229,7 @@ static bool apply_migration(const struct migration_run *m, const struct db_migra
         }
         deadline_wait(deadline_in_ms(LOCK_PAUSE_MS));
     }
-    res = judge(m, what, res);
+    res = check_result(m, what, res);
     const bool own_end = res && strcmp(PQcmdStatus(res), "COMMIT") != 0;
     if (own_end)
         report(m, FAULT, "%s: the script ended the transaction", what);
@@ -261,7 +261,7 @@ static enum err migrate_to(const struct migration_run *m, const struct db_migrat
         target = at > newest ? at : newest;
     if (at == target)
         report(m, STEP, "schema is at version %d%s: nothing to do", at,
-               at > newest ? ", and bears this program" : "");
+               at > newest ? ", and supports this program" : "");
     for (; at < target; at++)
         if (!apply_migration(m, &table[at], true))
             return ERR_INTERNAL;

@@ -12,7 +12,7 @@
 
 #include "parley/base/net.h"
 
-enum { MOMENT_MS = 2, LOOK_MS = 250 };
+enum { MOMENT_MS = 2, RECHECK_MS = 250 };
 
 /* The results of one run. The arena owns them before anything is sent: once the answer to a commit
  * arrives, nothing may fail for want of memory. */
@@ -34,8 +34,8 @@ enum { LIMITS_CLOCK = 3, LIMITS_TIMELINE = 4, LIMITS_DIRECT = 3 };
     " set_config('statement_timeout', $2::bigint::text, true)," \
     " set_config('lock_timeout', $3::bigint::text, true), clock_timestamp()"
 static const char limits_sql[] = LIMITS;
-/* The timeline fails with 55000 on a standby. 22012, a division by zero: the timeline is too low.
- * Both come before anything that follows is run. */
+/* On a standby DB_TIMELINE fails with 55000. With a timeline that is too low the division fails
+ * with 22012. Both end the transaction before its other statements. */
 static const char pooled_limits_sql[] =
     LIMITS ", " DB_TIMELINE ", 1 / (" DB_TIMELINE " >= $4)::int,"
            " set_config('synchronous_commit', $5, true), " DB_SETTINGS("true");
@@ -186,8 +186,9 @@ static void fail_unread(struct reader *r, enum db_fault_kind kind, enum err e, c
 
 /* Sends what is buffered and reads until the last Sync is answered. A thread that also polls for
  * requests (before_wait) keeps that duty for MOMENT_MS: most answers arrive within it, and the
- * requests that come meanwhile form one batch. Whoever waits for a server that hangs looks every
- * LOOK_MS whether another one was promoted: then no answer of the first one counts. */
+ * requests that come meanwhile form one batch. Every
+ * RECHECK_MS a thread that waits for a server that hangs checks whether another one was promoted.
+ * Then no answer of the first one counts. */
 static void exchange(const struct db *db, struct reader *r, struct request_ctx *ctx)
 {
     PGconn *pg = r->c->pg;
@@ -196,15 +197,15 @@ static void exchange(const struct db *db, struct reader *r, struct request_ctx *
     struct deadline moment = deadline_earlier(deadline_in_ms(MOMENT_MS), ctx->deadline);
     while (!is_read(r)) {
         const bool polls = ctx->before_wait.fn != NULL;
-        const struct deadline look = deadline_earlier(deadline_in_ms(LOOK_MS), ctx->deadline);
+        const struct deadline recheck = deadline_earlier(deadline_in_ms(RECHECK_MS), ctx->deadline);
         int got = unsent < 0 ? -1
                              : net_wait(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
-                                        polls ? moment : look);
+                                        polls ? moment : recheck);
         if (got == 0 && polls) {
             ctx_will_wait(ctx);
             continue;
         }
-        if (got == 0 && db_conn_behind(db, r->c)) {
+        if (got == 0 && db_conn_is_outdated(db, r->c)) {
             fail_unread(r, FAULT_LOST, ERR_UNAVAILABLE, "another server was promoted");
             return;
         }
@@ -250,7 +251,7 @@ static bool send_groups(struct db *db, struct db_conn *c, struct request_ctx *ct
     return true;
 }
 
-/* Notes what the statement of db_limits_step returned. */
+/* Records what the statement of db_limits_step returned. */
 static void note_limits(struct db *db, struct db_conn *c, const struct db_step *step,
                         int64_t sent_us)
 {
@@ -278,7 +279,7 @@ static void mark_connection(struct db *db, struct db_conn *c, const struct db_gr
     }
     /* Other connections have most likely lost their server too, and a repeated read must not get
      * one of them. Those to a server that was promoted since are good. */
-    if (suspect && !db_conn_behind(db, c))
+    if (suspect && !db_conn_is_outdated(db, c))
         db_pool_retire(db);
 }
 

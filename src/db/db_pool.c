@@ -14,7 +14,7 @@
  * A commit that waits for a synchronous standby ends neither by statement_timeout nor when its
  * connection is closed. To cancel it would make it visible although no standby has it. So its
  * connection keeps its place in the pool until the backend has ended: otherwise each write that
- * hangs would leave a backend behind, and the pool would open another one.
+ * hangs would leave a backend, and the pool would open another one.
  */
 #include "db_internal.h"
 
@@ -260,7 +260,7 @@ void db_servers_saw(struct db *db, int server, int timeline)
                     db->url.name[server], timeline);
 }
 
-bool db_conn_behind(const struct db *db, const struct db_conn *c)
+bool db_conn_is_outdated(const struct db *db, const struct db_conn *c)
 {
     return c->timeline != 0 &&
            c->timeline < atomic_load_explicit(&db->known->highest, memory_order_relaxed);
@@ -287,7 +287,7 @@ static struct db_conn *take_unwanted(struct db *db)
     TAILQ_FOREACH_REVERSE (c, &db->lists[CONN_IDLE], db_conns, link) {
         const bool quiet = db_conn_quiet(c);
         const bool idle = now - c->idle_since_us >= idle_us && open > db->min;
-        if (quiet && !idle && open <= db->max && now < c->retire_us && !db_conn_behind(db, c))
+        if (quiet && !idle && open <= db->max && now < c->retire_us && !db_conn_is_outdated(db, c))
             continue;
         if (!quiet && db->slot)
             metrics_add(&db->slot->db_discarded, 1);
@@ -296,7 +296,7 @@ static struct db_conn *take_unwanted(struct db *db)
     }
     TAILQ_FOREACH (c, &db->lists[CONN_ABANDONED], link) {
         if (c->abandoned_us >= atomic_load(&db->finished_us) && db_conn_quiet(c) &&
-            !db_conn_behind(db, c))
+            !db_conn_is_outdated(db, c))
             continue;
         db_pool_move(db, c, CONN_CLOSED);
         return c;

@@ -38,9 +38,9 @@ static void ignore_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
-/* What a server says of itself. The process id differs from that of the connection where a pooler
- * is between; then the settings are not for the connection. Only a primary has a timeline. */
-static const struct db_stmt greeting = {
+/* Shows a pooler: the process id of the backend differs from that of the connection. The settings
+ * are then those of the transaction only. Only a primary has a timeline. */
+static const struct db_stmt identify_stmt = {
     NULL, "SELECT pg_backend_pid() <> $1, CASE WHEN NOT pg_is_in_recovery() THEN " DB_TIMELINE
           " END, set_config('synchronous_commit', $2, pg_backend_pid() <> $1), " DB_SETTINGS(
               "pg_backend_pid() <> $1")};
@@ -93,13 +93,13 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, char 
     }
 }
 
-/* Gives the connection its settings and asks what the server is. */
-static enum db_open_result greet(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                 char why[DB_REASON_MAX])
+/* Sets the connection's settings. Finds out the timeline, and whether a pooler is between. */
+static enum db_open_result identify(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                    char why[DB_REASON_MAX])
 {
     const struct db_param params[] = {db_i32(PQbackendPID(c->pg)),
                                       db_text(sv_from(db->url.commit))};
-    struct db_step step = {.stmt = &greeting, .params = params, .n_params = ARRAY_LEN(params)};
+    struct db_step step = {.stmt = &identify_stmt, .params = params, .n_params = ARRAY_LEN(params)};
     struct db_fault f;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
         return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.sqlstate, f.text, why);
@@ -120,7 +120,7 @@ static enum db_open_result open_one(struct db *db, struct request_ctx *ctx, stru
     enum db_open_result result = handshake(c->pg, ctx->deadline, why);
     PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
     if (result == OPEN_OK)
-        result = PQsetnonblocking(c->pg, 1) == 0 ? greet(db, ctx, c, why)
+        result = PQsetnonblocking(c->pg, 1) == 0 ? identify(db, ctx, c, why)
                                                  : classify("", "out of memory", why);
     if (result == OPEN_OK)
         return OPEN_OK;
@@ -131,12 +131,12 @@ static enum db_open_result open_one(struct db *db, struct request_ctx *ctx, stru
 
 /* ---- choosing a server ---- */
 
-static void note(const struct db *db, int server, enum db_server_state state, int timeline)
+static void set_state(const struct db *db, int server, enum db_server_state state, int timeline)
 {
     atomic_store(&db->known->timeline[server], timeline);
     if (atomic_exchange(&db->known->state[server], (int)state) != (int)state &&
-        state == DB_SERVER_BEHIND)
-        log_say(LOG_ERROR, "server_behind",
+        state == DB_SERVER_FORMER_PRIMARY)
+        log_say(LOG_ERROR, "former_primary",
                 "%s is at timeline %d, but timeline %d was seen: it is not used. It is a former "
                 "primary, unless the servers were replaced: then restart parley",
                 db->url.name[server], timeline, atomic_load(&db->known->highest));
@@ -144,12 +144,12 @@ static void note(const struct db *db, int server, enum db_server_state state, in
 
 /* When all servers were asked: those that were taken for primaries before one of a higher timeline
  * answered. */
-static void note_behind(const struct db *db, int timeline)
+static void set_former_primaries(const struct db *db, int timeline)
 {
     for (int i = 0; i < db->url.n; i++) {
         const int found = atomic_load(&db->known->timeline[i]);
         if (found < timeline && atomic_load(&db->known->state[i]) == DB_SERVER_PRIMARY)
-            note(db, i, DB_SERVER_BEHIND, found);
+            set_state(db, i, DB_SERVER_FORMER_PRIMARY, found);
     }
 }
 
@@ -162,10 +162,10 @@ struct attempt {
     char *why; /* DB_REASON_MAX bytes */
 };
 
-/* The later kind of result counts: a server that had no room, or did not answer in time, may be the
- * one that is needed. The URL is wrong only if every server says so. */
-static void note_failure(struct attempt *a, int server, enum db_open_result result,
-                         const char *reason)
+/* The result that comes last in the enum is kept: a server that had no room, or did not answer in
+ * time, may be the primary. The URL is wrong only if every server says so. */
+static void add_failure(struct attempt *a, int server, enum db_open_result result,
+                        const char *reason)
 {
     if (result == OPEN_OK || result == OPEN_ENDED)
         result = OPEN_REFUSED;
@@ -190,19 +190,19 @@ static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx
     const int highest = atomic_load(&a->db->known->highest);
     const enum db_server_state state = result != OPEN_OK      ? DB_SERVER_AWAY
                                        : c.timeline == 0      ? DB_SERVER_STANDBY
-                                       : c.timeline < highest ? DB_SERVER_BEHIND
+                                       : c.timeline < highest ? DB_SERVER_FORMER_PRIMARY
                                                               : DB_SERVER_PRIMARY;
     if (state == DB_SERVER_STANDBY)
         snprintf(why, sizeof(why), "it is a standby");
-    else if (state == DB_SERVER_BEHIND)
+    else if (state == DB_SERVER_FORMER_PRIMARY)
         snprintf(why, sizeof(why), "it is at timeline %d, lower than %d: a former primary",
                  c.timeline, highest);
     if (result == OPEN_ENDED && !a->again)
         return result;
     if (result != OPEN_FULL)
-        note(a->db, server, state, c.timeline);
+        set_state(a->db, server, state, c.timeline);
     if (state != DB_SERVER_PRIMARY)
-        note_failure(a, server, result, why);
+        add_failure(a, server, result, why);
     if (state == DB_SERVER_PRIMARY && c.timeline > best->timeline) {
         PGconn *other = best->pg;
         best->pg = c.pg;
@@ -242,7 +242,7 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
         return a.result;
     db_servers_saw(db, c->server, c->timeline);
     if (first)
-        note_behind(db, c->timeline);
+        set_former_primaries(db, c->timeline);
     atomic_store(&db->known->last_used, c->server);
     return OPEN_OK;
 }

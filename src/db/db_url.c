@@ -83,7 +83,7 @@ static void take_servers(struct db_url *u, char *host, char *hostaddr, char *por
     const int ports = cut_list(port, u->port);
     u->n = addresses > 0 ? addresses : hosts > 0 ? hosts : 1;
     if (u->n > DB_SERVERS_MAX || (hosts > 0 && hosts != u->n) || (ports > 1 && ports != u->n))
-        u->fault = " names more than 8 servers, or other numbers of hosts and ports";
+        u->fault = " names more than 8 servers, or hosts and ports that differ in number";
     for (int i = 0; !u->fault && i < u->n; i++) {
         const char *name = u->host[i] && *u->host[i] ? u->host[i] : u->hostaddr[i];
         const char *at = u->port[i] = u->port[ports == 1 ? 0 : i];

@@ -65,7 +65,7 @@ void health_answer(int listen_fd, struct api_service *service, int ms)
     char peer[INET6_ADDRSTRLEN];
     struct pollfd p = {.fd = listen_fd, .events = POLLIN};
     const int fd = poll(&p, 1, ms) > 0 ? net_accept(listen_fd, peer) : -1;
-    /* Nobody else may hold it up, not even for WAIT_MS. */
+    /* A client that is not allowed must not cost WAIT_MS. */
     const bool allowed = fd >= 0 && net_allows(service->operations_allow, sv_from(peer));
     struct arena *arena = allowed ? arena_create(ARENA_LIMIT) : NULL;
     if (arena)

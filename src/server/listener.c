@@ -16,7 +16,7 @@
 /* nginx's connects fail at once when the queue is full; the kernel lowers it to somaxconn. */
 enum { BACKLOG = 4096 };
 
-static const char another[] = "another server answers there: stop it first, or set PARLEY_LISTEN, "
+static const char another[] = "another process answers there: stop it first, or set PARLEY_LISTEN, "
                               "PARLEY_ADMIN and PARLEY_HEALTH to other sockets";
 
 static enum err report(char *why, size_t why_n, const char *path, const char *what)

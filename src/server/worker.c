@@ -206,8 +206,8 @@ static enum err open_all(struct worker *w)
 
 /* Whether the worker cannot begin: the configuration is wrong, or PostgreSQL is away and others
  * serve. False once PostgreSQL has been usable, to this worker or, unless it replaces one, to any
- * of this host: /readyz shows a later fault (a newer schema), it is tried again, and the caches go
- * on answering. */
+ * of this host: /readyz shows a later fault (a newer schema), it is tried again, and reads
+ * of cached values go on. */
 static bool cannot_begin(struct worker *w)
 {
     struct db_status status;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """link.py NAMESPACE DEVICE NAMESPACE DEVICE DELAY_MS LOSS SEED: a cable between two network namespaces that delays
 each packet and loses a part of them, in each direction; for kernels without netem. It makes both devices, and
-writes a line when they are there. After SIGUSR1 it is a good cable."""
+writes a line when they are there. After SIGUSR1 it delays and loses nothing."""
 import ctypes
 import fcntl
 import heapq

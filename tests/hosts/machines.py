@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Machines on one machine: hosts of network.py that also have files, processes and a name of their own, so that
+"""Machines for tests: hosts of network.py that also have files, processes and a name of their own, so that
 commands of a document can be pasted there as they are.
 
     with Machines() as network:

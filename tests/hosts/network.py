@@ -8,7 +8,7 @@
             process = a.popen(["haproxy", …])   # its pid is that of the program itself
             place(self.stack.parley, a)         # a server of a stack runs there from its next start on
             a.cut()                             # the switch port is down
-            a.drop()                            # the port is up, and nothing gets through
+            a.drop()                            # the port is up, and all packets are dropped
             a.lose(0.2)                         # a part of the packets is lost
             a.restore()
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What the machines of machines.py have for an init and for systemctl: `systemctl.py boot` starts the units that
+"""The init and the systemctl of the machines of machines.py: `systemctl.py boot` starts the units that
 are enabled and then reaps what is left to it; the rest is the part of systemctl that documents use. It reads the
 units of Debian's packages: user, environment, directories, Restart=. It knows no order and no sandbox."""
 import os

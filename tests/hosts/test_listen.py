@@ -51,7 +51,7 @@ def raw(port, data, end=False):
 
 
 class Settings(unittest.TestCase):
-    """Places that are no sockets are refused before anything is made."""
+    """Settings that name no socket are refused before anything is made."""
 
     def refused(self, name, value, *command):
         """The one line about it; the exit status must be 2."""
@@ -99,7 +99,7 @@ class Settings(unittest.TestCase):
                 self.assertIn(f"pid file: {line}", done.stdout)
 
     def test_stop_and_reload_know_no_wrong_place(self):
-        """Fails if the pid file of such a place is looked for: stop crashed."""
+        """Fails if stop looks for the pid file of such a setting: it crashed."""
         for command in ("stop", "reload"):
             self.assertIn("tcp://127.0.0.1:8184?", self.refused("PARLEY_LISTEN", "8184", command))
 
@@ -142,10 +142,10 @@ class Tcp(StackTest):
         done = self.stack.parley.run("serve", RUNTIME_DIRECTORY="/var/tmp",
                                      PARLEY_ADMIN=self.stack.dir + "/other.sock")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
-        self.assertIn(f"socket tcp://127.0.0.1:{self.port}: another server answers there", done.stderr)
+        self.assertIn(f"socket tcp://127.0.0.1:{self.port}: another process answers there", done.stderr)
 
     def test_connections_are_watched(self):
-        """Fails if a connection whose nginx is gone would stay for ever, or waits with the last bytes."""
+        """Fails if a connection whose nginx is gone stays for ever, or if the last bytes of an answer are delayed."""
         with socket.create_connection(("127.0.0.1", self.port)) as s:
             ss = subprocess.run(["ss", "-tnoH", f"( sport = :{self.port} and dport = :{s.getsockname()[1]} )"],
                                 text=True, capture_output=True, check=True).stdout
@@ -286,7 +286,7 @@ class Health(StackTest):
         wait_until(lambda: http_get(self.port, "/readyz")[0] == 200, 20, "200")
 
     def test_reload_loses_no_probe(self):
-        """Two workers sets answer from one listener. Fails if a worker drops whom it has accepted, or the listener
+        """Two worker sets answer from one listener. Fails if a worker drops whom it has accepted, or the listener
         is made again."""
         stop, seen = threading.Event(), []
 

@@ -130,7 +130,7 @@ class LostCommits(NetworkTest, HostsTest):
             self.assertNotIn(b"lost", answer.body, path)
 
     def fail_over(self):
-        """The primary is cut off. The standby, which was, comes back and is promoted."""
+        """The primary is cut off. The standby, which was cut off before, comes back and is promoted."""
         a, b = self.stack.a, self.stack.b
         self.gone = False
         self.turn = itertools.cycle(self.names(*self.KINDS, part=self.READ))

@@ -112,11 +112,11 @@ class OtherServers(Pooled):
         written = new.psql("SELECT count(*) FROM messages")
         self.pooler.lead_to(old)
         self.refused_until_up()
-        self.assertEqual(old.psql("SELECT count(*) FROM messages"), "1", "written on the old primary")
+        self.assertEqual(old.psql("SELECT count(*) FROM messages"), "1", "written on the former primary")
         self.pooler.lead_to(new)
         wait_until(lambda: self.append(None) == 201, 20, "writes again")
         self.assertGreater(int(new.psql("SELECT count(*) FROM messages")), int(written))
-        self.assertEqual(len(self.events("server_behind")), 1, self.events("server_behind"))
+        self.assertEqual(len(self.events("former_primary")), 1, self.events("former_primary"))
 
     def append(self, status):
         answer = self.client.post("/v1/sessions/s/messages?create=true", {"role": "user", "content": "x"})
@@ -143,7 +143,7 @@ class Said(Pooled):
     def test_migrate_refuses(self):
         done = self.stack.parley.run("migrate", DATABASE_ADMIN_URL=self.pooler.url("parley"))
         self.assertEqual(done.returncode, 2, done)
-        self.assertIn("DATABASE_ADMIN_URL leads through a pooler", done.stderr)
+        self.assertIn("DATABASE_ADMIN_URL connects through a pooler", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
 
     def test_options_are_refused(self):

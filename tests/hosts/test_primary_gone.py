@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The primary goes away in each way that a machine can, and the standby is promoted. The service finds it by the
-hosts of its URL alone, also when it starts while the old one is gone, and the old one costs nothing from then on."""
+servers of its URL alone, also when it starts while the former primary is gone, which costs nothing from then on."""
 import statistics
 import time
 
@@ -95,8 +95,8 @@ class PrimaryGone(ReplicatedTest):
         self.judge()
 
     def test_service_goes_on(self):
-        """Fails if a host of the URL may take all of the time to connect, and if a request that waits for the old
-        primary waits until its own deadline (tried)."""
+        """Fails if a server of the URL may take all of the time to connect, and if a request that waits for the
+        former primary waits until its own deadline (tried)."""
         for n in range(self.rounds):
             for name, fault in self.FAULTS.items():
                 with self.subTest(name, round=n):

@@ -118,8 +118,8 @@ class Check(StackTest):
                 self.assertEqual(len(done.stderr.splitlines()), 1, done)
                 self.assertIn(message, done.stderr)
 
-    def test_in_the_clear(self):
-        """A warning. It is no fault that sessions leave the machine."""
+    def test_unencrypted(self):
+        """A warning, and no fault: sessions leave the machine unencrypted."""
         for url, warns in ((f"redis://{self.other.at}", False), (f"unix://{self.stack.redis.socket}", False),
                            ("redis://192.0.2.1", True)):
             with self.subTest(url):

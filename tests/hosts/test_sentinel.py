@@ -92,7 +92,7 @@ class Sentinels(ReadAfterWrite):
     def becomes_replica(self, old):
         """It returns; the Sentinels make it a replica, and parley stays with the new one."""
         new = self.master()
-        self.within(60, "the old master is a replica", lambda: not old.is_master())
+        self.within(60, "the former master is a replica", lambda: not old.is_master())
         self.within(30, "the new master is still used", lambda: self.arrives(new))
 
     # What may happen to the master, and how it returns.
@@ -164,5 +164,5 @@ class Proxied(Sentinels):
         self.assertEqual(self.get("/status")["redis"]["status"], "up")
 
     def test_master_lost(self):
-        """HAProxy ends the connections to the old master. Passed before redis+sentinel://, too."""
+        """HAProxy ends the connections to the former master. Passed before redis+sentinel://, too."""
         super().test_master_lost()

@@ -118,7 +118,7 @@ class Lists(Servers):
         for url in ("postgresql:///parley?host=a,b&port=1,2,3", "postgresql:///parley?host=" + ",".join("abcdefghi")):
             done = self.stack.parley.run("check", DATABASE_URL=url)
             self.assertEqual(done.returncode, 1, done)
-            self.assertIn("DATABASE_URL names more than 8 servers, or other numbers of hosts and ports", done.stdout)
+            self.assertIn("DATABASE_URL names more than 8 servers, or hosts and ports that differ in number", done.stdout)
 
 
 class Timelines(Servers):
@@ -141,7 +141,7 @@ class Timelines(Servers):
         self.serve_from(old.dir, new.dir)
         self.write_to(old)
         wait_until(lambda: self.sessions(new) == self.sessions(old), 20, "replayed")
-        said = len(self.events("server_behind"))    # by earlier tests
+        said = len(self.events("former_primary"))    # by earlier tests
         old.kill()
         new.psql("SELECT pg_promote()")
         took = wait_until(lambda: self.write() == 201, 30, "writes again")
@@ -158,16 +158,16 @@ class Timelines(Servers):
         end = time.monotonic() + amount(4, 10)
         while time.monotonic() < end:
             self.assertEqual(self.write(), 503)
-        self.assertEqual(self.servers()[old.dir]["state"], "behind")
+        self.assertEqual(self.servers()[old.dir]["state"], "former_primary")
         new.resume()
         self.write_to(new)
         self.assertEqual(self.sessions(old), before, "written to the former primary")
-        lines = self.events("server_behind")[said:]
+        lines = self.events("former_primary")[said:]
         self.assertEqual(len(lines), 1, lines)
         self.assertIn("timeline 2 was seen", lines[0]["message"])
 
     def test_connections_of_a_lower_timeline_are_closed(self):
-        """The old primary runs on and keeps its connections. One that finds it unreachable is enough.
+        """The former primary runs on and keeps its connections. One that finds it unreachable is enough.
         Fails if only new connections are compared: tests/mutants/servers-old-kept."""
         old, new = self.stack.postgres, self.standby()
         self.serve_from(old.dir, new.dir)
@@ -186,7 +186,7 @@ class Timelines(Servers):
         self.assertEqual(int(self.psql_away("SELECT count(*) FROM sessions")), before)
 
     def psql_away(self, sql):
-        """SQL on the old primary, whose socket has another name."""
+        """SQL on the former primary, whose socket has another name."""
         directory, old = self.stack.dir + "/link", self.stack.postgres
         os.makedirs(directory, exist_ok=True)
         if not os.path.islink(directory + "/.s.PGSQL.5432"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The old primary comes back and nobody has fenced it: two servers take writes, with two timelines. Once a worker of
+"""The former primary comes back and nobody has fenced it: two servers take writes, with two timelines. Once a worker of
 the service has seen the newer one, nothing is acknowledged on the older one."""
 import os
 import signal
@@ -99,7 +99,7 @@ class TwoPrimaries(ReplicatedTest):
             os.kill(self.pick.choice(pids), signal.SIGKILL)
 
     def crash(self):
-        """For a moment only the old primary can be reached, also by a worker that starts then."""
+        """For a moment only the former primary can be reached, also by a worker that starts then."""
         self.stack.b.kill()
         self.kill_worker()
         time.sleep(0.5)
@@ -121,28 +121,28 @@ class TwoPrimaries(ReplicatedTest):
         self.stack.postgres = self.stack.b
 
     def begin(self):
-        """Load on the old primary, all of which the standby has. Nothing is under way then, and nothing is
+        """Load on the former primary, all of which the standby has. Nothing is under way then, and nothing is
         lost when the old one goes."""
         self.work(0.5)
         self.stack.catch_up()
         self.old = self.stack.a.count()
 
     def expect_none(self, when):
-        """The old primary has taken none of the load. What wait_for_writes sent to it, without an answer, may
+        """The former primary has taken none of the load. What wait_for_writes sent to it, without an answer, may
         still arrive; that has no messages."""
-        self.assertEqual(self.stack.a.count(), self.old, f"messages were written on the old primary {when}")
+        self.assertEqual(self.stack.a.count(), self.old, f"messages were written on the former primary {when}")
 
     def expect_few_lines(self):
         """One line a change of state, for each program that sees it."""
-        said = [e for e in self.stack.parley.entries() if e["event"] in ("server_behind", "new_timeline")]
+        said = [e for e in self.stack.parley.entries() if e["event"] in ("former_primary", "new_timeline")]
         say(f"{len(said)} lines of the log: {said[-1]['message'] if said else ''}")
         self.assertLessEqual(len(said), self.lines)
 
     def expect_unfenced(self):
-        """The old primary is there and takes writes."""
+        """The former primary is there and takes writes."""
         self.assertEqual(self.stack.a.psql("SELECT pg_is_in_recovery()"), "f")
 
-    # How the old primary goes, and how it comes back.
+    # How the former primary goes, and how it comes back.
     WAYS = (
         ("killed and started again", "ab", lambda a: a.kill(), lambda a: a.start()),
         *amount((), (("cut off", "ab", lambda a: a.host.cut(), lambda a: a.host.restore()),)),
@@ -210,7 +210,7 @@ class BehindHaproxy(TwoPrimaries):
         self.expect_few_lines()
 
     def test_connections_that_stay_open(self):
-        """The old primary was never away, and its connections are in use. Fails if only a connection that is
+        """The former primary was never away, and its connections are in use. Fails if only a connection that is
         opened is compared with the highest timeline."""
         a, b = self.stack.a, self.stack.b
         self.begin()
@@ -229,5 +229,5 @@ class BehindHaproxy(TwoPrimaries):
             workers.pause(self.seconds)
             self.assertEqual(a.count(), old, "messages were written over connections that stayed open")
             self.assertGreater(b.count(), new_before)
-        say(f"{open_before} connections to the old primary were in use, {self.open_connections(a)} are open")
+        say(f"{open_before} connections to the former primary were in use, {self.open_connections(a)} are open")
         wait_until(lambda: self.open_connections(a) == 0, 10, "they are closed")

@@ -51,7 +51,8 @@ class NewerSchema(StackTest):
         self.post("/v1/sessions/up:a/messages", message("after"), status=201)
         checked = self.stack.parley.run("check")
         self.assertIn(f"schema version {self.own + 1}", checked.stdout)
-        self.assertIn(f"version {self.own + 1}, and bears this program: nothing to do", self.stack.parley.do("migrate"))
+        self.assertIn(f"version {self.own + 1}, and supports this program: nothing to do",
+                      self.stack.parley.do("migrate"))
         down = self.stack.parley.run("migrate", "--to", str(self.own - 1))
         self.assertEqual(down.returncode, 1, down.stdout)
         self.assertIn(f"schema is at version {self.own + 1}, for programs that know {self.own} or more",
@@ -59,7 +60,7 @@ class NewerSchema(StackTest):
 
     def test_one_that_does_not(self):
         """Workers that start find a schema that they cannot serve with. They stay, not ready, and serve when
-        it bears them. Fails if they end: the supervisor starts them again and again."""
+        it supports them. Fails if they end: the supervisor starts them again and again."""
         self.bring_schema(self.own + 1)
         self.kill_workers()
         pids = self.stack.worker_pids()
@@ -73,7 +74,7 @@ class NewerSchema(StackTest):
         self.assertIn(said, refused.stderr)
         self.assertEqual(self.stack.worker_pids(), pids)
         self.bring_schema(self.own)
-        wait_until(self.ready, 20, "ready with a schema that bears it")
+        wait_until(self.ready, 20, "ready with a schema that supports it")
         self.assertEqual(self.stack.worker_pids(), pids)
         self.put("/v1/sessions/up:b", {}, status=201)
 
@@ -109,7 +110,7 @@ def previous_release():
 
 
 def next_release(directory, up, down):
-    """The program under test with one migration more, which bears the program under test."""
+    """The program under test with one migration more, which supports the program under test."""
     built = os.path.dirname(PARLEY)
     if not os.path.exists(built + "/libparley.a"):
         raise unittest.SkipTest("the objects of the program are not beside it")

@@ -3,7 +3,7 @@
 // In: src/db/db_servers.c
 
 @@ expression value; @@
-greet(...) { <...
+identify(...) { <...
 - db_text(value)
 + db_text(SV("local"))
 ...> }

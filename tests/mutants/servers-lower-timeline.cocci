@@ -9,8 +9,8 @@ try_server(...) { <...
 + c.timeline < 0
 ...> }
 
-@@ expression behind; @@
-db_conn_behind(...) { <...
-- return behind;
+@@ expression outdated; @@
+db_conn_is_outdated(...) { <...
+- return outdated;
 + return false;
 ...> }

@@ -2,8 +2,8 @@
 // Test: hosts test_servers.Timelines.test_connections
 // In: src/db/db_pool.c
 
-@@ expression behind; @@
-db_conn_behind(...) { <...
-- return behind;
+@@ expression outdated; @@
+db_conn_is_outdated(...) { <...
+- return outdated;
 + return false;
 ...> }

@@ -67,7 +67,7 @@ struct api_service {
     int exports_max;          /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
     struct export *exports;       /* those under way, a list; under the lock */
-    const char *operations_allow; /* PARLEY_OPERATIONS_ALLOW; NULL: none */
+    const char *operations_allow; /* see net_allows; borrowed. NULL: this machine alone */
     /* For /status and /readyz alone. */
     const struct db_hosts_shared *hosts; /* may be NULL */
     int64_t started_at;                  /* of the service; wall clock, us */

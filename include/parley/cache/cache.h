@@ -44,7 +44,7 @@ void cache_shared_outdate(struct cache_shared *shared);
 
 struct cache_settings {
     struct cache_shared *shared; /* borrowed; NULL: no memory */
-    const char *redis_url;       /* see cache_url.c; "": none */
+    const char *redis_url;       /* redis://, redis+sentinel:// or unix://; "": none */
     int redis_timeout_ms;        /* to connect, and for each command */
     int quarantine_ms;           /* longer than the longest write */
     int64_t value_seconds;       /* the longest life of a value */
@@ -112,12 +112,13 @@ struct cache_status {
     enum cache_state redis;
     char reason[CACHE_REASON_MAX];    /* why Redis is down */
     char endpoint[272];               /* host:port or a path; "": none, or it is not known */
-    bool in_the_clear;                /* what is sent to Redis leaves this machine */
+    bool redis_unencrypted;           /* Redis is on another machine, and parley speaks no TLS */
     uint64_t mismatches;              /* values that were damaged, or of another key */
     size_t memory_bytes, memory_used; /* 0: there is no memory */
 };
 void cache_status(struct cache *c, struct cache_status *out);
-/* For `parley check`: asks Redis whether it accepts what serving sends. */
+/* For `parley check`: asks Redis whether it accepts the commands that serving sends, and sets the
+ * status. Blocks for up to redis_timeout_ms. */
 void cache_probe(struct cache *c);
 
 #endif

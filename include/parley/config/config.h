@@ -23,7 +23,7 @@ struct config {
     const char *listen; /* PARLEY_LISTEN: FastCGI */
     const char *admin;  /* PARLEY_ADMIN: FastCGI, for operations */
     const char *health; /* PARLEY_HEALTH: HTTP, for operations; empty: none */
-    /* See net_allows. */
+    /* PARLEY_LISTEN_ALLOW, PARLEY_OPERATIONS_ALLOW: networks, as for net_allows. */
     const char *listen_allow, *operations_allow;
     int64_t workers; /* PARLEY_WORKERS; 0: one for each two cores, rounded up */
     int64_t threads; /* PARLEY_THREADS */

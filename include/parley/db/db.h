@@ -23,12 +23,12 @@
 
 struct db;
 
-/* What is known of the servers that a URL names. The workers of a host share it. Zeroed: nothing.
- */
+/* What a host knows of the servers that DATABASE_URL names. Its workers share it: it lies in shared
+ * memory, and any thread may read and write it. Zeroed: nothing is known. */
 enum { DB_SERVERS_MAX = METRICS_SERVERS, DB_SERVER_NAME_MAX = 80 };
 struct db_servers {
-    atomic_int last_used; /* the place in the URL */
-    atomic_int highest;   /* timeline of a primary; 0: none was seen. Lower ones are refused */
+    atomic_int last_used; /* index in the URL */
+    atomic_int highest;   /* timeline of a primary that was seen; 0: none. Lower ones are refused */
     atomic_int state[DB_SERVERS_MAX], timeline[DB_SERVERS_MAX];
 };
 
@@ -63,13 +63,13 @@ enum db_server_state {
     DB_SERVER_UNKNOWN,
     DB_SERVER_PRIMARY, /* may be used */
     DB_SERVER_STANDBY,
-    DB_SERVER_BEHIND, /* a primary of a lower timeline than another one */
-    DB_SERVER_AWAY    /* it does not answer, or refuses */
+    DB_SERVER_FORMER_PRIMARY, /* its timeline is lower than the highest that was seen */
+    DB_SERVER_AWAY            /* it does not answer, or refuses */
 };
 struct db_server {
     char name[DB_SERVER_NAME_MAX]; /* host, or host:port */
-    enum db_server_state state;    /* when a connection was last tried; that of the host */
-    int timeline;                  /* 0: not known */
+    enum db_server_state state;    /* when any worker last tried to connect */
+    int timeline;                  /* of a primary; 0: not known */
 };
 struct db_status {
     enum db_state state;
@@ -78,7 +78,7 @@ struct db_status {
     char reason[240];                         /* why it is not up; "" when it is */
     struct db_server servers[DB_SERVERS_MAX]; /* in the order of the URL */
     int n_servers;
-    bool pooled; /* a pooler is between */
+    bool pooled; /* the last connection led through a pooler */
 };
 /* Takes the pool's lock for an instant; sends nothing. */
 void db_status(struct db *db, struct db_status *out);
@@ -113,7 +113,7 @@ enum db_retry {
 
 /* One statement, one round trip, one transaction. Repeated after a serialization failure or a
  * deadlock (at most 3 times, while the deadline allows). out and failure may be NULL.
- *   ERR_OVERLOAD: no connection within acquire_ms, or (a write) too many writes hang.
+ *   ERR_OVERLOAD: no connection within acquire_ms, or (a write) too many writes wait for an answer.
  *   ERR_UNAVAILABLE: PostgreSQL is away; nothing was done. ERR_TIMEOUT: deadline or
  *   statement_timeout. ERR_BUSY: lock_timeout. ERR_CONFLICT: unique violation. ERR_INVALID: data
  *   that PostgreSQL refuses (SQLSTATE class 22). */

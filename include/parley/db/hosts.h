@@ -37,7 +37,8 @@ struct db_hosts_shared;
 /* The supervisor maps it before it forks and keeps it until it ends. It has a new id. alone:
  * PARLEY_HOSTS=one. version: of the program. NULL: no memory. */
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version);
-struct db_servers *db_hosts_servers(struct db_hosts_shared *shared); /* for db_settings */
+/* For db_settings.servers. Borrows from shared. */
+struct db_servers *db_hosts_servers(struct db_hosts_shared *shared);
 /* Called by the supervisor. Not clean: what the worker sent may still be committed. */
 void db_hosts_worker_ended(struct db_hosts_shared *shared, size_t slot, pid_t pid, bool clean);
 
@@ -70,7 +71,7 @@ enum db_hosts_shortcut {
     DB_HOSTS_OTHERS,    /* other hosts are registered */
     DB_HOSTS_SILENT,    /* no poll has succeeded for 1 s */
     DB_HOSTS_RESTARTED, /* another PostgreSQL answers since less than 2 s: rows may be lost */
-    DB_HOSTS_COMMITS,   /* some wait for a standby: they may become visible at any time */
+    DB_HOSTS_COMMITS,   /* commits wait for a standby: they may become visible at any time */
     DB_HOSTS_MANY       /* not configured */
 };
 /* why: a sentence; "" if it is on. */
@@ -86,15 +87,15 @@ struct db_host {
     bool self;
 };
 
-enum { DB_STANDBY_NAMES_MAX = 488 }; /* 120 characters */
+enum { DB_STANDBY_NAMES_MAX = 488 }; /* bytes; 120 characters */
 
-/* By a poll of the last second. */
+/* Replication of PostgreSQL, as this host's last successful poll found it. */
 struct db_replication {
-    int64_t sent_us;         /* 0: not known yet */
-    int64_t commits_waiting; /* of this login on all hosts: for a standby, for over a second */
-    int64_t overdue;         /* its statements that run for over a second, with these */
-    int64_t standbys;        /* that are connected */
-    int64_t synchronous;     /* of these; -1: the login lacks the rights of pg_read_all_stats */
+    int64_t sent_us;         /* when the poll was sent, by clock_boot_us; 0: not known yet */
+    int64_t commits_waiting; /* of this login, all hosts: for a standby, for more than a second */
+    int64_t overdue;     /* statements of this login that run for more than a second; with these */
+    int64_t standbys;    /* connected ones */
+    int64_t synchronous; /* of these; -1: the login lacks the rights of pg_read_all_stats */
     char names[DB_STANDBY_NAMES_MAX]; /* synchronous_standby_names; "": no commit waits */
 };
 

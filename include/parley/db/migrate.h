@@ -25,8 +25,8 @@ struct db_migration {
 /* Ascending from 1 without a gap; made by migrations/embed.sh. */
 extern const struct db_migration db_migration_table[];
 extern const size_t db_migration_count;
-/* The version this program knows: that of the last migration. It needs this one or a newer one that
- * bears it (min_compatible). */
+/* The version that this program knows: that of the last migration. It needs this version, or a
+ * newer one that supports it (min_compatible). */
 int db_schema_version(void);
 
 /* line: a step that was taken, or (fault) what is wrong. Never with a password. */
@@ -36,7 +36,7 @@ typedef void db_migrate_say(void *arg, bool fault, const char *line);
  * the table, which is db_migration_table but in tests, and grants the login of url what it needs,
  * even if no step was needed. ERR_INVALID: the configuration is wrong (the login of url does not
  * exist, …), and nothing was done. ERR_PRECONDITION: the schema is newer than this program, and
- * does not bear it or is to be taken down. */
+ * does not support it or is to be taken down. */
 MUSTCHECK enum err db_migrate(const char *admin_url, const char *url,
                               const struct db_migration *table, size_t n, int target,
                               db_migrate_say *say, void *arg);

@@ -28,7 +28,7 @@ typedef void (*fcgi_read_ahead_fn)(void *service, struct arena *const *arenas,
 
 struct fcgi_settings {
     int listen_fd;     /* non-blocking, CLOEXEC; borrowed */
-    const char *allow; /* whose connections over TCP are not closed at once: see net_allows */
+    const char *allow; /* networks whose TCP connections are accepted: see net_allows. Borrowed */
     int threads;
     /* Threads that poll for requests at once; 0: all. The others sleep until one of these is about
      * to wait. Waking a thread for a request that a running one could have taken costs more than

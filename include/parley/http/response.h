@@ -38,7 +38,8 @@ struct http_response {
 void http_response_init(struct http_response *r, struct arena *a);
 /* Aborts for a control character in value, or too many headers: both are bugs. */
 void http_response_header(struct http_response *r, const char *name, struct sv value);
-/* Writes the status, its reason and all headers, with their lengths but without a version. */
+/* Writes the head of an answer: status and reason (without a protocol version), all headers,
+ * Content-Length, and the empty line. */
 void http_response_head(struct buf *b, const struct http_response *res);
 /* The reason phrase of a status that parley sends (RFC 9110, section 15); "Unknown" for others. */
 const char *http_status_reason(int status);

@@ -49,7 +49,7 @@ struct metrics_slot {
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: set by the worker, and to 0 by the supervisor when the worker ends. */
     _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting, pool_max;
-    _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by their place in the URL */
+    _Atomic int64_t pool_servers[METRICS_SERVERS]; /* connections, by index in DATABASE_URL */
     _Atomic int64_t threads_busy;
 };
 

@@ -266,7 +266,7 @@ static void add_replication(struct json_tree *t, struct json_object *in,
 static void add_servers(struct json_tree *t, struct json_object *in, const struct api_service *api,
                         const struct db_status *db)
 {
-    static const char *const states[] = {"unknown", "primary", "standby", "behind", "away"};
+    static const char *const states[] = {"unknown", "primary", "standby", "former_primary", "away"};
     struct json_object *servers = json_tree_array(t, in, "servers");
     for (int i = 0; i < db->n_servers; i++) {
         struct json_object *server = json_tree_object(t, servers, NULL);

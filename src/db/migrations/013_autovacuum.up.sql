@@ -4,13 +4,13 @@
 --
 -- messages: rows are only added, and deleted in the order of their age. The default, a fifth of the table, is
 -- 2 * 10^7 dead rows with 10^8. PostgreSQL 16 and older hold 1.1 * 10^7 in the default maintenance_work_mem (64 MB),
--- and read the whole index once more for each 1.1 * 10^7 beyond. Below 0.02 nothing is won: if fewer than 2 % of the
--- pages have dead rows, a vacuum leaves the indexes alone. Of new rows, likewise: their pages are visited while they are
--- still in a cache.
+-- and read the whole index once more for each 1.1 * 10^7 beyond. A value below 0.02 gains nothing: if fewer than 2 %
+-- of the pages have dead rows, a vacuum leaves the indexes alone. The same value for inserted rows lets a vacuum visit
+-- their pages while a cache still has them.
 --
 -- A vacuum that cuts empty pages off the end takes ACCESS EXCLUSIVE for that, which standbys replay: they cancel
--- their readers, and commits that wait for remote_apply wait as well. What is empty is filled again. So the three
--- tables keep it.
+-- their readers, and commits that wait for remote_apply wait as well. Empty pages are filled again. So the three
+-- tables keep them.
 --
 -- Not set, for these reasons:
 -- - sessions' scale factor (0.2): updates are HOT and their old rows go when the next update needs the space. Until

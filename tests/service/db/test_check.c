@@ -82,7 +82,7 @@ TEST(roles_that_escape_rls_are_refused)
     expect_wrong(&settings, "DATABASE_ADMIN_URL is not a valid connection string");
 }
 
-/* A newer schema says which programs it bears. Fails if the newest row alone counts. */
+/* A newer schema says which programs it supports. Fails if the newest row alone counts. */
 TEST(schemas_that_bear_the_program)
 {
     static const struct {

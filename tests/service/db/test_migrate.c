@@ -190,7 +190,7 @@ TEST(writes_beside_a_reader_and_a_migration)
 }
 
 /* The program of the release before finds the newer schema: its `migrate` has nothing to do where
- * the schema bears it, and takes no step down in any case. Fails if the row is added without
+ * the schema supports it, and takes no step down in any case. Fails if the row is added without
  * min_compatible: tried. */
 TEST(newer_schema_that_bears_the_program)
 {
@@ -207,7 +207,7 @@ TEST(newer_schema_that_bears_the_program)
         const char *says;
     } cases[] = {
         {1, 2, -1, ERR_NONE, "migration 2 two up: done"},
-        {2, 1, -1, ERR_NONE, "version 2, and bears this program: nothing to do"},
+        {2, 1, -1, ERR_NONE, "version 2, and supports this program: nothing to do"},
         {2, 1, 1, ERR_PRECONDITION, "fault: schema is at version 2"},
         {2, 1, 0, ERR_PRECONDITION, "fault: schema is at version 2"},
         {3, 2, -1, ERR_NONE, "nothing to do"},

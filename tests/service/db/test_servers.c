@@ -91,7 +91,7 @@ TEST(a_pooled_transaction_checks_its_server)
     /* And no new connection to it is used. */
     EVENTUALLY(fx_status(fx).state == DB_DOWN && fx_status(fx).open == 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(fx_status(fx).reason, "it is at timeline 1, lower than 2"));
-    CU_ASSERT_EQUAL(fx_status(fx).servers[0].state, DB_SERVER_BEHIND);
+    CU_ASSERT_EQUAL(fx_status(fx).servers[0].state, DB_SERVER_FORMER_PRIMARY);
     CU_ASSERT_EQUAL(fx_run(fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
     fx_close(fx);
     fx_admin("DROP TABLE runs");

@@ -16,7 +16,7 @@ TEST(numbered_without_a_gap)
         CU_ASSERT_TRUE(strlen(table[i].up) > 0);
         CU_ASSERT_TRUE(strlen(table[i].down) > 0);
         CU_ASSERT_TRUE(table[i].min_compatible <= table[i].version);
-        /* A later schema does not bear programs that an earlier one does not. */
+        /* A later schema supports no program that an earlier one does not support. */
         CU_ASSERT_TRUE(i == 0 || table[i].min_compatible >= table[i - 1].min_compatible);
     }
     CU_ASSERT_EQUAL(db_schema_version(), (int)n);

@@ -69,7 +69,7 @@ TEST(running_server_is_not_replaced)
     make_directory(&p);
     CU_ASSERT_EQUAL(listener_open(&first, p.path, p.why, sizeof p.why), ERR_NONE);
     CU_ASSERT_EQUAL(listener_open(&second, p.path, p.why, sizeof p.why), ERR_INVALID);
-    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "another server answers there"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "another process answers there"));
     CU_ASSERT_PTR_NOT_NULL(strstr(p.why, p.path));
     CU_ASSERT_EQUAL(second.fd, -1);
     listener_close(&second);
@@ -133,7 +133,7 @@ TEST(tcp)
     CU_ASSERT_TRUE(fcntl(l.fd, F_GETFL) & O_NONBLOCK);
     CU_ASSERT_TRUE(fcntl(l.fd, F_GETFD) & FD_CLOEXEC);
     CU_ASSERT_EQUAL(listener_open(&second, p.path, p.why, sizeof p.why), ERR_INVALID);
-    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "another server answers there"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "another process answers there"));
     CU_ASSERT_PTR_NOT_NULL(strstr(p.why, p.path));
     CU_ASSERT_EQUAL(second.fd, -1);
     const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
