@@ -126,7 +126,7 @@ static void check_servers(struct report *r, struct command_context *c)
                       "%s: primary, timeline %d, %s, statements are %s", server->name,
                       server->timeline, s.pooled ? "through a pooler" : "direct",
                       s.pooled || !c->cfg->prepare ? "not prepared" : "prepared");
-        else if (server->state == DB_SERVER_BEHIND)
+        else if (server->state == DB_SERVER_FORMER_PRIMARY)
             add_check(r, true, "PostgreSQL server",
                       "%s: warning: a former primary, timeline %d, which still accepts writes: "
                       "it is not used",

@@ -126,12 +126,12 @@ class Timelines(Servers):
         """Fails if the first server that accepts writes is taken: tests/mutants/servers-first-taken."""
         old, new = self.stack.postgres, self.standby()
         new.psql("SELECT pg_promote()")
-        before, said = self.sessions(old), len(self.events("server_behind"))
+        before, said = self.sessions(old), len(self.events("former_primary"))
         self.serve_from(old.dir, new.dir)
         self.write_to(new)
         self.assertEqual(self.sessions(old), before)
-        self.assertEqual(self.servers()[old.dir]["state"], "behind")
-        self.assertGreater(len(self.events("server_behind")), said)
+        self.assertEqual(self.servers()[old.dir]["state"], "former_primary")
+        self.assertGreater(len(self.events("former_primary")), said)
         done = self.stack.parley.run("check")
         self.assertIn(f"{old.dir}: warning: a former primary, timeline 1, which still accepts writes", done.stdout)
 
