@@ -18,10 +18,12 @@
  */
 #include "db_internal.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "parley/base/net.h"
 #include "parley/obs/log.h"
 
 /* ---- states ---- */
@@ -258,6 +260,19 @@ void db_servers_saw(struct db *db, int server, int timeline)
             log_say(LOG_INFO, "new_timeline",
                     "%s is at timeline %d: connections to servers of lower timelines are closed",
                     db->url.name[server], timeline);
+}
+
+bool db_conn_quiet(const struct db_conn *c)
+{
+    return net_wait(PQsocket(c->pg), POLLIN, deadline_in_ms(0)) == 0;
+}
+
+bool db_conn_clean(struct db_conn *c)
+{
+    return c->pg && !c->broken && PQstatus(c->pg) == CONNECTION_OK &&
+           PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF &&
+           PQtransactionStatus(c->pg) == PQTRANS_IDLE && !PQisBusy(c->pg) &&
+           PQgetResult(c->pg) == NULL;
 }
 
 bool db_conn_is_outdated(const struct db *db, const struct db_conn *c)

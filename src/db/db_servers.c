@@ -17,20 +17,7 @@
 #include "parley/base/net.h"
 #include "parley/obs/log.h"
 
-/* ---- one connection ---- */
-
-bool db_conn_quiet(const struct db_conn *c)
-{
-    return net_wait(PQsocket(c->pg), POLLIN, deadline_in_ms(0)) == 0;
-}
-
-bool db_conn_clean(struct db_conn *c)
-{
-    return c->pg && !c->broken && PQstatus(c->pg) == CONNECTION_OK &&
-           PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF &&
-           PQtransactionStatus(c->pg) == PQTRANS_IDLE && !PQisBusy(c->pg) &&
-           PQgetResult(c->pg) == NULL;
-}
+/* ---- opening one connection ---- */
 
 static void ignore_notice(void *arg, const PGresult *res)
 {

@@ -1,7 +1,7 @@
 // What: A connection is closed after a time-out and never used again.
 // Test: faults test_silence.Postgres
 // Test: faults test_silence.HalfAnAnswer
-// In: src/db/db_servers.c
+// In: src/db/db_pool.c
 // In: src/db/db_pipeline.c
 
 @@ expression list wait; @@

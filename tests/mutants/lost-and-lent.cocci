@@ -1,6 +1,6 @@
 // What: A lost connection does not go back to the pool.
 // Test: faults test_postgres.Backends.test_terminated_each_500_ms
-// In: src/db/db_servers.c
+// In: src/db/db_pool.c
 // In: src/db/db_pipeline.c
 
 @@ identifier c; @@
