@@ -3,8 +3,8 @@
 // Test: faults test_silence.HalfAnAnswer
 // In: src/db/db_pipeline.c
 
-@@ expression watches, moment, ctx; @@
+@@ expression ctx; @@
 exchange(...) { <...
-- watches ? moment : ctx->deadline
-+ watches ? moment : deadline_in_ms(2 * deadline_left_ms(ctx->deadline) + 20)
+- !deadline_passed(ctx->deadline)
++ clock_mono_us() < ctx->deadline.at_us + 2000000
 ...> }

@@ -2,8 +2,8 @@
 // Test: faults PostgresClock.test_3
 // In: src/db/db_pipeline.c
 
-@@ expression watches, moment, ctx; @@
+@@ expression ctx; @@
 exchange(...) { <...
-- watches ? moment : ctx->deadline
-+ watches ? moment : deadline_in_ms(60000)
+- !deadline_passed(ctx->deadline)
++ clock_mono_us() < ctx->deadline.at_us + 60000000
 ...> }
