@@ -163,6 +163,20 @@ class Said(Pooled):
             more="&options=-c%20synchronous_commit%3Dremote_apply"))
         self.assertIn("synchronous_commit remote_apply", done.stdout)
 
+    def test_a_database_that_it_does_not_know(self):
+        """The configuration is wrong, as without a pooler. Fails if the service waits for it: seen before."""
+        done = self.stack.parley.run("serve", DATABASE_URL=self.pooler.url().replace("/parley?", "/none?"),
+                                     PARLEY_LISTEN=self.stack.dir + "/o.sock", PARLEY_ADMIN=self.stack.dir + "/oa.sock")
+        self.assertEqual(done.returncode, 2, done)
+
+    def test_commits_that_do_not_wait(self):
+        """They are refused, as without a pooler. Fails if the server's own setting is asked for: seen before."""
+        for value in ("off", "no"):
+            done = self.stack.parley.run("check", DATABASE_URL=self.pooler.url(
+                more=f"&options=-c%20synchronous_commit%3D{value}"))
+            self.assertEqual(done.returncode, 1, done)
+            self.assertIn("the options in DATABASE_URL set synchronous_commit off", done.stdout)
+
 
 class Lost(Pooled):
     """What the pooler says in place of PostgreSQL: it knows one SQLSTATE, and no untranslated severity."""
