@@ -4,6 +4,6 @@
 
 @@ expression r, conn, done; @@
 cache_redis_run(...) { <...
-- release(r, conn, done)
-+ release(r, conn, !conn->err)
+- release(r, failures, conn, done)
++ release(r, failures, conn, !conn->err)
 ...> }
