@@ -143,9 +143,9 @@ static bool is_origin(struct sv text)
            sv_all_of((struct sv){text.p + 2, text.n - 2}, "-._:[]");
 }
 
-/* Words separated by spaces or commas. */
-static void check_words(struct loading *l, const char *name, const char *text,
-                        bool (*is_right)(struct sv), const char *what)
+/* Checks each item of a list that spaces or commas separate. */
+static void check_list(struct loading *l, const char *name, const char *text,
+                       bool (*is_right)(struct sv), const char *what)
 {
     for (size_t n; *text; text += n + strspn(text + n, " ,")) {
         n = strcspn(text, " ,");
@@ -206,11 +206,11 @@ static void check_combinations(const struct config *c, struct loading *l)
             add_fault(l, "%s%s%s %s", name, other ? " and " : "", other ? other : "", rules[i].why);
     }
     if (strcmp(c->cors_origins, "*") != 0)
-        check_words(l, "PARLEY_CORS_ORIGINS", c->cors_origins, is_origin,
-                    "origin such as https://app.example.com or http://localhost:3000 (without a "
-                    "path or a / at its end), or * alone");
-    check_words(l, "PARLEY_LISTEN_ALLOW", c->listen_allow, net_is_network, network);
-    check_words(l, "PARLEY_OPERATIONS_ALLOW", c->operations_allow, net_is_network, network);
+        check_list(l, "PARLEY_CORS_ORIGINS", c->cors_origins, is_origin,
+                   "origin such as https://app.example.com or http://localhost:3000 (without a "
+                   "path or a / at its end), or * alone");
+    check_list(l, "PARLEY_LISTEN_ALLOW", c->listen_allow, net_is_network, network);
+    check_list(l, "PARLEY_OPERATIONS_ALLOW", c->operations_allow, net_is_network, network);
     check_socket(l, "PARLEY_LISTEN", c->listen);
     check_socket(l, "PARLEY_ADMIN", c->admin);
     if (*c->health)

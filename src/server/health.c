@@ -74,5 +74,5 @@ void health_answer(int listen_fd, struct api_service *service, int ms)
     if (fd >= 0)
         close(fd);
     else if (p.revents)
-        (void)poll(NULL, 0, 1); /* another worker was first, or something is short */
+        (void)poll(NULL, 0, 1); /* another worker accepted it, or descriptors are short */
 }
