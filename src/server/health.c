@@ -7,7 +7,6 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "parley/base/net.h"
@@ -18,13 +17,10 @@ enum { WAIT_MS = 100, ARENA_LIMIT = 8 * 1024 * 1024 };
  * slow client delays the next one by WAIT_MS at most. */
 static void answer(int fd, const char *peer, struct api_service *service, struct arena *arena)
 {
-    const struct timeval time = {.tv_usec = WAIT_MS * 1000};
     struct http_request req = {.remote_addr = sv_from(peer)};
     struct http_response res;
     struct buf out;
     char head[4096];
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
     const ssize_t n = recv(fd, head, sizeof head, 0);
     struct sv rest = {head, n > 0 ? (size_t)n : 0};
     struct sv line = sv_cut(&rest, '\n');
@@ -51,7 +47,7 @@ void health_answer(int listen_fd, struct api_service *service, int ms)
 {
     char peer[INET6_ADDRSTRLEN];
     struct pollfd p = {.fd = listen_fd, .events = POLLIN};
-    const int fd = poll(&p, 1, ms) > 0 ? net_accept(listen_fd, peer) : -1;
+    const int fd = poll(&p, 1, ms) > 0 ? net_accept(listen_fd, WAIT_MS, peer) : -1;
     /* Nobody else may hold it up, not even for WAIT_MS. */
     const bool allowed = fd >= 0 && net_allows(service->operations_allow, sv_from(peer));
     struct arena *arena = allowed ? arena_create(ARENA_LIMIT) : NULL;

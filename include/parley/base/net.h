@@ -19,7 +19,7 @@ bool net_allows(const char *list, struct sv address);
 
 /* tcp://ADDRESS:PORT, an IPv6 address in brackets. The length of *out; 0: text is none. */
 socklen_t net_endpoint(const char *text, struct sockaddr_storage *out);
-/* accept4, CLOEXEC; peer: the address of the client, as above. */
-int net_accept(int listen_fd, char peer[INET6_ADDRSTRLEN]);
+/* accept4, CLOEXEC. timeout_ms: of each receive and send. peer: the client's address, as above. */
+int net_accept(int listen_fd, int timeout_ms, char peer[INET6_ADDRSTRLEN]);
 
 #endif
