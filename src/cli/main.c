@@ -9,14 +9,12 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "parley/base/names.h"
-#include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 #include "parley/obs/log.h"
 

@@ -124,7 +124,8 @@ uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n)
     for (size_t k = 0; k < s.n; k++) {
         const void *first = (const char *)&s.at[k] + offset;
         for (size_t i = 0; i < n; i++)
-            total += atomic_load_explicit((const _Atomic uint64_t *)first + i, memory_order_relaxed);
+            total +=
+                atomic_load_explicit((const _Atomic uint64_t *)first + i, memory_order_relaxed);
     }
     return total;
 }

@@ -9,8 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
-
 /* Time for the other workers when one has found the configuration to be wrong. */
 static const int64_t misconfigured_us = 2 * 1000000;
 

@@ -12,16 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "parley/api/api.h"
-#include "parley/base/clock.h"
-#include "parley/base/uuid.h"
-#include "parley/cache/cache.h"
-#include "parley/db/db.h"
-#include "parley/db/hosts.h"
 #include "parley/db/migrate.h"
 #include "parley/fcgi/fcgi.h"
-#include "parley/obs/log.h"
-#include "parley/session/session.h"
 
 enum {
     TICK_MS = 100,

@@ -10,8 +10,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
-
 _Static_assert((int)API_SLOTS_MAX <= (int)DB_HOSTS_SLOTS_MAX,
                "a worker has the same number in all tables");
 

@@ -8,7 +8,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <sys/types.h>
 
 #include "parley/api/json_tree.h"

@@ -4,7 +4,6 @@
 #define PARLEY_BASE_NET_H
 
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <sys/socket.h>
 
 #include "parley/base/sv.h"

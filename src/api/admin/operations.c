@@ -279,7 +279,8 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
         json_tree_number(t, worker, "pid", pid);
         json_tree_number(t, worker, "worker_set", atomic_load(&api->host->workers[i].worker_set));
         json_tree_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
-        json_tree_number(t, worker, "requests", (int64_t)metrics_sum((struct metrics_slots){s, 1}, REQUESTS, BUCKETS));
+        json_tree_number(t, worker, "requests",
+                         (int64_t)metrics_sum((struct metrics_slots){s, 1}, REQUESTS, BUCKETS));
         json_tree_number(t, worker, "threads_busy", atomic_load(&s->threads_busy));
         struct json_object *pool = json_tree_object(t, worker, "pool");
         json_tree_number(t, pool, "open", atomic_load(&s->pool_open));
@@ -330,18 +331,14 @@ static void add_totals(struct json_tree *t, const struct api_service *api)
     }
 }
 
-struct settings {
-    struct json_tree *t;
-    struct json_object *in;
-};
-
+/* arg: a tree whose root is the object of the settings. */
 static void add_setting(void *arg, const char *name, const char *text, int64_t number)
 {
-    const struct settings *s = arg;
+    struct json_tree *t = arg;
     if (text)
-        json_tree_text(s->t, s->in, name, text);
+        json_tree_text(t, t->root, name, text);
     else
-        json_tree_number(s->t, s->in, name, number);
+        json_tree_number(t, t->root, name, number);
 }
 
 static void add_service(struct json_tree *t, const struct api_service *api, const struct health *h)
@@ -387,9 +384,10 @@ static enum err get_status(struct api_call *c)
     add_hosts(&t, api);
     add_workers(&t, api);
     add_totals(&t, api);
-    struct settings settings = {&t, json_tree_object(&t, t.root, "settings")};
+    struct json_tree settings = {json_tree_object(&t, t.root, "settings"), t.failed};
     if (api->each_setting)
         api->each_setting(api->settings, add_setting, &settings);
+    t.failed = t.failed || settings.failed;
     return answer_tree(c, &t, 200, LINES);
 }
 
