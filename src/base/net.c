@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 
 /* IPv4 in the form that IPv6 has for it. */
 static bool parse_address(struct sv text, struct in6_addr *out)
@@ -88,11 +89,17 @@ socklen_t net_endpoint(const char *text, struct sockaddr_storage *out)
     return v6 ? sizeof *in6 : sizeof *in;
 }
 
-int net_accept(int listen_fd, char peer[INET6_ADDRSTRLEN])
+int net_accept(int listen_fd, int timeout_ms, char peer[INET6_ADDRSTRLEN])
 {
+    const struct timeval tv = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
     struct sockaddr_storage from = {.ss_family = AF_UNIX};
     socklen_t n = sizeof from;
     const int fd = accept4(listen_fd, (struct sockaddr *)&from, &n, SOCK_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    /* Else a silent peer would hold the thread. They cannot fail on a socket. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
     const void *address = from.ss_family == AF_INET
                               ? (void *)&((struct sockaddr_in *)&from)->sin_addr
                               : (void *)&((struct sockaddr_in6 *)&from)->sin6_addr;

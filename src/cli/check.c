@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "parley/auth/auth.h"
-#include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 
 /* keepalive_time in nginx/parley.conf. An installation may use another. */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parley/base/clock.h"
 #include "parley/db/migrate.h"
 #include "parley/session/session.h"
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parley/db/hosts.h"
+#include "parley/api/api.h"
 
 /* STALE_MIN: a running host is seen every 2 s. */
 enum { FORGET_MS = 3000, STALE_MIN = 10, STALE_MAX = 315360000 };
@@ -29,16 +29,8 @@ int host_list_run(struct command_context *c)
     const enum err e = db_hosts_list(c->db, &c->ctx, &hosts, &n);
     json_tree_init(&out);
     struct json_object *rows = json_tree_array(&out, out.root, "hosts");
-    for (size_t i = 0; i < n; i++) {
-        const int64_t ago_us = hosts[i].seen_ago_us > 0 ? hosts[i].seen_ago_us : 0;
-        struct json_object *row = json_tree_object(&out, rows, NULL);
-        output_text(&out, row, "id", sv_from(hosts[i].id));
-        output_text(&out, row, "mode", hosts[i].alone ? SV("one") : SV("many"));
-        json_tree_number(&out, row, "workers", hosts[i].workers);
-        json_tree_number(&out, row, "seen_seconds_ago", ago_us / 1000000);
-        output_text(&out, row, "version", sv_from(hosts[i].version));
-        output_text(&out, row, "address", sv_from(hosts[i].address));
-    }
+    for (size_t i = 0; i < n; i++)
+        (void)api_add_host(&out, rows, &hosts[i]);
     return output_finish(c, &out, e, rows, columns, ARRAY_LEN(columns));
 }
 

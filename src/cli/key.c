@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "parley/auth/auth.h"
-#include "parley/base/clock.h"
 
 /* "90d", "12h", "30m", "45s": seconds. */
 static bool parse_lifetime(const char *text, int64_t *out)

@@ -9,14 +9,12 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "parley/base/names.h"
-#include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 #include "parley/obs/log.h"
 
@@ -114,8 +112,10 @@ static int run_serve(struct command_context *c)
     return supervisor_run(c->cfg, worker_main);
 }
 
-static int signal_supervisor(const struct command_context *c, int signo)
+/* reload and stop */
+static int run_signal(struct command_context *c)
 {
+    const int signo = strcmp(c->words[0], "stop") == 0 ? SIGTERM : SIGHUP;
     char why[640];
     if (!c->cfg->listen)
         return command_usage_error(c->faults, NULL);
@@ -123,16 +123,6 @@ static int signal_supervisor(const struct command_context *c, int signo)
     if (!good || signo == SIGHUP)
         fprintf(stderr, "parley: %s\n", good ? "reloaded" : why);
     return good ? EXIT_GOOD : EXIT_FAULT;
-}
-
-static int run_reload(struct command_context *c)
-{
-    return signal_supervisor(c, SIGHUP);
-}
-
-static int run_stop(struct command_context *c)
-{
-    return signal_supervisor(c, SIGTERM);
 }
 
 static int run_migrate(struct command_context *c)
@@ -181,11 +171,11 @@ static const struct command {
      "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
      "at once); SIGHUP reads the file again, checks it, and replaces\n"
      "the workers, or changes nothing and logs why"},
-    {"reload", "", run_reload, false,
+    {"reload", "", run_signal, false,
      "make the service that runs with this configuration reload (as\n"
      "SIGHUP), and wait; exit status 0: done, 1: refused, and why, or no\n"
      "service runs"},
-    {"stop", "", run_stop, true, "drain and end that service (as SIGTERM), and wait for its end"},
+    {"stop", "", run_signal, true, "drain and end that service (as SIGTERM), and wait for its end"},
     {"migrate", "[--to N]", run_migrate, false,
      "bring the schema to this program's version, or to version N\n"
      "(0: remove all that parley has made)"},

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parley/base/clock.h"
-
 /* LINE_DEPTH: containers around the members that get a line each in JSON. */
 enum { CELL_MAX = 32, LINE_DEPTH = 2, TEXT_MAX = 64 * 1024 * 1024 };
 

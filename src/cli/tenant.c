@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "parley/auth/auth.h"
-#include "parley/base/clock.h"
 #include "parley/base/names.h"
 #include "parley/session/users.h"
 

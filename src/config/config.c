@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "parley/base/names.h"
 #include "parley/base/net.h"
 
 /* The texts given so far, and a line for each fault. */

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parley/base/sv.h"
-
 enum {
     KIB = 1024,
     MIB = 1024 * KIB,

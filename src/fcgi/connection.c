@@ -7,9 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <string.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "parley/base/net.h"
@@ -38,14 +36,6 @@ static void unpoll_listener(struct fcgi_server *s)
     if (s->polled)
         (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL);
     s->polled = false;
-}
-
-static void set_timeouts(int fd, int ms)
-{
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
-    /* Without them a silent peer would hold the thread; they cannot fail on a socket of ours. */
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 }
 
 /* Room for one more connection. A full server has room for one more a thread: see
@@ -131,7 +121,7 @@ static bool accept_one(struct fcgi_server *s)
     if (!reserve_room(s))
         return false;
     char peer[INET6_ADDRSTRLEN];
-    int fd = net_accept(s->settings.listen_fd, peer);
+    int fd = net_accept(s->settings.listen_fd, s->settings.io_timeout_ms, peer);
     const int reason = errno;
     struct fcgi_conn *c = fd >= 0 && is_allowed(s, peer) ? calloc(1, sizeof *c) : NULL;
     if (!c) {
@@ -143,7 +133,6 @@ static bool accept_one(struct fcgi_server *s)
         close(fd);
         return true;
     }
-    set_timeouts(fd, s->settings.io_timeout_ms);
     FCGX_InitRequest(&c->fcgx, -1, 0);
     c->fcgx.ipcFd = fd;
     if (!net_is_local(sv_from(peer)))

@@ -15,8 +15,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 
 #include <fcgiapp.h>
 #include <netinet/in.h>

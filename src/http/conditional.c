@@ -67,14 +67,7 @@ bool http_condition_has(const struct http_condition *c, struct sv tag)
     return false;
 }
 
-struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version, uint64_t mark)
+struct sv http_etag(struct arena *a, int64_t generation, char kind, int64_t version, uint64_t mark)
 {
-    return arena_printf(a, "%" PRId64 ".v%" PRId64 ".%" PRIx64, generation, version, mark);
-}
-
-struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version,
-                          uint64_t state_mark)
-{
-    return arena_printf(a, "%" PRId64 ".s%" PRId64 ".%" PRIx64, generation, state_version,
-                        state_mark);
+    return arena_printf(a, "%" PRId64 ".%c%" PRId64 ".%" PRIx64, generation, kind, version, mark);
 }

@@ -118,21 +118,22 @@ void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t
     metrics_observe(&s->latency, us);
 }
 
-struct slots {
-    const struct metrics_slot *at;
-    size_t n;
-};
-
-/* The sum over all slots of the i-th counter from offset on. Gauges add up the same way. */
-static uint64_t sum(struct slots s, size_t offset, size_t i)
+uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n)
 {
     uint64_t total = 0;
-    offset += i * sizeof(_Atomic uint64_t);
     for (size_t k = 0; k < s.n; k++) {
-        const void *p = (const char *)&s.at[k] + offset;
-        total += atomic_load_explicit((const _Atomic uint64_t *)p, memory_order_relaxed);
+        const void *first = (const char *)&s.at[k] + offset;
+        for (size_t i = 0; i < n; i++)
+            total +=
+                atomic_load_explicit((const _Atomic uint64_t *)first + i, memory_order_relaxed);
     }
     return total;
+}
+
+/* Of the i-th counter from offset on. */
+static uint64_t sum(struct metrics_slots s, size_t offset, size_t i)
+{
+    return metrics_sum(s, offset + i * sizeof(_Atomic uint64_t), 1);
 }
 
 static void write_family(struct buf *out, const char *name, const char *type, const char *help)
@@ -140,7 +141,7 @@ static void write_family(struct buf *out, const char *name, const char *type, co
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void render_requests(struct buf *out, struct slots s, const char *const *route_names,
+static void render_requests(struct buf *out, struct metrics_slots s, const char *const *route_names,
                             size_t n_routes)
 {
     static const char name[] = "parley_http_requests_total";
@@ -159,7 +160,7 @@ static void render_requests(struct buf *out, struct slots s, const char *const *
     }
 }
 
-static void render_histogram(struct buf *out, struct slots s, const struct series *h)
+static void render_histogram(struct buf *out, struct metrics_slots s, const struct series *h)
 {
     const size_t buckets = h->offset + offsetof(struct metrics_histogram, bucket);
     unsigned long long below = 0;
@@ -183,7 +184,7 @@ static const struct {
 } kinds[] = {{"append", offsetof(struct metrics_slot, appends)},
              {"create", offsetof(struct metrics_slot, creates)}};
 
-static void render_batches(struct buf *out, struct slots s)
+static void render_batches(struct buf *out, struct metrics_slots s)
 {
     static const char *const bounds[METRICS_BATCH_SIZES] = {"2", "4", "8", "16", "+Inf"};
     static const char name[] = "parley_write_batch_size";
@@ -202,7 +203,7 @@ static void render_batches(struct buf *out, struct slots s)
     }
 }
 
-static void render_apart(struct buf *out, struct slots s)
+static void render_apart(struct buf *out, struct metrics_slots s)
 {
     static const char *const reasons[METRICS_APART] = {"skipped", "failed", "contended", "unfit"};
     static const char name[] = "parley_writes_apart_total";
@@ -218,7 +219,7 @@ static void render_apart(struct buf *out, struct slots s)
     }
 }
 
-static void render_errors(struct buf *out, struct slots s)
+static void render_errors(struct buf *out, struct metrics_slots s)
 {
     static const char name[] = "parley_errors_total";
     write_family(out, name, "counter", "Requests that failed, by kind.");
@@ -229,20 +230,28 @@ static void render_errors(struct buf *out, struct slots s)
     }
 }
 
-/* A counter that is 0 is left out. */
-static void render_sum(struct buf *out, struct slots s, const struct series *r)
+void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *label,
+                         int64_t value)
 {
-    const int64_t n = (int64_t)sum(s, r->offset, 0);
-    if (r->help)
-        write_family(out, r->name, r->gauge ? "gauge" : "counter", r->help);
-    if (r->gauge || n != 0)
-        buf_printf(out, "%s%s %lld\n", r->name, r->label, (long long)n);
+    if (help)
+        write_family(out, name, "gauge", help);
+    buf_printf(out, "%s%s %lld\n", name, label, (long long)value);
 }
 
-void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,
-                    const char *const *route_names, size_t n_routes)
+static void render_sum(struct buf *out, struct metrics_slots s, const struct series *r)
 {
-    struct slots s = {slots, n_slots};
+    const uint64_t n = sum(s, r->offset, 0);
+    if (r->gauge)
+        metrics_write_gauge(out, r->name, r->help, r->label, (int64_t)n);
+    else if (r->help)
+        write_family(out, r->name, "counter", r->help);
+    if (!r->gauge && n != 0)
+        buf_printf(out, "%s%s %llu\n", r->name, r->label, (unsigned long long)n);
+}
+
+void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
+                    size_t n_routes)
+{
     render_requests(out, s, route_names, n_routes);
     for (size_t i = 0; i < ARRAY_LEN(histograms); i++)
         render_histogram(out, s, &histograms[i]);

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "parley/base/net.h"
@@ -33,12 +32,10 @@ static size_t receive(int fd, char *head, size_t most)
  * find the connection closed. */
 static void answer(int fd, const char *peer, struct api_service *service, struct arena *arena)
 {
-    const struct timeval time = {.tv_usec = WAIT_MS * 1000};
     struct http_request req = {.remote_addr = sv_from(peer)};
     struct http_response res;
     struct buf out;
     char head[4096];
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
     struct sv rest = {head, receive(fd, head, sizeof head)};
     struct sv line = sv_cut(&rest, '\n');
     req.method_text = sv_cut(&line, ' ');
@@ -64,7 +61,7 @@ void health_answer(int listen_fd, struct api_service *service, int ms)
 {
     char peer[INET6_ADDRSTRLEN];
     struct pollfd p = {.fd = listen_fd, .events = POLLIN};
-    const int fd = poll(&p, 1, ms) > 0 ? net_accept(listen_fd, peer) : -1;
+    const int fd = poll(&p, 1, ms) > 0 ? net_accept(listen_fd, WAIT_MS, peer) : -1;
     /* A client that is not allowed must not cost WAIT_MS. */
     const bool allowed = fd >= 0 && net_allows(service->operations_allow, sv_from(peer));
     struct arena *arena = allowed ? arena_create(ARENA_LIMIT) : NULL;

@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parley/base/clock.h"
-
 /* Time for new workers, in addition to what the configuration allows PostgreSQL. */
 static const int64_t start_margin_us = 5 * 1000000;
 /* After failed recycling: an attempt at once would fail again. */

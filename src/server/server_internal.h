@@ -13,9 +13,6 @@
 
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include "parley/api/api.h"
@@ -74,6 +71,9 @@ struct listener {
     dev_t dev;
     ino_t ino;
 };
+
+/* Of PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH. */
+enum { LISTENER_CLIENTS, LISTENER_ADMIN, LISTENER_HEALTH, LISTENERS };
 
 /* Makes a listening socket at path, or at tcp://ADDRESS:PORT: non-blocking, CLOEXEC, mode 0660.
  * Does not replace the socket of a server that answers, or anything but a socket. On failure l->fd
@@ -138,7 +138,7 @@ struct supervisor {
     worker_fn worker;
     int pidfile_fd;
     int64_t reloads_begun;
-    struct listener listen, admin, health;
+    struct listener listeners[LISTENERS];
     struct worker_run run; /* what all workers are given */
     struct worker_process workers[API_SLOTS_MAX];
     struct worker_set *current;

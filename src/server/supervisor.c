@@ -9,8 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
-
 /* Time for the other workers when one has found the configuration to be wrong. */
 static const int64_t misconfigured_us = 2 * 1000000;
 
@@ -20,9 +18,8 @@ static void stop_service(struct supervisor *s, int status, int64_t within_us)
     s->exit_status = status;
     /* From here on a connect fails at once and nginx answers; what has connected is served. Before
      * the signal: each worker empties the listener's queue when it gets that. */
-    (void)shutdown(s->listen.fd, SHUT_RD);
-    (void)shutdown(s->admin.fd, SHUT_RD);
-    (void)shutdown(s->health.fd, SHUT_RD);
+    for (int i = 0; i < LISTENERS; i++)
+        (void)shutdown(s->listeners[i].fd, SHUT_RD);
     for (int i = 0; i < API_SLOTS_MAX; i++)
         worker_table_drain(s, i, within_us);
 }
@@ -96,14 +93,6 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
         log_death(worker, pid, status, restart_us);
 }
 
-static void reap_children(struct supervisor *s)
-{
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        worker_ended(s, pid, status);
-}
-
 static void start_due(struct supervisor *s)
 {
     for (size_t i = 0; i < s->current->n; i++) {
@@ -139,7 +128,9 @@ static void run_loop(struct supervisor *s)
             count_crash_loops(s);
         }
         handle_signal(s, sigtimedwait(&s->signals, NULL, &tick));
-        reap_children(s);
+        int status;
+        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+            worker_ended(s, pid, status);
     }
 }
 
@@ -154,16 +145,6 @@ static void block_signals(sigset_t *set)
     sigprocmask(SIG_BLOCK, set, NULL);
 }
 
-static struct shared *map_shared(void)
-{
-    struct shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (s == MAP_FAILED)
-        return NULL;
-    s->started_at = clock_wall_us();
-    return s;
-}
-
 static enum err open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
     if (!descriptors_enough(cfg, why, why_n)) {
@@ -173,10 +154,10 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
     if (s->pidfile_fd < 0)
         return ERR_INVALID;
-    TRY(listener_open(&s->listen, cfg->listen, why, why_n));
-    TRY(listener_open(&s->admin, cfg->admin, why, why_n));
-    if (*cfg->health)
-        TRY(listener_open(&s->health, cfg->health, why, why_n));
+    const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
+    for (int i = 0; i < LISTENERS; i++)
+        if (*sockets[i])
+            TRY(listener_open(&s->listeners[i], sockets[i], why, why_n));
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
@@ -184,13 +165,16 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
                  (long long)cfg->memory);
         return ERR_INVALID;
     }
-    s->run.shared = map_shared();
+    struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    s->run.shared = shared;
     s->run.auth = auth_shared_map();
     s->run.hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
     s->current = worker_set_create(cfg, 1, server_workers(cfg));
-    if (s->run.shared && s->run.auth && s->run.hosts && s->current) {
-        atomic_store(&s->run.shared->host.worker_set, s->current->number);
-        atomic_store(&s->run.shared->host.supervisor, getpid());
+    if (shared != MAP_FAILED && s->run.auth && s->run.hosts && s->current) {
+        shared->started_at = clock_wall_us();
+        atomic_store(&shared->host.worker_set, s->current->number);
+        atomic_store(&shared->host.supervisor, getpid());
         return ERR_NONE;
     }
     snprintf(why, why_n, "out of memory");
@@ -200,9 +184,10 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
 int supervisor_run(const struct config *cfg, worker_fn worker)
 {
     char why[320];
-    struct supervisor s = {.worker = worker};
-    s.pidfile_fd = s.listen.fd = s.admin.fd = s.health.fd = -1;
-    s.exit_status = EXIT_FAULT;
+    struct supervisor s = {.worker = worker,
+                           .pidfile_fd = -1,
+                           .listeners = {{.fd = -1}, {.fd = -1}, {.fd = -1}},
+                           .exit_status = EXIT_FAULT};
     block_signals(&s.signals);
     /* Whoever reads the log may have gone: a write then fails and does not end the process. */
     (void)signal(SIGPIPE, SIG_IGN);
@@ -220,9 +205,8 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
         run_loop(&s);
         log_say(LOG_INFO, "stopped", "all workers have ended");
     }
-    listener_close(&s.listen);
-    listener_close(&s.admin);
-    listener_close(&s.health);
+    for (int i = 0; i < LISTENERS; i++)
+        listener_close(&s.listeners[i]);
     pidfile_close(s.pidfile_fd, cfg->listen);
     worker_set_destroy(s.current);
     worker_set_destroy(s.next);

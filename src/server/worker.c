@@ -12,16 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "parley/api/api.h"
-#include "parley/base/clock.h"
-#include "parley/base/uuid.h"
-#include "parley/cache/cache.h"
-#include "parley/db/db.h"
-#include "parley/db/hosts.h"
 #include "parley/db/migrate.h"
 #include "parley/fcgi/fcgi.h"
-#include "parley/obs/log.h"
-#include "parley/session/session.h"
 
 enum {
     TICK_MS = 100,
@@ -81,43 +73,9 @@ struct cache_settings cache_settings_from(const struct config *cfg, char layout[
     };
 }
 
-static struct cache *open_cache(struct worker *w)
-{
-    struct cache_settings settings = cache_settings_from(w->run->cfg, w->layout);
-    settings.shared = w->run->cache;
-    return cache_open(&settings, w->service.slot);
-}
-
 static void outdate_cache(void *cache)
 {
     cache_shared_outdate(cache);
-}
-
-static struct db_hosts *open_hosts(const struct worker *w)
-{
-    const struct db_hosts_settings settings = {
-        .shared = w->run->hosts,
-        .slot = w->run->worker,
-        .workers = (int)w->run->n_workers,
-        .statement_ms = (int)w->run->cfg->statement_ms,
-        .before_alone = outdate_cache,
-        .arg = w->run->cache,
-    };
-    return db_hosts_open(&settings, w->service.db);
-}
-
-static struct auth *open_auth(const struct worker *w)
-{
-    const struct config *cfg = w->run->cfg;
-    const struct auth_settings settings = {
-        .keys = cfg->auth_keys,
-        .stale_s = cfg->keys_stale,
-        .requests = cfg->tenant_requests,
-        .sessions = cfg->tenant_sessions,
-        .shared = w->run->auth,
-        .hosts = w->run->hosts,
-    };
-    return auth_open(&settings, w->service.db);
 }
 
 static enum err start_servers(struct worker *w)
@@ -171,6 +129,18 @@ static enum err open_all(struct worker *w)
                                                /* The queue drops a value after two time-outs. */
                                                .store_ms = cfg->request_ms + 4 * cfg->redis_ms,
                                                .hosts = w->run->hosts};
+    const struct auth_settings auth = {.keys = cfg->auth_keys,
+                                       .stale_s = cfg->keys_stale,
+                                       .requests = cfg->tenant_requests,
+                                       .sessions = cfg->tenant_sessions,
+                                       .shared = w->run->auth,
+                                       .hosts = w->run->hosts};
+    const struct db_hosts_settings hosts = {.shared = w->run->hosts,
+                                            .slot = w->run->worker,
+                                            .workers = (int)w->run->n_workers,
+                                            .statement_ms = (int)cfg->statement_ms,
+                                            .before_alone = outdate_cache,
+                                            .arg = w->run->cache};
     struct api_service *service = &w->service;
     *service = (struct api_service){
         .hosts = w->run->hosts,
@@ -195,9 +165,11 @@ static enum err open_all(struct worker *w)
     service->db = open_db(w);
     if (!service->db)
         return ERR_NOMEM;
-    service->auth = open_auth(w);
-    service->cache = open_cache(w);
-    w->hosts = open_hosts(w);
+    service->auth = auth_open(&auth, service->db);
+    struct cache_settings cache = cache_settings_from(cfg, w->layout);
+    cache.shared = w->run->cache;
+    service->cache = cache_open(&cache, service->slot);
+    w->hosts = db_hosts_open(&hosts, service->db);
     if (!service->auth || !service->cache || !w->hosts)
         return ERR_NOMEM;
     service->sessions = sessions_open(&sessions, service->db, service->cache, service->slot);

@@ -10,8 +10,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
-
 _Static_assert((int)API_SLOTS_MAX <= (int)DB_HOSTS_SLOTS_MAX,
                "a worker has the same number in all tables");
 
@@ -94,9 +92,9 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
 {
     struct worker_run run = s->run;
     run.cfg = set->cfg;
-    run.listen_fd = s->listen.fd;
-    run.admin_fd = s->admin.fd;
-    run.health_fd = s->health.fd;
+    run.listen_fd = s->listeners[LISTENER_CLIENTS].fd;
+    run.admin_fd = s->listeners[LISTENER_ADMIN].fd;
+    run.health_fd = s->listeners[LISTENER_HEALTH].fd;
     run.worker = worker;
     run.n_workers = server_workers(set->cfg);
     run.replaces = replaces;
@@ -167,20 +165,6 @@ void worker_table_drain(struct supervisor *s, int worker, int64_t cap_us)
     (void)kill(w->pid, SIGTERM);
 }
 
-/* Nothing of the worker is open any more. */
-static void clear_gauges(struct metrics_slot *m)
-{
-    metrics_set(&m->pool_open, 0);
-    metrics_set(&m->pool_idle, 0);
-    metrics_set(&m->pool_in_use, 0);
-    metrics_set(&m->pool_abandoned, 0);
-    metrics_set(&m->pool_waiting, 0);
-    metrics_set(&m->pool_max, 0);
-    for (int i = 0; i < METRICS_SERVERS; i++)
-        metrics_set(&m->pool_servers[i], 0);
-    metrics_set(&m->threads_busy, 0);
-}
-
 int worker_table_reap(struct supervisor *s, pid_t pid, bool clean, bool *was_draining)
 {
     const int worker = row_of(s, pid);
@@ -192,7 +176,8 @@ int worker_table_reap(struct supervisor *s, pid_t pid, bool clean, bool *was_dra
     db_hosts_worker_ended(s->run.hosts, (size_t)worker, pid, clean);
     *was_draining = s->workers[worker].draining;
     atomic_store(&s->run.shared->host.workers[worker].pid, 0);
-    clear_gauges(&s->run.shared->slots[worker]);
+    for (size_t i = 0; i < ARRAY_LEN(s->run.shared->slots[worker].gauges); i++)
+        metrics_set(&s->run.shared->slots[worker].gauges[i], 0);
     s->workers[worker] = (struct worker_process){.pid = 0};
     return worker;
 }

@@ -5,5 +5,5 @@
 @@ @@
 worker_table_reap(...) { <...
 + (void)!dup(0);
-  clear_gauges(...);
+  db_hosts_worker_ended(...);
 ...> }

@@ -8,9 +8,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <sys/types.h>
 
+#include "parley/api/json_tree.h"
 #include "parley/auth/auth.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
@@ -89,6 +89,9 @@ bool api_gathers(void *service);
 bool api_reads_session(struct sv target);
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
                     size_t n);
+/* An object of the array in, as /status and parley host list show a host. */
+struct json_object *api_add_host(struct json_tree *t, struct json_object *in,
+                                 const struct db_host *host);
 void ops_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);
 

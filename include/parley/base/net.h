@@ -11,7 +11,6 @@
 #define PARLEY_BASE_NET_H
 
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <sys/socket.h>
 
 #include "parley/base/clock.h"
@@ -29,9 +28,9 @@ bool net_allows(const char *list, struct sv address);
 /* Parses tcp://ADDRESS:PORT, with an IPv6 address in brackets, into *out. Returns the length of the
  * socket address, or 0 if text has another form. */
 socklen_t net_endpoint(const char *text, struct sockaddr_storage *out);
-/* Accepts a connection: accept4(2) with CLOEXEC. Returns the descriptor, which the caller owns, or
- * -1 with errno. peer: the address of the client. */
-int net_accept(int listen_fd, char peer[INET6_ADDRSTRLEN]);
+/* Accepts a connection: accept4(2) with CLOEXEC. timeout_ms: of each receive and send. Returns the
+ * descriptor, which the caller owns, or -1 with errno. peer: the address of the client. */
+int net_accept(int listen_fd, int timeout_ms, char peer[INET6_ADDRSTRLEN]);
 /* poll(2) for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
 int net_wait(int fd, short events, struct deadline until);
 

@@ -7,9 +7,6 @@
 #ifndef PARLEY_CONFIG_CONFIG_H
 #define PARLEY_CONFIG_CONFIG_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #include "parley/base/arena.h"

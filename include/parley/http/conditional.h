@@ -8,10 +8,6 @@
 #ifndef PARLEY_HTTP_CONDITIONAL_H
 #define PARLEY_HTTP_CONDITIONAL_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/ctx.h"
 
 enum { HTTP_ETAGS_MAX = 16 };
@@ -29,10 +25,9 @@ MUSTCHECK enum err http_condition_parse(struct request_ctx *ctx, const char *hea
                                         struct sv value, struct http_condition *out);
 bool http_condition_has(const struct http_condition *c, struct sv tag);
 
-/* The two tags, without quotes, in the arena; SV_NONE: no memory. */
-MUSTCHECK struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version,
-                                      uint64_t mark);
-MUSTCHECK struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version,
-                                    uint64_t state_mark);
+/* A tag, without quotes, in the arena: 'v' with version and mark, or 's' with those of the state.
+ * SV_NONE: no memory. */
+MUSTCHECK struct sv http_etag(struct arena *a, int64_t generation, char kind, int64_t version,
+                              uint64_t mark);
 
 #endif

@@ -6,10 +6,6 @@
 #ifndef PARLEY_HTTP_REQUEST_H
 #define PARLEY_HTTP_REQUEST_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/ctx.h"
 #include "parley/base/names.h"
 

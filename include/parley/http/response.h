@@ -7,9 +7,6 @@
 #ifndef PARLEY_HTTP_RESPONSE_H
 #define PARLEY_HTTP_RESPONSE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "parley/base/buf.h"
 #include "parley/base/ctx.h"
 #include "parley/http/request.h"

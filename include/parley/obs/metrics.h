@@ -48,9 +48,15 @@ struct metrics_slot {
     _Atomic uint64_t cache_sets, cache_sets_lost;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: set by the worker, and to 0 by the supervisor when the worker ends. */
-    _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting, pool_max;
-    _Atomic int64_t pool_servers[METRICS_SERVERS]; /* connections, by index in DATABASE_URL */
-    _Atomic int64_t threads_busy;
+    union {
+        struct {
+            _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting;
+            _Atomic int64_t pool_max, threads_busy;
+            _Atomic int64_t
+                pool_servers[METRICS_SERVERS]; /* connections, by index in DATABASE_URL */
+        };
+        _Atomic int64_t gauges[7 + METRICS_SERVERS];
+    };
 };
 
 void metrics_add(_Atomic uint64_t *counter, uint64_t n);
@@ -60,9 +66,18 @@ void metrics_batch(struct metrics_batches *b, size_t members);
 /* route below METRICS_ROUTES_MAX; an HTTP status not in the table counts as "other". */
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us);
 
-/* Writes the sum of n slots. route_names: one label a route; NULL entries are left out. Counters
+struct metrics_slots {
+    const struct metrics_slot *at;
+    size_t n;
+};
+/* The sum over all slots of n counters, or gauges, from that offset in a slot on. */
+uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
+/* Writes the sums of all slots. route_names: one label a route; NULL entries are left out. Counters
  * that are 0 are left out. */
-void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,
-                    const char *const *route_names, size_t n_routes);
+void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
+                    size_t n_routes);
+/* Writes a gauge. help: NULL after the first of a family; label: with its braces; "": none. */
+void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *label,
+                         int64_t value);
 
 #endif

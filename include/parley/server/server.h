@@ -6,9 +6,6 @@
 #ifndef PARLEY_SERVER_SERVER_H
 #define PARLEY_SERVER_SERVER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "parley/cache/cache.h"
 #include "parley/config/config.h"
 #include "parley/db/db.h"

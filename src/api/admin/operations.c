@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "api/common/handler.h"
-#include "parley/api/json_tree.h"
 #include "parley/base/net.h"
 #include "parley/base/uuid.h"
 
@@ -47,16 +46,15 @@ struct health {
     const char *database, *redis; /* "up", …: their states */
 };
 
-/* The sum of the n counters or gauges at an offset of each slot. */
-static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
+static struct metrics_slots slots_of(const struct api_service *api)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n_slots; i++) {
-        const char *first = (const char *)&slots[i] + offset;
-        for (size_t k = 0; k < n; k++)
-            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
-    }
-    return (int64_t)sum;
+    return (struct metrics_slots){api->slots, atomic_load(&api->host->n_slots)};
+}
+
+/* See metrics_sum; over all workers. */
+static int64_t sum_of(const struct api_service *api, size_t offset, size_t n)
+{
+    return (int64_t)metrics_sum(slots_of(api), offset, n);
 }
 
 /* Not empty: writes hang. Every host has the same PostgreSQL, so this one stays ready. */
@@ -64,8 +62,7 @@ static void describe_hanging_writes(const struct api_service *api, char *out, si
 {
     struct db_hosts_found found;
     db_hosts_last_poll(api->hosts, &found);
-    const int64_t abandoned = sum_of(api->slots, atomic_load(&api->host->n_slots),
-                                     offsetof(struct metrics_slot, pool_abandoned), 1);
+    const int64_t abandoned = sum_of(api, offsetof(struct metrics_slot, pool_abandoned), 1);
     const int64_t waiting = found.replication.commits_waiting;
     if (waiting > 0 || abandoned > 0)
         snprintf(out, n, "%s: %lld",
@@ -165,54 +162,50 @@ static enum err get_readyz(struct api_call *c)
 /* The connections of all workers to one of the servers of DATABASE_URL. */
 static int64_t connections_to(const struct api_service *api, int server)
 {
-    return sum_of(api->slots, atomic_load(&api->host->n_slots),
-                  offsetof(struct metrics_slot, pool_servers[server]), 1);
+    return sum_of(api, offsetof(struct metrics_slot, pool_servers[server]), 1);
 }
 
-/* The value of a label. */
-static void put_label(struct buf *out, const char *value)
-{
-    for (; *value; value++) {
-        if (*value == '"' || *value == '\\')
-            buf_putc(out, '\\');
-        buf_putc(out, *value == '\n' ? ' ' : *value);
-    }
-}
+enum { LABEL_MAX = 2 * DB_SERVER_NAME_MAX + 16 };
 
-static void render_servers(struct buf *out, const struct api_service *api)
+/* A label; a quote and a backslash are escaped in it (Prometheus' text format). */
+static void write_server_label(const char *name, char out[LABEL_MAX])
 {
-    static const char *const families[] = {"connections", "timeline"};
-    struct db_status db;
-    db_status(api->db, &db);
-    for (size_t f = 0; f < ARRAY_LEN(families); f++) {
-        buf_printf(out, "# HELP parley_postgresql_%s Of each server in DATABASE_URL.\n",
-                   families[f]);
-        buf_printf(out, "# TYPE parley_postgresql_%s gauge\n", families[f]);
-        for (int i = 0; i < db.n_servers; i++) {
-            buf_printf(out, "parley_postgresql_%s{server=\"", families[f]);
-            put_label(out, db.servers[i].name);
-            buf_printf(out, "\"} %lld\n",
-                       (long long)(f == 0 ? connections_to(api, i) : db.servers[i].timeline));
-        }
+    char *p = out + sprintf(out, "{server=\"");
+    for (; *name; name++) {
+        if (*name == '"' || *name == '\\')
+            *p++ = '\\';
+        *p++ = (char)(*name == '\n' ? ' ' : *name);
     }
+    sprintf(p, "\"}");
 }
 
 static enum err get_metrics(struct api_call *c)
 {
+    static const char *const of_server[] = {"parley_postgresql_connections",
+                                            "parley_postgresql_timeline"};
     const char *names[METRICS_ROUTES_MAX];
+    struct buf *out = &c->res->body;
     struct db_hosts_found found;
+    struct db_status db;
     const size_t n = api_route_names(names);
     c->res->status = 200;
     c->res->content_type = "text/plain; version=0.0.4";
-    metrics_render(&c->res->body, c->api->slots, atomic_load(&c->api->host->n_slots), names, n);
+    metrics_render(out, slots_of(c->api), names, n);
     db_hosts_last_poll(c->api->hosts, &found);
-    buf_printf(&c->res->body,
-               "# HELP parley_commits_waiting Commits that wait for a synchronous standby.\n"
-               "# TYPE parley_commits_waiting gauge\nparley_commits_waiting %lld\n"
-               "# HELP parley_standbys Standbys that are connected to PostgreSQL.\n"
-               "# TYPE parley_standbys gauge\nparley_standbys %lld\n",
-               (long long)found.replication.commits_waiting, (long long)found.replication.standbys);
-    render_servers(&c->res->body, c->api);
+    db_status(c->api->db, &db);
+    metrics_write_gauge(out, "parley_commits_waiting",
+                        "Commits that wait for a synchronous standby.", "",
+                        found.replication.commits_waiting);
+    metrics_write_gauge(out, "parley_standbys", "Standbys that are connected to PostgreSQL.", "",
+                        found.replication.standbys);
+    for (size_t f = 0; f < ARRAY_LEN(of_server); f++)
+        for (int i = 0; i < db.n_servers; i++) {
+            char label[LABEL_MAX];
+            write_server_label(db.servers[i].name, label);
+            metrics_write_gauge(out, of_server[f],
+                                i == 0 ? "Of each server in DATABASE_URL." : NULL, label,
+                                f == 0 ? connections_to(c->api, i) : db.servers[i].timeline);
+        }
     return ERR_NONE;
 }
 
@@ -226,6 +219,20 @@ void api_host_set_reload_reason(struct api_host *host, const char *reason)
 /* ---- /status: for people and scripts. A member keeps its name and meaning; additions are new
  * members. It holds no secret and no data of a session. ---- */
 
+struct json_object *api_add_host(struct json_tree *t, struct json_object *in,
+                                 const struct db_host *h)
+{
+    struct json_object *host = json_tree_object(t, in, NULL);
+    json_tree_text(t, host, "id", h->id);
+    json_tree_text(t, host, "address", h->address);
+    json_tree_text(t, host, "version", h->version);
+    json_tree_number(t, host, "workers", h->workers);
+    json_tree_text(t, host, "mode", h->alone ? "one" : "many");
+    json_tree_number(t, host, "seen_seconds_ago",
+                     h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
+    return host;
+}
+
 /* Those that share the database; at most DB_HOSTS_SHOWN_MAX of them. */
 static void add_hosts(struct json_tree *t, const struct api_service *api)
 {
@@ -233,18 +240,8 @@ static void add_hosts(struct json_tree *t, const struct api_service *api)
     db_hosts_last_poll(api->hosts, &found);
     json_tree_number(t, t->root, "hosts_registered", found.registered);
     struct json_object *hosts = json_tree_array(t, t->root, "hosts");
-    for (size_t i = 0; i < found.n; i++) {
-        const struct db_host *h = &found.table[i];
-        struct json_object *host = json_tree_object(t, hosts, NULL);
-        json_tree_text(t, host, "id", h->id);
-        json_tree_text(t, host, "address", h->address);
-        json_tree_text(t, host, "version", h->version);
-        json_tree_number(t, host, "workers", h->workers);
-        json_tree_text(t, host, "mode", h->alone ? "one" : "many");
-        json_tree_number(t, host, "seen_seconds_ago",
-                         h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
-        json_tree_bool(t, host, "self", h->self);
-    }
+    for (size_t i = 0; i < found.n; i++)
+        json_tree_bool(t, api_add_host(t, hosts, &found.table[i]), "self", found.table[i].self);
 }
 
 static void add_replication(struct json_tree *t, struct json_object *in,
@@ -298,7 +295,8 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
         json_tree_number(t, worker, "pid", pid);
         json_tree_number(t, worker, "worker_set", atomic_load(&api->host->workers[i].worker_set));
         json_tree_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
-        json_tree_number(t, worker, "requests", sum_of(s, 1, REQUESTS, BUCKETS));
+        json_tree_number(t, worker, "requests",
+                         (int64_t)metrics_sum((struct metrics_slots){s, 1}, REQUESTS, BUCKETS));
         json_tree_number(t, worker, "threads_busy", atomic_load(&s->threads_busy));
         struct json_object *pool = json_tree_object(t, worker, "pool");
         json_tree_number(t, pool, "open", atomic_load(&s->pool_open));
@@ -314,11 +312,9 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
 static void add_batches(struct json_tree *t, struct json_object *in, const char *name,
                         const struct api_service *api, size_t offset)
 {
-    const size_t n = atomic_load(&api->host->n_slots);
     const int64_t batches =
-        sum_of(api->slots, n, offset + offsetof(struct metrics_batches, size), METRICS_BATCH_SIZES);
-    const int64_t members =
-        sum_of(api->slots, n, offset + offsetof(struct metrics_batches, members), 1);
+        sum_of(api, offset + offsetof(struct metrics_batches, size), METRICS_BATCH_SIZES);
+    const int64_t members = sum_of(api, offset + offsetof(struct metrics_batches, members), 1);
     struct json_object *kind = json_tree_object(t, in, name);
     json_tree_number(t, kind, "batches", batches);
     json_tree_number(t, kind, "members", members);
@@ -336,34 +332,29 @@ static void add_totals(struct json_tree *t, const struct api_service *api)
                     {"replays", offsetof(struct metrics_slot, replays), 1},
                     {"queue_refused", offsetof(struct metrics_slot, queue_refused), 1}};
     static const char *const sources[METRICS_SOURCES] = {"memory", "redis", "postgres"};
-    const size_t n = atomic_load(&api->host->n_slots);
     struct json_object *totals = json_tree_object(t, t->root, "totals");
     for (size_t i = 0; i < ARRAY_LEN(counters); i++)
         json_tree_number(t, totals, counters[i].name,
-                         sum_of(api->slots, n, counters[i].offset, counters[i].n));
+                         sum_of(api, counters[i].offset, counters[i].n));
     add_batches(t, totals, "append_batches", api, offsetof(struct metrics_slot, appends));
     add_batches(t, totals, "create_batches", api, offsetof(struct metrics_slot, creates));
     for (size_t k = 0; k < METRICS_SOURCES; k++) {
         struct json_object *source = json_tree_object(t, totals, sources[k]);
         json_tree_number(t, source, "hits",
-                         sum_of(api->slots, n, offsetof(struct metrics_slot, source_hits[k]), 1));
+                         sum_of(api, offsetof(struct metrics_slot, source_hits[k]), 1));
         json_tree_number(t, source, "misses",
-                         sum_of(api->slots, n, offsetof(struct metrics_slot, source_misses[k]), 1));
+                         sum_of(api, offsetof(struct metrics_slot, source_misses[k]), 1));
     }
 }
 
-struct settings {
-    struct json_tree *t;
-    struct json_object *in;
-};
-
+/* arg: a tree whose root is the object of the settings. */
 static void add_setting(void *arg, const char *name, const char *text, int64_t number)
 {
-    const struct settings *s = arg;
+    struct json_tree *t = arg;
     if (text)
-        json_tree_text(s->t, s->in, name, text);
+        json_tree_text(t, t->root, name, text);
     else
-        json_tree_number(s->t, s->in, name, number);
+        json_tree_number(t, t->root, name, number);
 }
 
 static void add_service(struct json_tree *t, const struct api_service *api, const struct health *h)
@@ -409,9 +400,10 @@ static enum err get_status(struct api_call *c)
     add_hosts(&t, api);
     add_workers(&t, api);
     add_totals(&t, api);
-    struct settings settings = {&t, json_tree_object(&t, t.root, "settings")};
+    struct json_tree settings = {json_tree_object(&t, t.root, "settings"), t.failed};
     if (api->each_setting)
         api->each_setting(api->settings, add_setting, &settings);
+    t.failed = t.failed || settings.failed;
     return answer_tree(c, &t, 200, LINES);
 }
 

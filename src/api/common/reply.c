@@ -30,7 +30,7 @@ enum err api_set_etag_session(struct api_call *c)
 {
     const struct session *s = &c->session;
     return api_set_etag(c, s->degraded,
-                        http_etag_version(c->ctx->arena, s->generation, s->version, s->mark));
+                        http_etag(c->ctx->arena, s->generation, 'v', s->version, s->mark));
 }
 
 enum err api_set_etag_state(struct api_call *c)
@@ -38,14 +38,14 @@ enum err api_set_etag_state(struct api_call *c)
     const struct session *s = &c->session;
     return api_set_etag(
         c, s->degraded,
-        http_etag_state(c->ctx->arena, s->generation, s->state_version, s->state_mark));
+        http_etag(c->ctx->arena, s->generation, 's', s->state_version, s->state_mark));
 }
 
 enum err api_set_etag_receipt(struct api_call *c)
 {
     const struct session_receipt *r = &c->receipt;
     return api_set_etag(c, false,
-                        http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
+                        http_etag(c->ctx->arena, r->generation, 'v', r->version, r->mark));
 }
 
 const char *api_renamed(struct request_ctx *ctx, const char *detail, const char *word,

@@ -108,7 +108,7 @@ enum err native_messages_page(struct api_call *c)
     struct session_page page;
     TRY(session_page(c->sessions, c->ctx, c->id, c->precondition.user, &query, &page));
     TRY(api_set_etag(c, page.degraded,
-                     http_etag_version(c->ctx->arena, page.generation, page.version, page.mark)));
+                     http_etag(c->ctx->arena, page.generation, 'v', page.version, page.mark)));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);

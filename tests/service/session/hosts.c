@@ -113,8 +113,8 @@ bool hosts_wait_redis(struct hosts *c, const char *id, int64_t version)
 
 void hosts_tags(struct arena *a, const struct session *s, struct sv out[HOSTS_TAGS])
 {
-    out[0] = http_etag_version(a, s->generation, s->version, s->mark);
-    out[1] = http_etag_state(a, s->generation, s->state_version, s->state_mark);
+    out[0] = http_etag(a, s->generation, 'v', s->version, s->mark);
+    out[1] = http_etag(a, s->generation, 's', s->state_version, s->state_mark);
     out[2] =
         arena_printf(a, "%lld.c%llu", (long long)s->generation, (unsigned long long)(s->mark >> 6));
 }

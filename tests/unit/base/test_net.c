@@ -129,7 +129,7 @@ static void accepted(const struct sockaddr *a, socklen_t n, char peer[INET6_ADDR
     CU_ASSERT_EQUAL_FATAL(bind(l, a, n) + listen(l, 1), 0);
     CU_ASSERT_EQUAL(getsockname(l, (struct sockaddr *)&bound, &bound_n), 0);
     CU_ASSERT_EQUAL_FATAL(connect(c, (struct sockaddr *)&bound, bound_n), 0);
-    const int fd = net_accept(l, peer);
+    const int fd = net_accept(l, 1000, peer);
     CU_ASSERT_TRUE(fd >= 0);
     close(fd);
     close(c);

@@ -75,9 +75,9 @@ TEST(many_tags)
 TEST(tags_of_a_session)
 {
     struct arena *a = test_ctx()->arena;
-    CU_ASSERT_TRUE(sv_eq(http_etag_version(a, 12, 3, 0xab), SV("12.v3.ab")));
-    CU_ASSERT_TRUE(sv_eq(http_etag_state(a, INT64_MAX, 0, UINT64_MAX),
+    CU_ASSERT_TRUE(sv_eq(http_etag(a, 12, 'v', 3, 0xab), SV("12.v3.ab")));
+    CU_ASSERT_TRUE(sv_eq(http_etag(a, INT64_MAX, 's', 0, UINT64_MAX),
                          SV("9223372036854775807.s0.ffffffffffffffff")));
-    CU_ASSERT_FALSE(sv_eq(http_etag_version(a, 12, 3, 1), http_etag_version(a, 12, 3, 2)));
-    CU_ASSERT_FALSE(sv_eq(http_etag_version(a, 12, 3, 1), http_etag_state(a, 12, 3, 1)));
+    CU_ASSERT_FALSE(sv_eq(http_etag(a, 12, 'v', 3, 1), http_etag(a, 12, 'v', 3, 2)));
+    CU_ASSERT_FALSE(sv_eq(http_etag(a, 12, 'v', 3, 1), http_etag(a, 12, 's', 3, 1)));
 }

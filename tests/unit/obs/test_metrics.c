@@ -16,7 +16,7 @@ static const char *render(const struct metrics_slot s[2])
 {
     struct buf b;
     buf_init(&b, test_ctx()->arena, 100);
-    metrics_render(&b, s, 2, routes, ARRAY_LEN(routes));
+    metrics_render(&b, (struct metrics_slots){s, 2}, routes, ARRAY_LEN(routes));
     buf_putc(&b, '\0');
     CU_ASSERT_FALSE(b.failed);
     return b.p;
