@@ -78,7 +78,7 @@ static void ping(struct db *db)
         if (c) {
             db_pool_move(db, c, CONN_BUSY);
             c->pinged = true;
-        } else {
+        } else if (!db->set.owner) {
             c = db_pool_reserve(db, 1);
         }
     }
