@@ -46,8 +46,8 @@ static void PRINTF_LIKE(4, 5)
         r->status = name == configuration ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
-/* Of a socket; path NULL, or TCP: nothing. */
-static void check_directory(struct report *r, const char *setting, const char *path)
+/* Of a socket or the pid file. path NULL, or TCP: nothing. */
+static void check_directory(struct report *r, const char *name, const char *path, bool of_socket)
 {
     char copy[PATH_MAX];
     struct stat st;
@@ -56,22 +56,10 @@ static void check_directory(struct report *r, const char *setting, const char *p
     snprintf(copy, sizeof copy, "%s", path);
     const char *dir = dirname(copy);
     const bool good = access(dir, W_OK | X_OK) == 0;
-    if (good && lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        add_check(r, false, setting, "%s: a file of that name exists and is no socket", path);
+    if (good && of_socket && lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        add_check(r, false, name, "%s: a file of that name exists and is no socket", path);
     else
-        add_check(r, good, setting, "directory %s: %s", dir, good ? "ok" : strerror(errno));
-}
-
-/* That of a socket is beside it. */
-static void check_pid_file(struct report *r, const char *listen)
-{
-    char path[PIDFILE_PATH_MAX];
-    if (!listen || *listen == '/')
-        return;
-    pidfile_path(listen, path);
-    const char *dir = dirname(path);
-    const bool good = access(dir, W_OK | X_OK) == 0;
-    add_check(r, good, "pid file", "directory %s: %s", dir, good ? "ok" : strerror(errno));
+        add_check(r, good, name, "directory %s: %s", dir, good ? "ok" : strerror(errno));
 }
 
 static void check_server(struct report *r, struct command_context *c)
@@ -216,10 +204,13 @@ int check_run(struct command_context *c)
               cfg->drain_s,
               cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the 15 s of nginx/parley.conf are not"
                                                 : "");
-    check_directory(&r, "PARLEY_LISTEN", cfg->listen);
-    check_directory(&r, "PARLEY_ADMIN", cfg->admin);
-    check_directory(&r, "PARLEY_HEALTH", cfg->health);
-    check_pid_file(&r, cfg->listen);
+    check_directory(&r, "PARLEY_LISTEN", cfg->listen, true);
+    check_directory(&r, "PARLEY_ADMIN", cfg->admin, true);
+    check_directory(&r, "PARLEY_HEALTH", cfg->health, true);
+    if (cfg->listen && *cfg->listen != '/') { /* that of a path is beside it */
+        pidfile_path(cfg->listen, why);
+        check_directory(&r, "pid file", why, false);
+    }
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
     json_tree_bool(&r.out, r.out.root, "ok", r.status == EXIT_GOOD);

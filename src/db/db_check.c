@@ -22,9 +22,7 @@ static const struct db_stmt facts_stmt = {
     "   - current_setting('superuser_reserved_connections')::int"
     "   - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0) AS capacity,"
     " u.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL AS has_schema,"
-    " current_setting('fsync') = 'off' AS no_fsync,"
-    /* As each transaction has it, also through a pooler. */
-    " set_config('synchronous_commit', $1, true) = 'off' AS async"
+    " current_setting('fsync') = 'off' AS no_fsync"
     " FROM pg_roles u, pg_database d WHERE u.rolname = session_user"
     " AND d.datname = current_database()"};
 
@@ -57,10 +55,6 @@ static bool check_server_and_login(const struct db *db, const struct db_rows *r,
                  "login \"%.*s\" of DATABASE_URL %s, itself or by SET ROLE, so row-level "
                  "security does not bind it: use one that owns nothing",
                  SV_ARG(login), fault);
-    else if (is_set(r, "async"))
-        snprintf(why, DB_REASON_MAX,
-                 "the options in DATABASE_URL set synchronous_commit off: acknowledged writes may "
-                 "be lost");
     else
         return true;
     return false;
@@ -106,10 +100,10 @@ static bool check_schema(struct db *db, int have, int needs, char why[DB_REASON_
 
 /* One row. */
 static enum db_open_result query_row(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                     const struct db_stmt *stmt, const struct db_param *params,
-                                     int n_params, struct db_rows *out, char why[DB_REASON_MAX])
+                                     const struct db_stmt *stmt, struct db_rows *out,
+                                     char why[DB_REASON_MAX])
 {
-    struct db_step step = {.stmt = stmt, .params = params, .n_params = n_params};
+    struct db_step step = {.stmt = stmt};
     struct db_fault f;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) == FAULT_NONE) {
         *out = step.rows;
@@ -128,9 +122,8 @@ enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, stru
     static const struct db_stmt version_stmt = {
         NULL, "SELECT coalesce(max(version), 0) AS version, " DB_SCHEMA_NEEDS
               " AS needs FROM parley_schema s"};
-    const struct db_param commit = db_text(sv_from(db->url.commit));
     struct db_rows facts, schema;
-    enum db_open_result result = query_row(db, ctx, c, &facts_stmt, &commit, 1, &facts, why);
+    enum db_open_result result = query_row(db, ctx, c, &facts_stmt, &facts, why);
     if (result != OPEN_OK)
         return result;
     if (!check_server_and_login(db, &facts, why))
@@ -141,7 +134,7 @@ enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, stru
         return OPEN_OK;
     int have = 0, needs = 0;
     if (is_set(&facts, "has_schema")) {
-        result = query_row(db, ctx, c, &version_stmt, NULL, 0, &schema, why);
+        result = query_row(db, ctx, c, &version_stmt, &schema, why);
         if (result != OPEN_OK)
             return result;
         have = number(&schema, "version");

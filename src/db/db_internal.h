@@ -137,9 +137,10 @@ struct db_url {
     const char *host[DB_SERVERS_MAX], *hostaddr[DB_SERVERS_MAX], *port[DB_SERVERS_MAX];
     char name[DB_SERVERS_MAX][DB_SERVER_NAME_MAX];
     const char *options; /* sent at the start of a connection; NULL: none */
-    char commit[16];     /* synchronous_commit */
+    const char *user;    /* NULL: libpq could not read the text */
 };
-/* False: no memory. PQconninfoFree(u->parsed) ends it. */
+/* Reads the text as libpq does, with what a service file and the environment say. False: no memory.
+ * PQconninfoFree(u->parsed) ends it. */
 MUSTCHECK bool db_url_parse(struct db_url *u, const char *text);
 /* Starts to connect to one of the servers. NULL: no memory. */
 PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name);
@@ -152,6 +153,8 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
 /* SQL expressions. The timeline of a primary as a number; an error on a standby. */
 #define DB_TIMELINE "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
 /* Settings of every connection; local: "true" for the transaction only.
+ * - synchronous_commit: an acknowledged write is on the disk, and on a synchronous standby if there
+ *   is one. Other settings than these two stay.
  * - idle_in_transaction_session_timeout ends the transaction of a worker that hangs.
  * - client_connection_check_interval ends a statement whose worker is gone.
  * - force_generic_plan: statements are written so that one plan serves every value. Otherwise
@@ -160,11 +163,13 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
  *   stay when the table has grown. Searches switch it on again.
  * - jit: with enable_seqscan off, a scan of a whole table seems so expensive that PostgreSQL would
  *   compile it, which takes longer than the scan. */
-#define DB_SETTINGS(local)                                                                  \
-    "set_config('TimeZone', 'UTC', " local "),"                                             \
-    " set_config('plan_cache_mode', 'force_generic_plan', " local "),"                      \
-    " set_config('enable_seqscan', 'off', " local "), set_config('jit', 'off', " local ")," \
-    " set_config('idle_in_transaction_session_timeout', '10000', " local "),"               \
+#define DB_SETTINGS(local)                                                                       \
+    "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit')"           \
+    " IN ('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, " local ")," \
+    " set_config('TimeZone', 'UTC', " local "),"                                                 \
+    " set_config('plan_cache_mode', 'force_generic_plan', " local "),"                           \
+    " set_config('enable_seqscan', 'off', " local "), set_config('jit', 'off', " local "),"      \
+    " set_config('idle_in_transaction_session_timeout', '10000', " local "),"                    \
     " set_config('client_connection_check_interval', '1000', " local ")"
 
 /* ---- the pipeline ---- */
@@ -193,7 +198,7 @@ enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct requ
 /* The statement that sets the tenant and the time limits for the transaction. limits: its
  * parameters, filled here. Through a pooler it also gives the transaction the settings of a
  * connection, and fails unless the server may be used. */
-enum { DB_LIMITS_MAX = 5 };
+enum { DB_LIMITS_MAX = 4 };
 void db_limits_step(const struct db *db, const struct db_conn *c, const struct request_ctx *ctx,
                     struct db_param limits[DB_LIMITS_MAX], struct db_step *step);
 

@@ -134,20 +134,6 @@ static void disconnect(struct migration_run *m)
     arena_destroy(m->arena);
 }
 
-/* The login of url, as libpq finds it: in the text, in a service, in the environment, or the user
- * of this process. libpq refuses port 0 before it looks up a name or connects. malloc'd; NULL:
- * none. */
-static char *login_of(const char *url)
-{
-    const char *const keys[] = {"dbname", "port", NULL};
-    const char *const values[] = {url, "0", NULL};
-    PGconn *pg = PQconnectStartParams(keys, values, 1);
-    const char *user = pg ? PQuser(pg) : NULL;
-    char *login = user && user[0] ? strdup(user) : NULL;
-    PQfinish(pg);
-    return login;
-}
-
 /* Refuses a login that does not exist or may not log in. Passes its name to the SQL as the setting
  * parley.role. */
 static enum err check_login(const struct migration_run *m, const char *url)
@@ -159,19 +145,19 @@ static enum err check_login(const struct migration_run *m, const char *url)
         " CASE WHEN r.rolname IS NULL THEN 'CREATE' ELSE 'ALTER' END),"
         " coalesce(r.rolcanlogin, false), set_config('parley.role', $1, false)"
         " FROM (VALUES (1)) one LEFT JOIN pg_roles r ON r.rolname = $1";
-    char *login = login_of(url);
-    if (!login) {
-        report(m, FAULT, "DATABASE_URL is not a valid connection string, or names no user");
-        return ERR_INVALID;
-    }
-    PGresult *res = run_sql(m, "login", sql, login);
-    enum err e = res ? ERR_NONE : ERR_UNAVAILABLE;
+    struct db_url u = {0};
+    if (!db_url_parse(&u, url))
+        return ERR_NOMEM;
+    if (u.fault)
+        report(m, FAULT, "DATABASE_URL%s", u.fault);
+    PGresult *res = u.fault ? NULL : run_sql(m, "login", sql, u.user);
+    enum err e = res ? ERR_NONE : u.fault ? ERR_INVALID : ERR_UNAVAILABLE;
     if (res && PQgetvalue(res, 0, 1)[0] != 't') {
         report(m, FAULT, "%s", PQgetvalue(res, 0, 0));
         e = ERR_INVALID;
     }
     PQclear(res);
-    free(login);
+    PQconninfoFree(u.parsed);
     return e;
 }
 

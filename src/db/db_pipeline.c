@@ -37,8 +37,7 @@ static const char limits_sql[] = LIMITS;
 /* On a standby DB_TIMELINE fails with 55000. With a timeline that is too low the division fails
  * with 22012. Both end the transaction before its other statements. */
 static const char pooled_limits_sql[] =
-    LIMITS ", " DB_TIMELINE ", 1 / (" DB_TIMELINE " >= $4)::int,"
-           " set_config('synchronous_commit', $5, true), " DB_SETTINGS("true");
+    LIMITS ", " DB_TIMELINE ", 1 / (" DB_TIMELINE " >= $4)::int, " DB_SETTINGS("true");
 static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
 static const struct db_stmt pooled_limits_stmt = {NULL, pooled_limits_sql};
 
@@ -57,7 +56,6 @@ void db_limits_step(const struct db *db, const struct db_conn *c, const struct r
     limits[1] = db_i64(ms);
     limits[2] = db_i64(ctx->lock_ms > 0 ? ctx->lock_ms : 1000);
     limits[3] = db_i32(atomic_load_explicit(&db->known->highest, memory_order_relaxed));
-    limits[4] = db_text(sv_from(db->url.commit));
     *step = (struct db_step){.stmt = c->pooled ? &pooled_limits_stmt : &limits_stmt,
                              .params = limits,
                              .n_params = c->pooled ? DB_LIMITS_MAX : LIMITS_DIRECT};

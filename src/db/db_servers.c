@@ -29,8 +29,7 @@ static void ignore_notice(void *arg, const PGresult *res)
  * are then those of the transaction only. Only a primary has a timeline. */
 static const struct db_stmt identify_stmt = {
     NULL, "SELECT pg_backend_pid() <> $1, CASE WHEN NOT pg_is_in_recovery() THEN " DB_TIMELINE
-          " END, set_config('synchronous_commit', $2, pg_backend_pid() <> $1), " DB_SETTINGS(
-              "pg_backend_pid() <> $1")};
+          " END, " DB_SETTINGS("pg_backend_pid() <> $1")};
 
 static const char options_refused[] =
     "the options in DATABASE_URL do not pass the pooler: use ALTER ROLE … SET";
@@ -84,9 +83,8 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, char 
 static enum db_open_result identify(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                     char why[DB_REASON_MAX])
 {
-    const struct db_param params[] = {db_i32(PQbackendPID(c->pg)),
-                                      db_text(sv_from(db->url.commit))};
-    struct db_step step = {.stmt = &identify_stmt, .params = params, .n_params = ARRAY_LEN(params)};
+    const struct db_param pid = db_i32(PQbackendPID(c->pg));
+    struct db_step step = {.stmt = &identify_stmt, .params = &pid, .n_params = 1};
     struct db_fault f;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
         return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.sqlstate, f.text, why);

@@ -147,8 +147,7 @@ class Said(Pooled):
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
 
     def test_options_are_refused(self):
-        """The pooler refuses them, as it is delivered; or drops them, if it is told to. synchronous_commit is none of
-        them."""
+        """The pooler refuses them, as it is delivered; or drops them, if it is told to."""
         wanted = "the options in DATABASE_URL do not pass the pooler"
         options = self.pooler.url(more="&options=-c%20work_mem%3D8MB")
         for more in ("", "ignore_startup_parameters = options"):
@@ -159,23 +158,12 @@ class Said(Pooled):
                                              PARLEY_ADMIN=self.stack.dir + "/oa.sock")
                 self.assertNotEqual(done.returncode, 0, done)
                 self.assertIn(wanted, done.stdout + done.stderr + self.stack.parley.log())
-        done = self.stack.parley.run("check", DATABASE_URL=self.pooler.url(
-            more="&options=-c%20synchronous_commit%3Dremote_apply"))
-        self.assertIn("synchronous_commit remote_apply", done.stdout)
 
     def test_a_database_that_it_does_not_know(self):
         """The configuration is wrong, as without a pooler. Fails if the service waits for it: seen before."""
         done = self.stack.parley.run("serve", DATABASE_URL=self.pooler.url().replace("/parley?", "/none?"),
                                      PARLEY_LISTEN=self.stack.dir + "/o.sock", PARLEY_ADMIN=self.stack.dir + "/oa.sock")
         self.assertEqual(done.returncode, 2, done)
-
-    def test_commits_that_do_not_wait(self):
-        """They are refused, as without a pooler. Fails if the server's own setting is asked for: seen before."""
-        for value in ("off", "no"):
-            done = self.stack.parley.run("check", DATABASE_URL=self.pooler.url(
-                more=f"&options=-c%20synchronous_commit%3D{value}"))
-            self.assertEqual(done.returncode, 1, done)
-            self.assertIn("the options in DATABASE_URL set synchronous_commit off", done.stdout)
 
 
 class Lost(Pooled):

@@ -273,7 +273,7 @@ TEST(the_login_is_libpqs)
     } cases[] = {
         {"m_env", "postgresql:///parley", "m_env"},
         {"m_env", "postgresql://m_uri:secret@h.invalid,i.invalid:7777/parley", "m_uri"},
-        {"m_env", "postgresql:///parley?user=m_query&hostaddr=192.0.2.1&port=1,2", "m_query"},
+        {"m_env", "postgresql:///parley?user=m_query&hostaddr=192.0.2.1&port=1", "m_query"},
         {"m_env", "host=h.invalid user='m key' port=5433", "m key"},
         {"m_env", "service=m_service", "m_of_service"},
     };
