@@ -253,6 +253,16 @@ class Postgres(Server):
     def command(self):
         return [self.bin + "/postgres", "-D", self.dir] + self.settings
 
+    def kill(self):
+        """A killed server leaves its segment of System V shared memory, and the kernel has 4,096 in all."""
+        running = self.running
+        super().kill()
+        if running and os.path.exists(self.dir + "/postmaster.pid"):
+            with open(self.dir + "/postmaster.pid", encoding="utf-8") as file:
+                ids = (file.read().splitlines() + [""] * 7)[6].split()
+            for segment in ids[1:]:
+                subprocess.run(["ipcrm", "-m", segment], check=False, capture_output=True)
+
     def is_ready(self):
         return subprocess.run([self.bin + "/pg_isready", "-q", "-h", self.dir, "-d", "postgres"],
                               env=self.environment(), check=False).returncode == 0
