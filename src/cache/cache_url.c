@@ -17,7 +17,7 @@ static const char syntax[] =
 static bool percent_decode(struct sv s, char *out, size_t out_n)
 {
     size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; s.p && i < s.n; i++) {
         int c = (unsigned char)s.p[i];
         if (c == '%') {
             c = percent_read((struct sv){s.p + i, s.n - i});

@@ -195,7 +195,10 @@ class Server:
         """kill -9 to all its processes at once."""
         if self.process is None:
             return
-        pids = tree(self.pid) if self.running else []
+        pids = []
+        if self.running:
+            self.process.send_signal(signal.SIGSTOP)    # it starts no process that is missed here
+            pids = tree(self.pid)
         signal_all(pids, signal.SIGKILL)
         self.process.wait()
         wait_until(lambda: all(gone(p) for p in pids), 10, f"{self.name}'s processes gone")
