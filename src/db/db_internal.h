@@ -72,8 +72,8 @@ enum err db_fault_report(struct request_ctx *ctx, const struct db_fault *f,
 /* The one table from SQLSTATE to enum err. */
 enum err db_sqlstate_err(const char *sqlstate, unsigned *flags);
 /* Finds the SQLSTATE in a verbose libpq message ("FATAL:  53300: …"), whatever the language; "" if
- * there is none. Returns what follows it, or else the whole message. With several hosts libpq
- * writes a line for each: the first one counts. */
+ * there is none. Returns what follows it, or else the whole message. libpq writes a line
+ * for each address of a host: the first one counts. */
 const char *db_message_parse(const char *message, char sqlstate[6]);
 
 /* ---- connections ---- */

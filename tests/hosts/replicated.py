@@ -139,3 +139,11 @@ class ReplicatedTest(NetworkTest, LedgerTest):
         self.addCleanup(self.stack.close)
         self.stack.start()
         super().setUp()
+
+    def step(self, i):
+        """Sessions of a few messages each, and reads of them."""
+        session = self.new_session(i)
+        self.act(i, "create", session)
+        for n in range(4):
+            self.act(i, "append", session)
+            self.look(i, session, n + 2)

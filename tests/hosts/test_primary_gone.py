@@ -39,14 +39,6 @@ class PrimaryGone(ReplicatedTest):
         self.stack.a.psql("SELECT pg_reload_conf()")
         wait_until(lambda: self.stack.a.psql("SELECT sync_state FROM pg_stat_replication") == "sync", 10, "sync")
 
-    def step(self, i):
-        """Sessions of a few messages each, and reads of them."""
-        session = self.new_session(i)
-        self.act(i, "create", session)
-        for n in range(4):
-            self.act(i, "append", session)
-            self.look(i, session, n + 2)
-
     def wait_for_writes(self, workers, since):
         """Waits until a new client and each of the others had a good write after this time; how long it took."""
         first = self.write_again()

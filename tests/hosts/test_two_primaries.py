@@ -64,13 +64,6 @@ class TwoPrimaries(ReplicatedTest):
         super().renew_all(**options)
         self.pick = self.rng("disturb")
 
-    def step(self, i):
-        session = self.new_session(i)
-        self.act(i, "create", session)
-        for n in range(4):
-            self.act(i, "append", session)
-            self.look(i, session, n + 2)
-
     def work(self, seconds, disturb=lambda: None, after=lambda: None):
         """Load for so long, in which disturb is called each half second."""
         with Workers(self.clients, self.step) as workers:

@@ -52,10 +52,9 @@ struct metrics_slot {
         struct {
             _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting;
             _Atomic int64_t pool_max, threads_busy;
-            _Atomic int64_t
-                pool_servers[METRICS_SERVERS]; /* connections, by index in DATABASE_URL */
+            _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by index in DATABASE_URL */
         };
-        _Atomic int64_t gauges[7 + METRICS_SERVERS];
+        _Atomic int64_t gauges[7 + METRICS_SERVERS]; /* the same, for a loop */
     };
 };
 
@@ -65,6 +64,10 @@ void metrics_observe(struct metrics_histogram *h, int64_t us); /* negative count
 void metrics_batch(struct metrics_batches *b, size_t members);
 /* route below METRICS_ROUTES_MAX; an HTTP status not in the table counts as "other". */
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us);
+
+_Static_assert(offsetof(struct metrics_slot, pool_servers) ==
+                   offsetof(struct metrics_slot, gauges[7]),
+               "gauges has all of them");
 
 struct metrics_slots {
     const struct metrics_slot *at;
