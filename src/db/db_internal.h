@@ -149,6 +149,11 @@ PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name)
  * says in one line what is wrong, without the URL's password. */
 enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                     char why[DB_REASON_MAX]);
+/* Whether it is time for this worker to call db_servers_ask_others. That notes the state of the
+ * servers that are not used, in half a second for each. If one was promoted, new connections go
+ * there, and those that are open are outdated. */
+bool db_servers_are_due(const struct db *db);
+void db_servers_ask_others(struct db *db, struct request_ctx *ctx);
 
 /* SQL expressions. The timeline of a primary as a number; an error on a standby. */
 #define DB_TIMELINE "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"

@@ -91,6 +91,15 @@ static void ping(struct db *db)
     pthread_mutex_unlock(&db->lock);
 }
 
+static void ask_other_servers(struct db *db)
+{
+    struct request_ctx ctx;
+    if (db->set.owner || !db_is_up(db) || !db_servers_are_due(db))
+        return;
+    begin_request(db, &ctx, 0);
+    db_servers_ask_others(db, &ctx);
+}
+
 static void *maintain(void *arg)
 {
     struct db *db = arg;
@@ -98,6 +107,7 @@ static void *maintain(void *arg)
         db_pool_close_unwanted(db);
         open_minimum(db);
         ping(db);
+        ask_other_servers(db);
         pthread_mutex_lock(&db->lock);
         db_pool_wake_for_room(db);
         pthread_mutex_unlock(&db->lock);

@@ -6,7 +6,8 @@
  *   not answer come last.
  * - Only a primary is used, and only one whose timeline is not lower than the highest that this
  *   host has seen: after a failover, a primary that was not stopped still accepts writes. The first
- *   connection asks all servers and takes the one with the highest timeline.
+ *   connection asks all servers and takes the one with the highest timeline. Later one worker of
+ * the host asks the others now and then: one of them may have been promoted while connections work.
  */
 #include "db_internal.h"
 
@@ -16,6 +17,9 @@
 
 #include "parley/base/net.h"
 #include "parley/obs/log.h"
+
+/* ANSWER_MS: as for a ping, since the thread that pings waits for it. */
+enum { ASK_OTHERS_MS = 5000, ANSWER_MS = 500 };
 
 /* ---- opening one connection ---- */
 
@@ -200,6 +204,15 @@ static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx
     return result;
 }
 
+/* all: every server was asked. */
+static void use(struct db *db, const struct db_conn *c, bool all)
+{
+    db_servers_saw(db, c->server, c->timeline);
+    if (all)
+        set_former_primaries(db, c->timeline);
+    atomic_store(&db->known->last_used, c->server);
+}
+
 enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                     char why[DB_REASON_MAX])
 {
@@ -225,9 +238,30 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
     ctx->deadline = end;
     if (!c->pg)
         return a.result;
-    db_servers_saw(db, c->server, c->timeline);
-    if (first)
-        set_former_primaries(db, c->timeline);
-    atomic_store(&db->known->last_used, c->server);
+    use(db, c, first);
     return OPEN_OK;
+}
+
+bool db_servers_are_due(const struct db *db)
+{
+    const int64_t now = clock_mono_us();
+    int64_t at = atomic_load(&db->known->ask_at_us);
+    return db->url.n > 1 && now >= at &&
+           atomic_compare_exchange_strong(&db->known->ask_at_us, &at,
+                                          now + ASK_OTHERS_MS * INT64_C(1000));
+}
+
+void db_servers_ask_others(struct db *db, struct request_ctx *ctx)
+{
+    char why[DB_REASON_MAX];
+    struct attempt a = {.db = db, .again = true, .why = why};
+    struct db_conn newer = {.timeline = atomic_load(&db->known->highest)};
+    const int last = atomic_load(&db->known->last_used), n = db->url.n;
+    for (int k = 1; k < n; k++) {
+        ctx->deadline = deadline_in_ms(ANSWER_MS);
+        (void)try_server(&a, ctx, (last + k) % n, &newer);
+    }
+    if (newer.pg)
+        use(db, &newer, true);
+    PQfinish(newer.pg);
 }

@@ -185,6 +185,31 @@ class Timelines(Servers):
         self.write_to(new)
         self.assertEqual(int(self.psql_away("SELECT count(*) FROM sessions")), before)
 
+    def test_promoted_while_the_old_one_works(self):
+        """The former primary runs on, its connections work, and all are idle or busy as before. Then a host that
+        could not reach the new primary at its start reaches it. Fails if no other server is looked at while
+        connections work: tests/mutants/servers-others-not-asked."""
+        old, new = self.stack.postgres, self.standby()
+        self.serve_from(old.dir, new.dir)
+        self.write_to(old)
+        wait_until(lambda: self.sessions(new) == self.sessions(old), 20, "replayed")
+        new.psql("SELECT pg_promote()")
+        self.moves(old, new)
+        os.rename(new.dir + "/.s.PGSQL.5432", new.dir + "/away")
+        self.serve_from(old.dir, new.dir)
+        self.write_to(old)
+        os.rename(new.dir + "/away", new.dir + "/.s.PGSQL.5432")
+        self.moves(old, new)
+
+    def moves(self, old, new):
+        """Writes end on one server and go on on another."""
+        took = wait_until(lambda: (self.write(), self.servers()[old.dir]["connections"])[1] == 0, 30, "it has moved")
+        before = self.sessions(old)
+        self.write_to(new)
+        self.assertEqual(self.sessions(old), before)
+        self.assertEqual(self.servers()[old.dir]["state"], "former_primary")
+        say(f"moved after {took:.1f} s")
+
     def psql_away(self, sql):
         """SQL on the former primary, whose socket has another name."""
         directory, old = self.stack.dir + "/link", self.stack.postgres

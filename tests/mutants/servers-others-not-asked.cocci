@@ -1,0 +1,9 @@
+// What: Servers that are not used are asked now and then.
+// Test: hosts test_servers.Timelines.test_promoted
+// In: src/db/db_servers.c
+
+@@ expression E; @@
+db_servers_are_due(...) { <...
+- return E;
++ return false;
+...> }
