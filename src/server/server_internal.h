@@ -42,9 +42,8 @@ struct shared {
 /* What a worker is started with. */
 struct worker_run {
     const struct config *cfg;
-    int listen_fd, admin_fd, health_fd; /* borrowed; health_fd -1: none */
-    size_t worker;                      /* its number */
-    size_t n_workers;
+    const struct listener *listeners; /* borrowed */
+    size_t worker;                    /* its number */
     /* It takes no request before PostgreSQL has answered, and ends if that is away: others serve
      * until then. */
     bool replaces;

@@ -154,6 +154,7 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
     if (s->pidfile_fd < 0)
         return ERR_INVALID;
+    s->run.listeners = s->listeners;
     const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
     for (int i = 0; i < LISTENERS; i++)
         if (*sockets[i])

@@ -92,11 +92,7 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
 {
     struct worker_run run = s->run;
     run.cfg = set->cfg;
-    run.listen_fd = s->listeners[LISTENER_CLIENTS].fd;
-    run.admin_fd = s->listeners[LISTENER_ADMIN].fd;
-    run.health_fd = s->listeners[LISTENER_HEALTH].fd;
     run.worker = worker;
-    run.n_workers = server_workers(set->cfg);
     run.replaces = replaces;
     /* This process is told to drain when its parent ends, unless that has ended already. */
     const bool follows = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
