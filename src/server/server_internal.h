@@ -29,7 +29,6 @@
  * worker gets the number of one that has ended. */
 struct shared {
     struct api_host host;
-    int64_t started_at; /* of the service; wall clock, us */
     atomic_bool served; /* a worker has been ready once */
     struct {
         atomic_bool ready;                    /* it takes requests and has PostgreSQL */

@@ -152,7 +152,6 @@ static enum err open_all(struct worker *w)
         .slots = w->run->shared->slots,
         .host = &w->run->shared->host,
         .version = PARLEY_VERSION,
-        .started_at = w->run->shared->started_at,
         .each_setting = each_setting,
         .settings = cfg,
         .known_roles = cfg->known_roles,

@@ -6,7 +6,6 @@
  * neither of this machine nor in PARLEY_OPERATIONS_ALLOW they do not exist.
  */
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "api/common/handler.h"
@@ -329,13 +328,14 @@ static void add_service(struct json_tree *t, const struct api_service *api, cons
 {
     const char *reason = api->host->reason[atomic_load(&api->host->reasons) % 2];
     char started[CLOCK_RFC3339_LEN + 1];
-    clock_rfc3339(api->started_at, started);
+    clock_rfc3339(api->host->started_at, started);
     json_tree_text(t, t->root, "status", h->status);
     json_tree_text(t, t->root, "version", api->version);
     json_tree_number(t, t->root, "pid", getpid());
     json_tree_number(t, t->root, "supervisor_pid", atomic_load(&api->host->supervisor));
     json_tree_text(t, t->root, "started_at", started);
-    json_tree_number(t, t->root, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
+    json_tree_number(t, t->root, "uptime_seconds",
+                     (clock_wall_us() - api->host->started_at) / 1000000);
     json_tree_number(t, t->root, "crash_looping", h->crash_looping);
     json_tree_number(t, t->root, "worker_set", atomic_load(&api->host->worker_set));
     json_tree_number(t, t->root, "reloads", atomic_load(&api->host->reloads));
