@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "parley/api/json_tree.h"
@@ -67,7 +68,7 @@ struct api_service {
     int64_t items_max;        /* items in one request of OpenAI's interface */
     int exports_max;          /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
-    struct export *exports;       /* those under way, a list; under the lock */
+    LIST_HEAD(, export) exports;  /* those under way; under the lock */
     const char *operations_allow; /* see net_allows; borrowed. NULL: this machine alone */
     /* For /status and /readyz alone. */
     const struct db_hosts_shared *hosts; /* may be NULL */
