@@ -42,7 +42,7 @@ struct cache_queue {
     struct metrics_slot *slot;   /* may be NULL */
     struct thread_loop loop;
     /* Under the lock: */
-    TAILQ_HEAD(, item) items;
+    TAILQ_HEAD(items, item) items;
     size_t n, bytes;
 };
 

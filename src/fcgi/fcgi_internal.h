@@ -64,7 +64,7 @@ struct fcgi_server {
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
     pthread_cond_t ended;
-    LIST_HEAD(, fcgi_conn) conns; /* all of them */
+    LIST_HEAD(fcgi_conns, fcgi_conn) conns; /* all of them */
     size_t n_conns;
     bool accepting; /* new connections are wanted */
     bool polled;    /* the listener is in the epoll: while there is room for another connection */

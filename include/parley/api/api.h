@@ -68,8 +68,8 @@ struct api_service {
     int64_t items_max;        /* items in one request of OpenAI's interface */
     int exports_max;          /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
-    LIST_HEAD(, export) exports;  /* those under way; under the lock */
-    const char *operations_allow; /* see net_allows; borrowed. NULL: this machine alone */
+    LIST_HEAD(exports, export) exports; /* those under way; under the lock */
+    const char *operations_allow;       /* see net_allows; borrowed. NULL: this machine alone */
     /* For /status and /readyz alone. */
     const struct db_hosts_shared *hosts; /* may be NULL */
     /* Gives each setting that holds no secret; NULL: none is shown. */

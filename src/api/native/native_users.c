@@ -151,10 +151,10 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
 static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
 {
     struct api_service *api = e->api;
-    const struct export *other;
     int all = 0, own = 0;
     pthread_mutex_lock(&api->exports_lock);
-    LIST_FOREACH (other, &api->exports, link) {
+    for (const struct export *other = LIST_FIRST(&api->exports); other;
+         other = LIST_NEXT(other, link)) {
         all++;
         own += sv_eq(other->tenant, e->tenant);
     }
