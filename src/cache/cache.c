@@ -2,7 +2,6 @@
 /* What a request does with the caches: memory first, then Redis. */
 #include "parley/cache/cache.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 

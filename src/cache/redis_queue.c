@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "parley/base/thread.h"
 
@@ -26,7 +27,7 @@ enum {
 };
 
 struct item {
-    struct item *next;
+    TAILQ_ENTRY(item) link;
     struct cache_redis_key key;
     struct cache_snapshot snapshot; /* of a SET */
     int64_t at_us, ttl_ms;          /* queued at; life from then on */
@@ -41,7 +42,7 @@ struct cache_queue {
     struct metrics_slot *slot;   /* may be NULL */
     struct thread_loop loop;
     /* Under the lock: */
-    struct item *first, **last;
+    TAILQ_HEAD(items, item) items;
     size_t n, bytes;
 };
 
@@ -53,35 +54,30 @@ static void count_set(struct cache_queue *q, bool accepted)
 
 /* ---- under the lock ---- */
 
-static struct item *unlink_item(struct cache_queue *q, struct item **at)
+static struct item *unlink_item(struct cache_queue *q, struct item *item)
 {
-    struct item *item = *at;
-    *at = item->next;
-    if (q->last == &item->next)
-        q->last = at;
+    TAILQ_REMOVE(&q->items, item, link);
     q->n--;
     q->bytes -= item->n;
     return item;
 }
 
-/* The link to the item of the key; it is NULL if there is none. */
-static struct item **link_of(struct cache_queue *q, const struct cache_redis_key *key)
+/* The item of the key; NULL: there is none. */
+static struct item *item_of(struct cache_queue *q, const struct cache_redis_key *key)
 {
-    struct item **at = &q->first;
-    while (*at && ((*at)->key.n != key->n || memcmp((*at)->key.text, key->text, key->n) != 0))
-        at = &(*at)->next;
-    return at;
+    struct item *item = TAILQ_FIRST(&q->items);
+    while (item && (item->key.n != key->n || memcmp(item->key.text, key->text, key->n) != 0))
+        item = TAILQ_NEXT(item, link);
+    return item;
 }
 
 static void append_item(struct cache_queue *q, struct item *item)
 {
-    item->next = NULL;
-    *q->last = item;
-    q->last = &item->next;
+    TAILQ_INSERT_TAIL(&q->items, item, link);
     q->n++;
     q->bytes += item->n;
     while (q->n > ITEMS_MAX || q->bytes > BYTES_MAX) {
-        struct item *oldest = unlink_item(q, &q->first);
+        struct item *oldest = unlink_item(q, TAILQ_FIRST(&q->items));
         if (oldest->is_set)
             count_set(q, false);
         free(oldest);
@@ -106,8 +102,8 @@ void cache_queue_push(struct cache_queue *q, const struct cache_redis_key *key,
     if (item->is_set)
         memcpy(item->bytes, stored.p, stored.n);
     pthread_mutex_lock(&q->loop.lock);
-    struct item **older = link_of(q, key);
-    if (*older)
+    struct item *older = item_of(q, key);
+    if (older)
         free(unlink_item(q, older));
     append_item(q, item);
     pthread_mutex_unlock(&q->loop.lock);
@@ -126,7 +122,7 @@ static bool is_current(const struct cache_queue *q, const struct item *item)
 static void requeue(struct cache_queue *q, struct item *item)
 {
     pthread_mutex_lock(&q->loop.lock);
-    const bool newer = *link_of(q, &item->key);
+    const bool newer = item_of(q, &item->key);
     if (!newer)
         append_item(q, item);
     pthread_mutex_unlock(&q->loop.lock);
@@ -176,8 +172,8 @@ static size_t take_round(struct cache_queue *q, struct item *items[ROUND_MAX])
     const int64_t oldest = clock_mono_us() - 2000 * (int64_t)q->redis->timeout_ms;
     size_t n = 0;
     pthread_mutex_lock(&q->loop.lock);
-    while (n < ROUND_MAX && q->first)
-        items[n++] = unlink_item(q, &q->first);
+    while (n < ROUND_MAX && !TAILQ_EMPTY(&q->items))
+        items[n++] = unlink_item(q, TAILQ_FIRST(&q->items));
     pthread_mutex_unlock(&q->loop.lock);
     for (size_t i = 0; i < n; i++)
         if (items[i]->is_set && (items[i]->at_us < oldest || !is_current(q, items[i]))) {
@@ -189,7 +185,8 @@ static size_t take_round(struct cache_queue *q, struct item *items[ROUND_MAX])
 
 static bool has_work(const struct cache_queue *q)
 {
-    return cache_redis_probe_is_due(q->redis) || (q->first && cache_redis_is_in_use(q->redis));
+    return cache_redis_probe_is_due(q->redis) ||
+           (!TAILQ_EMPTY(&q->items) && cache_redis_is_in_use(q->redis));
 }
 
 /* Waits for work. False: the queue is closed. */
@@ -230,7 +227,7 @@ struct cache_queue *cache_queue_open(struct cache_redis *redis, struct cache_sha
     q->redis = redis;
     q->memory = memory;
     q->slot = slot;
-    q->last = &q->first;
+    TAILQ_INIT(&q->items);
     if (thread_loop_start(&q->loop, queue_main, q))
         return q;
     free(q);
@@ -242,7 +239,7 @@ void cache_queue_close(struct cache_queue *q)
     if (!q)
         return;
     thread_loop_stop(&q->loop);
-    while (q->first)
-        free(unlink_item(q, &q->first));
+    while (!TAILQ_EMPTY(&q->items))
+        free(unlink_item(q, TAILQ_FIRST(&q->items)));
     free(q);
 }

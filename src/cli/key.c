@@ -4,7 +4,6 @@
 #include "cli_internal.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "parley/auth/auth.h"
 

@@ -70,9 +70,7 @@ static bool park_conn(struct fcgi_server *s, struct fcgi_conn *c, int op)
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c)
 {
     pthread_mutex_lock(&s->lock);
-    *c->at = c->next;
-    if (c->next)
-        c->next->at = c->at;
+    LIST_REMOVE(c, link);
     release_room(s);
     pthread_mutex_unlock(&s->lock);
     /* "detached" spares the shutdown, poll and read with which libfcgi lingers for up to 2 s. What
@@ -138,11 +136,7 @@ static bool accept_one(struct fcgi_server *s)
     if (!net_is_local(sv_from(peer)))
         memcpy(c->peer, peer, sizeof peer);
     pthread_mutex_lock(&s->lock);
-    c->at = &s->conns;
-    c->next = s->conns;
-    if (c->next)
-        c->next->at = &c->next;
-    s->conns = c;
+    LIST_INSERT_HEAD(&s->conns, c, link);
     pthread_mutex_unlock(&s->lock);
     if (!park_conn(s, c, EPOLL_CTL_ADD))
         fcgi_conn_close(s, c);

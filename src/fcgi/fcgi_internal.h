@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include <fcgiapp.h>
 #include <netinet/in.h>
@@ -29,8 +30,8 @@ enum { FCGI_UNGATHERED_MANY = 8 };
 struct fcgi_conn {
     FCGX_Request fcgx;  /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
     atomic_bool parked; /* for C's memory order alone: the next thread sees what the last one did */
-    char peer[INET6_ADDRSTRLEN];  /* "": of this machine */
-    struct fcgi_conn *next, **at; /* the next one in the list of all; the pointer to this one */
+    char peer[INET6_ADDRSTRLEN]; /* "": of this machine */
+    LIST_ENTRY(fcgi_conn) link;
 };
 
 /*
@@ -63,7 +64,7 @@ struct fcgi_server {
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
     pthread_cond_t ended;
-    struct fcgi_conn *conns;
+    LIST_HEAD(fcgi_conns, fcgi_conn) conns; /* all of them */
     size_t n_conns;
     bool accepting; /* new connections are wanted */
     bool polled;    /* the listener is in the epoll: while there is room for another connection */

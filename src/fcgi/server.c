@@ -79,8 +79,8 @@ static enum err open_epoll(struct fcgi_server *s)
 /* No thread is left. */
 static void destroy(struct fcgi_server *s)
 {
-    while (s->conns)
-        fcgi_conn_close(s, s->conns);
+    while (!LIST_EMPTY(&s->conns))
+        fcgi_conn_close(s, LIST_FIRST(&s->conns));
     for (int i = 0; i < s->n_threads; i++) {
         for (size_t k = 0; k < FCGI_GATHER_MAX; k++)
             arena_destroy(s->threads[i].arenas[k]);

@@ -230,23 +230,13 @@ static void render_errors(struct buf *out, struct metrics_slots s)
     }
 }
 
-void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *label,
-                         int64_t value)
-{
-    if (help)
-        write_family(out, name, "gauge", help);
-    buf_printf(out, "%s%s %lld\n", name, label, (long long)value);
-}
-
 static void render_sum(struct buf *out, struct metrics_slots s, const struct series *r)
 {
-    const uint64_t n = sum(s, r->offset, 0);
-    if (r->gauge)
-        metrics_write_gauge(out, r->name, r->help, r->label, (int64_t)n);
-    else if (r->help)
-        write_family(out, r->name, "counter", r->help);
-    if (!r->gauge && n != 0)
-        buf_printf(out, "%s%s %llu\n", r->name, r->label, (unsigned long long)n);
+    const long long n = (long long)sum(s, r->offset, 0);
+    if (r->help)
+        write_family(out, r->name, r->gauge ? "gauge" : "counter", r->help);
+    if (r->gauge || n != 0)
+        buf_printf(out, "%s%s %lld\n", r->name, r->label, n);
 }
 
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
@@ -260,4 +250,18 @@ void metrics_render(struct buf *out, struct metrics_slots s, const char *const *
     render_apart(out, s);
     for (size_t i = 0; i < ARRAY_LEN(sums); i++)
         render_sum(out, s, &sums[i]);
+}
+
+void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *server,
+                         int64_t value)
+{
+    if (help)
+        write_family(out, name, "gauge", help);
+    buf_printf(out, server ? "%s{server=\"" : "%s", name);
+    for (const char *p = server ? server : ""; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            buf_putc(out, '\\');
+        buf_putc(out, *p == '\n' ? ' ' : *p);
+    }
+    buf_printf(out, server ? "\"} %lld\n" : " %lld\n", (long long)value);
 }

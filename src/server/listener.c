@@ -44,59 +44,48 @@ static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
     return report(why, why_n, a->sun_path, e == 0 || e == EAGAIN ? another : strerror(e));
 }
 
-static enum err open_tcp(struct listener *l, const char *text, const struct sockaddr_storage *a,
-                         socklen_t n, char *why, size_t why_n)
+enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
 {
     /* Connections inherit them. The last part of an answer does not wait for an acknowledgement,
      * and a connection whose peer has lost its power ends within 90 s. */
-    static const int options[][3] = {
+    static const int tcp_options[][3] = {
         {SOL_SOCKET, SO_REUSEADDR, 1},   {IPPROTO_IPV6, IPV6_V6ONLY, 0},
         {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
         {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 10},
         {IPPROTO_TCP, TCP_KEEPCNT, 3}};
-    l->fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    for (size_t i = 0; l->fd >= 0 && i < ARRAY_LEN(options); i++)
-        (void)setsockopt(l->fd, options[i][0], options[i][1], &options[i][2], sizeof(int));
-    if (l->fd >= 0 && bind(l->fd, (const struct sockaddr *)a, n) == 0 &&
-        listen(l->fd, BACKLOG) == 0)
-        return ERR_NONE;
-    (void)report(why, why_n, text, errno == EADDRINUSE ? another : strerror(errno));
-    listener_close(l);
-    return ERR_INVALID;
-}
-
-enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    struct stat st;
-    struct sockaddr_storage tcp;
-    const socklen_t tcp_n = net_endpoint(path, &tcp);
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage tcp;
+        struct sockaddr_un local;
+    } a;
+    struct stat st = {.st_ino = 0};
+    socklen_t n = net_endpoint(path, &a.tcp);
+    const bool tcp = n > 0;
     *l = (struct listener){.fd = -1};
-    if (tcp_n > 0)
-        return open_tcp(l, path, &tcp, tcp_n, why, why_n);
-    if (strlen(path) >= sizeof a.sun_path)
-        return report(why, why_n, path, "the path is too long");
-    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
-    snprintf(l->path, sizeof l->path, "%s", path);
-    TRY(check_path(&a, why, why_n));
-    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (l->fd < 0)
-        return report(why, why_n, path, strerror(errno));
+    if (!tcp) {
+        n = sizeof a.local;
+        a.local = (struct sockaddr_un){.sun_family = AF_UNIX};
+        if (strlen(path) >= sizeof a.local.sun_path)
+            return report(why, why_n, path, "the path is too long");
+        snprintf(a.local.sun_path, sizeof a.local.sun_path, "%s", path);
+        snprintf(l->path, sizeof l->path, "%s", path);
+        TRY(check_path(&a.local, why, why_n));
+    }
+    l->fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    for (size_t i = 0; tcp && l->fd >= 0 && i < ARRAY_LEN(tcp_options); i++)
+        (void)setsockopt(l->fd, tcp_options[i][0], tcp_options[i][1], &tcp_options[i][2],
+                         sizeof(int));
     /* Bound with its mode: nobody else may connect, not even for an instant. */
     const mode_t before = umask(0117);
-    const bool bound = (unlink(path) == 0 || errno == ENOENT) &&
-                       bind(l->fd, (const struct sockaddr *)&a, sizeof a) == 0;
+    const bool bound = l->fd >= 0 && (tcp || unlink(path) == 0 || errno == ENOENT) &&
+                       bind(l->fd, &a.any, n) == 0 && (tcp || lstat(path, &st) == 0);
     (void)umask(before);
-    if (bound && listen(l->fd, BACKLOG) == 0 && lstat(path, &st) == 0) {
-        l->dev = st.st_dev;
-        l->ino = st.st_ino;
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+    if (bound && listen(l->fd, BACKLOG) == 0)
         return ERR_NONE;
-    }
-    (void)report(why, why_n, path, strerror(errno));
-    if (bound)
-        unlink(path);
-    close(l->fd);
-    l->fd = -1;
+    (void)report(why, why_n, path, errno == EADDRINUSE ? another : strerror(errno));
+    listener_close(l);
     return ERR_INVALID;
 }
 

@@ -29,7 +29,6 @@
  * worker gets the number of one that has ended. */
 struct shared {
     struct api_host host;
-    int64_t started_at; /* of the service; wall clock, us */
     atomic_bool served; /* a worker has been ready once */
     struct {
         atomic_bool ready;                    /* it takes requests and has PostgreSQL */
@@ -42,9 +41,8 @@ struct shared {
 /* What a worker is started with. */
 struct worker_run {
     const struct config *cfg;
-    int listen_fd, admin_fd, health_fd; /* borrowed; health_fd -1: none */
-    size_t worker;                      /* its number */
-    size_t n_workers;
+    const struct listener *listeners; /* borrowed */
+    size_t worker;                    /* its number */
     /* It takes no request before PostgreSQL has answered, and ends if that is away: others serve
      * until then. */
     bool replaces;

@@ -154,6 +154,7 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
     if (s->pidfile_fd < 0)
         return ERR_INVALID;
+    s->run.listeners = s->listeners;
     const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
     for (int i = 0; i < LISTENERS; i++)
         if (*sockets[i])
@@ -172,7 +173,7 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     s->run.hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
     s->current = worker_set_create(cfg, 1, server_workers(cfg));
     if (shared != MAP_FAILED && s->run.auth && s->run.hosts && s->current) {
-        shared->started_at = clock_wall_us();
+        shared->host.started_at = clock_wall_us();
         atomic_store(&shared->host.worker_set, s->current->number);
         atomic_store(&shared->host.supervisor, getpid());
         return ERR_NONE;

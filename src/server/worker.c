@@ -54,7 +54,7 @@ static struct db *open_db(const struct worker *w)
     settings.pool_max = (int)cfg->pool_max;
     /* Twice: during a reload the pools of two worker sets are open, and PostgreSQL must have
      * connections for both. */
-    settings.workers = 2 * (int)w->run->n_workers;
+    settings.workers = 2 * (int)server_workers(cfg);
     return db_open(&settings, w->service.slot);
 }
 
@@ -82,7 +82,7 @@ static enum err start_servers(struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     const struct fcgi_settings admin = {
-        .listen_fd = w->run->admin_fd,
+        .listen_fd = w->run->listeners[LISTENER_ADMIN].fd,
         .threads = 1,
         .connections = DESCRIPTORS_ADMIN - 1, /* see fcgi_settings */
         .max_body = 1024,
@@ -93,11 +93,11 @@ static enum err start_servers(struct worker *w)
         .service = &w->service,
     };
     struct fcgi_settings handlers = admin;
-    handlers.listen_fd = w->run->listen_fd;
+    handlers.listen_fd = w->run->listeners[LISTENER_CLIENTS].fd;
     handlers.threads = (int)cfg->threads;
     /* This worker's share of the processors, at least one. With more threads that poll, each of
      * them gathers fewer reads (measured). */
-    const size_t share = server_cores() / w->run->n_workers;
+    const size_t share = server_cores() / server_workers(cfg);
     handlers.pollers = share > 0 ? (int)share : 1;
     handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
@@ -137,7 +137,7 @@ static enum err open_all(struct worker *w)
                                        .hosts = w->run->hosts};
     const struct db_hosts_settings hosts = {.shared = w->run->hosts,
                                             .slot = w->run->worker,
-                                            .workers = (int)w->run->n_workers,
+                                            .workers = (int)server_workers(cfg),
                                             .statement_ms = (int)cfg->statement_ms,
                                             .before_alone = outdate_cache,
                                             .arg = w->run->cache};
@@ -152,7 +152,6 @@ static enum err open_all(struct worker *w)
         .slots = w->run->shared->slots,
         .host = &w->run->shared->host,
         .version = PARLEY_VERSION,
-        .started_at = w->run->shared->started_at,
         .each_setting = each_setting,
         .settings = cfg,
         .known_roles = cfg->known_roles,
@@ -206,12 +205,9 @@ static bool told_to_end(const sigset_t *term, long ms)
 static void drain(struct worker *w, const sigset_t *term)
 {
     const struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
-    if (getppid() != w->parent) {
-        /* The supervisor was killed: do what it does when the whole service ends. */
-        (void)shutdown(w->run->listen_fd, SHUT_RD);
-        (void)shutdown(w->run->admin_fd, SHUT_RD);
-        (void)shutdown(w->run->health_fd, SHUT_RD);
-    }
+    /* If the supervisor was killed: do what it does when the whole service ends. */
+    for (int i = 0; getppid() != w->parent && i < LISTENERS; i++)
+        (void)shutdown(w->run->listeners[i].fd, SHUT_RD);
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end))
@@ -258,6 +254,7 @@ static void report(const struct worker *w)
 static int worker_loop(struct worker *w)
 {
     sigset_t term;
+    const int health_fd = w->run->listeners[LISTENER_HEALTH].fd;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
@@ -272,10 +269,9 @@ static int worker_loop(struct worker *w)
         if (w->server && w->was_up)
             report(w);
         const int tick = w->server ? TICK_MS : START_TICK_MS;
-        const bool asked = w->run->health_fd >= 0;
-        if (asked)
-            health_answer(w->run->health_fd, &w->service, tick);
-        if (told_to_end(&term, asked ? 0 : tick)) {
+        if (health_fd >= 0)
+            health_answer(health_fd, &w->service, tick);
+        if (told_to_end(&term, health_fd >= 0 ? 0 : tick)) {
             if (w->server)
                 drain(w, &term);
             return EXIT_GOOD;

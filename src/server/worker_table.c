@@ -92,11 +92,7 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
 {
     struct worker_run run = s->run;
     run.cfg = set->cfg;
-    run.listen_fd = s->listeners[LISTENER_CLIENTS].fd;
-    run.admin_fd = s->listeners[LISTENER_ADMIN].fd;
-    run.health_fd = s->listeners[LISTENER_HEALTH].fd;
     run.worker = worker;
-    run.n_workers = server_workers(set->cfg);
     run.replaces = replaces;
     /* This process is told to drain when its parent ends, unless that has ended already. */
     const bool follows = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
@@ -125,7 +121,8 @@ int worker_table_start(struct supervisor *s, const struct worker_set *set, bool 
     atomic_store(&shared->reports[worker].ready, false);
     atomic_store(&shared->reports[worker].wants_replacement, false);
     shared->reports[worker].reason[0] = '\0';
-    atomic_store(&shared->host.workers[worker].state, API_WORKER_STARTING);
+    atomic_store(&shared->host.workers[worker].state,
+                 replaces ? API_WORKER_STARTING : API_WORKER_SERVING);
     /* Before the worker counts anything, so that no later sum is smaller than an earlier one. The
      * counters of the one before stay, for the same reason. */
     if (atomic_load(&shared->host.n_slots) <= (size_t)worker)
@@ -143,8 +140,6 @@ int worker_table_start(struct supervisor *s, const struct worker_set *set, bool 
                                                  .kill_at_us = INT64_MAX};
     atomic_store(&shared->host.workers[worker].pid, pid);
     atomic_store(&shared->host.workers[worker].worker_set, set->number);
-    if (!replaces)
-        atomic_store(&shared->host.workers[worker].state, API_WORKER_SERVING);
     worker_table_log(LOG_INFO, "worker_started", worker, pid);
     return worker;
 }

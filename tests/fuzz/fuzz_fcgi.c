@@ -83,8 +83,7 @@ static void open_connection(struct connection *c)
     pthread_mutex_init(&c->server.lock, NULL);
     FCGX_InitRequest(&c->conn->fcgx, -1, 0);
     c->conn->fcgx.ipcFd = fds[0];
-    c->conn->at = &c->server.conns;
-    c->server.conns = c->conn;
+    LIST_INSERT_HEAD(&c->server.conns, c->conn, link);
     c->server.n_conns = 1;
     c->peer = fds[1];
 }

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "parley/api/json_tree.h"
@@ -33,6 +34,7 @@ struct api_host {
     _Atomic int64_t worker_set; /* number of the current one: 1, and one more with each reload */
     _Atomic int64_t reloads, reloads_refused, recycled;
     _Atomic pid_t supervisor;
+    int64_t started_at;            /* of the service; wall clock, us */
     _Atomic int64_t crash_looping; /* workers that keep dying */
     _Atomic size_t n_slots; /* metrics slots that are or have been in use: 0 to n_slots - 1 */
     struct {
@@ -66,11 +68,10 @@ struct api_service {
     int64_t items_max;        /* items in one request of OpenAI's interface */
     int exports_max;          /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
-    struct export *exports;       /* those under way, a list; under the lock */
-    const char *operations_allow; /* see net_allows; borrowed. NULL: this machine alone */
+    LIST_HEAD(exports, export) exports; /* those under way; under the lock */
+    const char *operations_allow;       /* see net_allows; borrowed. NULL: this machine alone */
     /* For /status and /readyz alone. */
     const struct db_hosts_shared *hosts; /* may be NULL */
-    int64_t started_at;                  /* of the service; wall clock, us */
     /* Gives each setting that holds no secret; NULL: none is shown. */
     void (*each_setting)(const void *settings, api_setting_fn each, void *arg);
     const void *settings;

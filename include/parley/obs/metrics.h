@@ -79,8 +79,8 @@ uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
  * that are 0 are left out. */
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
                     size_t n_routes);
-/* Writes a gauge. help: NULL after the first of a family; label: with its braces; "": none. */
-void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *label,
+/* Writes a gauge. help: NULL after the first of a family. server: its label; NULL: it has none. */
+void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *server,
                          int64_t value);
 
 #endif

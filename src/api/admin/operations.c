@@ -6,7 +6,6 @@
  * neither of this machine nor in PARLEY_OPERATIONS_ALLOW they do not exist.
  */
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "api/common/handler.h"
@@ -38,6 +37,7 @@ static enum err answer_tree(struct api_call *c, const struct json_tree *t, int s
 
 struct health {
     struct db_status db;
+    struct db_hosts_found hosts;
     struct cache_status cache;
     int64_t crash_looping; /* workers */
     enum db_hosts_shortcut shortcut;
@@ -51,21 +51,18 @@ static struct metrics_slots slots_of(const struct api_service *api)
     return (struct metrics_slots){api->slots, atomic_load(&api->host->n_slots)};
 }
 
-/* See metrics_sum; over all workers. */
-static int64_t sum_of(const struct api_service *api, size_t offset, size_t n)
-{
-    return (int64_t)metrics_sum(slots_of(api), offset, n);
-}
+/* The sum over the slots of a counter, a gauge, or all of an array of them. */
+#define SUM(slots, field)                                              \
+    ((int64_t)metrics_sum(slots, offsetof(struct metrics_slot, field), \
+                          sizeof(((struct metrics_slot *)0)->field) / sizeof(uint64_t)))
 
 /* Not empty: writes hang. Every host has the same PostgreSQL, so this one stays ready. */
-static void describe_hanging_writes(const struct api_service *api, char *out, size_t n)
+static void describe_hanging_writes(const struct api_service *api, struct health *h)
 {
-    struct db_hosts_found found;
-    db_hosts_last_poll(api->hosts, &found);
-    const int64_t abandoned = sum_of(api, offsetof(struct metrics_slot, pool_abandoned), 1);
-    const int64_t waiting = found.replication.commits_waiting;
+    const int64_t abandoned = SUM(slots_of(api), pool_abandoned);
+    const int64_t waiting = h->hosts.replication.commits_waiting;
     if (waiting > 0 || abandoned > 0)
-        snprintf(out, n, "%s: %lld",
+        snprintf(h->db.reason, sizeof(h->db.reason), "%s: %lld",
                  waiting > 0 ? "commits wait for a synchronous standby"
                              : "writes have had no answer",
                  (long long)(waiting > 0 ? waiting : abandoned));
@@ -81,6 +78,7 @@ static void read_health(const struct api_service *api, struct health *out)
     static const char *const redis[] = {
         [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
     db_status(api->db, &out->db);
+    db_hosts_last_poll(api->hosts, &out->hosts);
     out->cache = (struct cache_status){.redis = CACHE_OFF};
     if (api->cache)
         cache_status(api->cache, &out->cache);
@@ -92,7 +90,7 @@ static void read_health(const struct api_service *api, struct health *out)
     /* The shortcut is off for two seconds after each start: that degrades nothing. */
     const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
     if (out->db.state == DB_UP)
-        describe_hanging_writes(api, out->db.reason, sizeof(out->db.reason));
+        describe_hanging_writes(api, out);
     const bool degraded =
         slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0 || out->db.reason[0];
     out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
@@ -162,21 +160,7 @@ static enum err get_readyz(struct api_call *c)
 /* The connections of all workers to one of the servers of DATABASE_URL. */
 static int64_t connections_to(const struct api_service *api, int server)
 {
-    return sum_of(api, offsetof(struct metrics_slot, pool_servers[server]), 1);
-}
-
-enum { LABEL_MAX = 2 * DB_SERVER_NAME_MAX + 16 };
-
-/* A label; a quote and a backslash are escaped in it (Prometheus' text format). */
-static void write_server_label(const char *name, char out[LABEL_MAX])
-{
-    char *p = out + sprintf(out, "{server=\"");
-    for (; *name; name++) {
-        if (*name == '"' || *name == '\\')
-            *p++ = '\\';
-        *p++ = (char)(*name == '\n' ? ' ' : *name);
-    }
-    sprintf(p, "\"}");
+    return SUM(slots_of(api), pool_servers[server]);
 }
 
 static enum err get_metrics(struct api_call *c)
@@ -194,18 +178,15 @@ static enum err get_metrics(struct api_call *c)
     db_hosts_last_poll(c->api->hosts, &found);
     db_status(c->api->db, &db);
     metrics_write_gauge(out, "parley_commits_waiting",
-                        "Commits that wait for a synchronous standby.", "",
+                        "Commits that wait for a synchronous standby.", NULL,
                         found.replication.commits_waiting);
-    metrics_write_gauge(out, "parley_standbys", "Standbys that are connected to PostgreSQL.", "",
+    metrics_write_gauge(out, "parley_standbys", "Standbys that are connected to PostgreSQL.", NULL,
                         found.replication.standbys);
     for (size_t f = 0; f < ARRAY_LEN(of_server); f++)
-        for (int i = 0; i < db.n_servers; i++) {
-            char label[LABEL_MAX];
-            write_server_label(db.servers[i].name, label);
-            metrics_write_gauge(out, of_server[f],
-                                i == 0 ? "Of each server in DATABASE_URL." : NULL, label,
-                                f == 0 ? connections_to(c->api, i) : db.servers[i].timeline);
-        }
+        for (int i = 0; i < db.n_servers; i++)
+            metrics_write_gauge(
+                out, of_server[f], i == 0 ? "Of each server in DATABASE_URL." : NULL,
+                db.servers[i].name, f == 0 ? connections_to(c->api, i) : db.servers[i].timeline);
     return ERR_NONE;
 }
 
@@ -234,28 +215,23 @@ struct json_object *api_add_host(struct json_tree *t, struct json_object *in,
 }
 
 /* Those that share the database; at most DB_HOSTS_SHOWN_MAX of them. */
-static void add_hosts(struct json_tree *t, const struct api_service *api)
+static void add_hosts(struct json_tree *t, const struct db_hosts_found *found)
 {
-    struct db_hosts_found found;
-    db_hosts_last_poll(api->hosts, &found);
-    json_tree_number(t, t->root, "hosts_registered", found.registered);
+    json_tree_number(t, t->root, "hosts_registered", found->registered);
     struct json_object *hosts = json_tree_array(t, t->root, "hosts");
-    for (size_t i = 0; i < found.n; i++)
-        json_tree_bool(t, api_add_host(t, hosts, &found.table[i]), "self", found.table[i].self);
+    for (size_t i = 0; i < found->n; i++)
+        json_tree_bool(t, api_add_host(t, hosts, &found->table[i]), "self", found->table[i].self);
 }
 
 static void add_replication(struct json_tree *t, struct json_object *in,
-                            const struct db_hosts_shared *hosts)
+                            const struct db_replication *r)
 {
-    struct db_hosts_found found;
-    db_hosts_last_poll(hosts, &found);
-    const struct db_replication r = found.replication;
     struct json_object *replication = json_tree_object(t, in, "replication");
-    json_tree_text(t, replication, "synchronous_standby_names", r.names);
-    json_tree_number(t, replication, "commits_waiting", r.commits_waiting);
-    json_tree_number(t, replication, "standbys", r.standbys);
-    if (r.synchronous >= 0)
-        json_tree_number(t, replication, "synchronous", r.synchronous);
+    json_tree_text(t, replication, "synchronous_standby_names", r->names);
+    json_tree_number(t, replication, "commits_waiting", r->commits_waiting);
+    json_tree_number(t, replication, "standbys", r->standbys);
+    if (r->synchronous >= 0)
+        json_tree_number(t, replication, "synchronous", r->synchronous);
     else
         json_tree_text(t, replication, "synchronous", NULL); /* the login may not see it */
 }
@@ -275,8 +251,11 @@ static void add_servers(struct json_tree *t, struct json_object *in, const struc
     json_tree_bool(t, in, "pooler", db->pooled);
 }
 
-/* Where requests are counted: each is in exactly one bucket. */
-enum { REQUESTS = offsetof(struct metrics_slot, latency.bucket), BUCKETS = METRICS_BUCKETS + 1 };
+/* Each request is in exactly one bucket. */
+static int64_t requests_of(struct metrics_slots slots)
+{
+    return SUM(slots, latency.bucket);
+}
 
 /* Those that run now. */
 static void add_workers(struct json_tree *t, const struct api_service *api)
@@ -286,7 +265,7 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
                                          [API_WORKER_LEAVING] = "leaving"};
     struct json_object *workers = json_tree_array(t, t->root, "workers");
     for (size_t i = 0; i < atomic_load(&api->host->n_slots); i++) {
-        const struct metrics_slot *s = &api->slots[i];
+        const struct metrics_slots own = {&api->slots[i], 1};
         const pid_t pid = atomic_load(&api->host->workers[i].pid);
         if (pid == 0)
             continue;
@@ -295,26 +274,22 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
         json_tree_number(t, worker, "pid", pid);
         json_tree_number(t, worker, "worker_set", atomic_load(&api->host->workers[i].worker_set));
         json_tree_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
-        json_tree_number(t, worker, "requests",
-                         (int64_t)metrics_sum((struct metrics_slots){s, 1}, REQUESTS, BUCKETS));
-        json_tree_number(t, worker, "threads_busy", atomic_load(&s->threads_busy));
+        json_tree_number(t, worker, "requests", requests_of(own));
+        json_tree_number(t, worker, "threads_busy", SUM(own, threads_busy));
         struct json_object *pool = json_tree_object(t, worker, "pool");
-        json_tree_number(t, pool, "open", atomic_load(&s->pool_open));
-        json_tree_number(t, pool, "idle", atomic_load(&s->pool_idle));
-        json_tree_number(t, pool, "in_use", atomic_load(&s->pool_in_use));
-        json_tree_number(t, pool, "abandoned", atomic_load(&s->pool_abandoned));
-        json_tree_number(t, pool, "waiting", atomic_load(&s->pool_waiting));
-        json_tree_number(t, pool, "max", atomic_load(&s->pool_max));
+        json_tree_number(t, pool, "open", SUM(own, pool_open));
+        json_tree_number(t, pool, "idle", SUM(own, pool_idle));
+        json_tree_number(t, pool, "in_use", SUM(own, pool_in_use));
+        json_tree_number(t, pool, "abandoned", SUM(own, pool_abandoned));
+        json_tree_number(t, pool, "waiting", SUM(own, pool_waiting));
+        json_tree_number(t, pool, "max", SUM(own, pool_max));
     }
 }
 
-/* Writes that shared a statement. offset: of their struct metrics_batches. */
+/* Writes that shared a statement: members in so many batches. */
 static void add_batches(struct json_tree *t, struct json_object *in, const char *name,
-                        const struct api_service *api, size_t offset)
+                        int64_t batches, int64_t members)
 {
-    const int64_t batches =
-        sum_of(api, offset + offsetof(struct metrics_batches, size), METRICS_BATCH_SIZES);
-    const int64_t members = sum_of(api, offset + offsetof(struct metrics_batches, members), 1);
     struct json_object *kind = json_tree_object(t, in, name);
     json_tree_number(t, kind, "batches", batches);
     json_tree_number(t, kind, "members", members);
@@ -322,28 +297,20 @@ static void add_batches(struct json_tree *t, struct json_object *in, const char 
 }
 
 /* Since the start of the service, over all workers, also those that have ended. */
-static void add_totals(struct json_tree *t, const struct api_service *api)
+static void add_totals(struct json_tree *t, struct metrics_slots all)
 {
-    static const struct {
-        const char *name;
-        size_t offset, n;
-    } counters[] = {{"requests", REQUESTS, BUCKETS},
-                    {"errors", offsetof(struct metrics_slot, errors), ERR_COUNT},
-                    {"replays", offsetof(struct metrics_slot, replays), 1},
-                    {"queue_refused", offsetof(struct metrics_slot, queue_refused), 1}};
     static const char *const sources[METRICS_SOURCES] = {"memory", "redis", "postgres"};
     struct json_object *totals = json_tree_object(t, t->root, "totals");
-    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-        json_tree_number(t, totals, counters[i].name,
-                         sum_of(api, counters[i].offset, counters[i].n));
-    add_batches(t, totals, "append_batches", api, offsetof(struct metrics_slot, appends));
-    add_batches(t, totals, "create_batches", api, offsetof(struct metrics_slot, creates));
+    json_tree_number(t, totals, "requests", requests_of(all));
+    json_tree_number(t, totals, "errors", SUM(all, errors));
+    json_tree_number(t, totals, "replays", SUM(all, replays));
+    json_tree_number(t, totals, "queue_refused", SUM(all, queue_refused));
+    add_batches(t, totals, "append_batches", SUM(all, appends.size), SUM(all, appends.members));
+    add_batches(t, totals, "create_batches", SUM(all, creates.size), SUM(all, creates.members));
     for (size_t k = 0; k < METRICS_SOURCES; k++) {
         struct json_object *source = json_tree_object(t, totals, sources[k]);
-        json_tree_number(t, source, "hits",
-                         sum_of(api, offsetof(struct metrics_slot, source_hits[k]), 1));
-        json_tree_number(t, source, "misses",
-                         sum_of(api, offsetof(struct metrics_slot, source_misses[k]), 1));
+        json_tree_number(t, source, "hits", SUM(all, source_hits[k]));
+        json_tree_number(t, source, "misses", SUM(all, source_misses[k]));
     }
 }
 
@@ -361,13 +328,14 @@ static void add_service(struct json_tree *t, const struct api_service *api, cons
 {
     const char *reason = api->host->reason[atomic_load(&api->host->reasons) % 2];
     char started[CLOCK_RFC3339_LEN + 1];
-    clock_rfc3339(api->started_at, started);
+    clock_rfc3339(api->host->started_at, started);
     json_tree_text(t, t->root, "status", h->status);
     json_tree_text(t, t->root, "version", api->version);
     json_tree_number(t, t->root, "pid", getpid());
     json_tree_number(t, t->root, "supervisor_pid", atomic_load(&api->host->supervisor));
     json_tree_text(t, t->root, "started_at", started);
-    json_tree_number(t, t->root, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
+    json_tree_number(t, t->root, "uptime_seconds",
+                     (clock_wall_us() - api->host->started_at) / 1000000);
     json_tree_number(t, t->root, "crash_looping", h->crash_looping);
     json_tree_number(t, t->root, "worker_set", atomic_load(&api->host->worker_set));
     json_tree_number(t, t->root, "reloads", atomic_load(&api->host->reloads));
@@ -387,7 +355,7 @@ static enum err get_status(struct api_call *c)
     add_service(&t, api, &h);
     struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
-    add_replication(&t, part, api->hosts);
+    add_replication(&t, part, &h.hosts.replication);
     add_servers(&t, part, api, &h.db);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
     if (h.cache.endpoint[0])
@@ -397,9 +365,9 @@ static enum err get_status(struct api_call *c)
     json_tree_number(&t, part, "bytes", (int64_t)h.cache.memory_bytes);
     json_tree_number(&t, part, "used", (int64_t)h.cache.memory_used);
     add_shortcut(&t, t.root, "state", &h);
-    add_hosts(&t, api);
+    add_hosts(&t, &h.hosts);
     add_workers(&t, api);
-    add_totals(&t, api);
+    add_totals(&t, slots_of(api));
     struct json_tree settings = {json_tree_object(&t, t.root, "settings"), t.failed};
     if (api->each_setting)
         api->each_setting(api->settings, add_setting, &settings);

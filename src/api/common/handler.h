@@ -8,7 +8,6 @@
 #define PARLEY_API_HANDLER_H
 
 #include "parley/api/api.h"
-#include "parley/http/conditional.h"
 #include "parley/http/route.h"
 #include "parley/json/json_reader.h"
 #include "parley/json/json_writer.h"

@@ -75,7 +75,7 @@ struct export
 {
     struct request_ctx ctx;
     struct api_service *api;
-    struct export *next; /* in api_service.exports */
+    LIST_ENTRY(export) link; /* in api_service.exports */
     struct sv tenant;
     struct session_export x;
     bool ended;
@@ -153,15 +153,14 @@ static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
     struct api_service *api = e->api;
     int all = 0, own = 0;
     pthread_mutex_lock(&api->exports_lock);
-    for (const struct export *other = api->exports; other; other = other->next) {
+    for (const struct export *other = LIST_FIRST(&api->exports); other;
+         other = LIST_NEXT(other, link)) {
         all++;
         own += sv_eq(other->tenant, e->tenant);
     }
     const bool taken = api->exports_max == 0 || own < api->exports_max - all;
-    if (taken) {
-        e->next = api->exports;
-        api->exports = e;
-    }
+    if (taken)
+        LIST_INSERT_HEAD(&api->exports, e, link);
     pthread_mutex_unlock(&api->exports_lock);
     if (taken)
         return ERR_NONE;
@@ -169,16 +168,12 @@ static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
                     own > 0 ? " of this tenant" : "");
 }
 
-/* Runs when the arena is reset, however the request ends. Does nothing if e has no slot. */
+/* Runs when the arena is reset, however the request ends. */
 static void release_export_slot(void *arg)
 {
     struct export *e = arg;
     pthread_mutex_lock(&e->api->exports_lock);
-    struct export **at = &e->api->exports;
-    while (*at && *at != e)
-        at = &(*at)->next;
-    if (*at)
-        *at = e->next;
+    LIST_REMOVE(e, link);
     pthread_mutex_unlock(&e->api->exports_lock);
 }
 
@@ -190,9 +185,9 @@ enum err native_user_export(struct api_call *c)
     e->api = c->api;
     e->tenant = c->ctx->tenant;
     e->x.user = c->id;
+    TRY(take_export_slot(c->ctx, e));
     if (arena_defer(c->ctx->arena, release_export_slot, e) != ERR_NONE)
         return ctx_nomem(c->ctx);
-    TRY(take_export_slot(c->ctx, e));
     c->res->status = 200;
     c->res->content_type = "application/x-ndjson";
     enum err rc = write_piece(c->ctx, e, &c->res->body);

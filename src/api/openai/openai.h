@@ -37,8 +37,7 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
                        bool has_more, int64_t generation);
 /* The whole answer: the conversation of c->session, with the ETag of its state. */
 MUSTCHECK enum err openai_answer_conversation(struct api_call *c);
-/* As a JSON string: prefix ("conv_" or "msg_") and the digits of a UUID, or the id that a client
- * chose. */
-void openai_write_id(struct json_writer *j, struct sv prefix, struct sv id);
+/* A member: prefix ("conv_" or "msg_") and the digits of a UUID, or the id that a client chose. */
+void openai_put_id(struct json_writer *j, const char *key, struct sv prefix, struct sv id);
 
 #endif

@@ -10,13 +10,13 @@
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
 
-void openai_write_id(struct json_writer *j, struct sv prefix, struct sv id)
+void openai_put_id(struct json_writer *j, const char *key, struct sv prefix, struct sv id)
 {
     char text[8 + UUID_HEX_LEN + 1];
     memcpy(text, prefix.p, prefix.n);
     if (uuid_to_hex(id, text + prefix.n))
         id = (struct sv){text, prefix.n + UUID_HEX_LEN};
-    json_write_sv(j, id);
+    json_put_sv(j, key, id);
 }
 
 /* A plain text becomes a list of one part, as OpenAI shows it, and null an empty one. */
@@ -58,8 +58,7 @@ void openai_write_item(struct json_writer *j, const struct session_message *m)
      * came from this one, they are in extra. */
     const bool own = m->role.p || m->content.p;
     json_write_object_open(j);
-    json_write_key(j, "id");
-    openai_write_id(j, SV("msg_"), m->message_id);
+    openai_put_id(j, "id", SV("msg_"), m->message_id);
     json_put_sv(j, "type", m->type);
     if (m->role.p)
         json_put_sv(j, "role", m->role);
@@ -90,10 +89,8 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
     for (size_t i = 0; i < n; i++)
         openai_write_item(j, &m[i]);
     json_write_array_close(j);
-    json_write_key(j, "first_id");
-    openai_write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
-    json_write_key(j, "last_id");
-    openai_write_id(j, SV("msg_"), last);
+    openai_put_id(j, "first_id", SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
+    openai_put_id(j, "last_id", SV("msg_"), last);
     json_put_bool(j, "has_more", has_more);
     json_write_object_close(j);
 }
@@ -105,8 +102,7 @@ enum err openai_answer_conversation(struct api_call *c)
     const struct session *s = &c->session;
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
-    json_write_key(&j, "id");
-    openai_write_id(&j, SV("conv_"), s->session_id);
+    openai_put_id(&j, "id", SV("conv_"), s->session_id);
     json_put_sv(&j, "object", SV("conversation"));
     json_put_i64(&j, "created_at", s->created_at / second_us);
     json_put_raw(&j, "metadata", s->metadata);

@@ -25,7 +25,7 @@
     " AND k.key BETWEEN " key " AND " key " AND k.created_at > now() - interval '24 hours'"          \
     " ORDER BY k.key LIMIT 1) IS NULL)"
 
-/* If-Match, against any of the entity tags (http/conditional.h). */
+/* If-Match, against any of the entity tags (http/request.h). */
 #define SQL_MATCH                                                                                  \
     " ($4::text[] IS NULL OR s.generation || '.v' || s.version || '.' || to_hex(s.mark) = ANY($4)" \
     " OR s.generation || '.s' || s.state_version || '.' || to_hex(s.state_mark) = ANY($4)"         \

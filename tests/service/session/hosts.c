@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "parley/http/conditional.h"
+#include "parley/http/request.h"
 
 struct hosts *hosts_open(void)
 {

@@ -32,12 +32,12 @@ static void begin(struct bench *b)
                                                .workers = 1};
     memset(b, 0, sizeof(*b));
     b->host.n_slots = 2;
+    b->host.started_at = clock_wall_us() - 5000000;
     b->api = (struct api_service){.db = db_open(&nowhere, NULL),
                                   .request_ms = 1000,
                                   .slots = b->slots,
                                   .host = &b->host,
                                   .version = "1.2.3",
-                                  .started_at = clock_wall_us() - 5000000,
                                   .each_setting = settings,
                                   .settings = &threads};
     CU_ASSERT_PTR_NOT_NULL_FATAL(b->api.db);

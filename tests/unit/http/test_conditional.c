@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "parley/http/conditional.h"
+#include "parley/http/request.h"
 
 #include <string.h>
 
