@@ -10,7 +10,6 @@
 #define PARLEY_SESSION_SQL_H
 
 #include "parley/base/thread.h"
-#include "parley/db/batch.h"
 #include "parley/db/batcher.h"
 #include "parley/session/ahead.h"
 #include "parley/session/users.h"
