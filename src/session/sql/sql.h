@@ -11,7 +11,6 @@
 
 #include "parley/base/thread.h"
 #include "parley/db/batcher.h"
-#include "parley/session/ahead.h"
 #include "parley/session/users.h"
 
 struct sessions {
