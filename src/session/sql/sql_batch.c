@@ -280,27 +280,24 @@ static void take_receipts(const struct db_rows *rows, struct db_member *const *m
     }
 }
 
-static struct sv dup_text(struct request_ctx *ctx, struct sv text, bool *failed)
-{
-    const struct sv copy = text.p ? arena_dup(ctx->arena, text) : SV_NONE;
-    *failed = *failed || (text.p && !copy.p);
-    return copy;
-}
-
 /* Copies the member's window into the member's arena: the rows are freed with the leader's. */
 static enum err take_window(const struct db_rows *rows, struct db_member *m)
 {
     struct session_receipt *r = write_of(m)->receipt;
-    bool failed = false;
     TRY(sql_messages_from_rows(m->ctx, rows, true, &r->window, &r->n_window));
     for (size_t i = 0; i < r->n_window; i++) {
         struct session_message *message = &r->window[i];
         struct sv *const texts[] = {&message->message_id, &message->type,     &message->role,
                                     &message->content,    &message->metadata, &message->extra};
-        for (size_t k = 0; k < ARRAY_LEN(texts); k++)
-            *texts[k] = dup_text(m->ctx, *texts[k], &failed);
+        for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
+            if (!texts[k]->p)
+                continue;
+            *texts[k] = arena_dup(m->ctx->arena, *texts[k]);
+            if (!texts[k]->p)
+                return ctx_nomem(m->ctx);
+        }
     }
-    return failed ? ctx_nomem(m->ctx) : ERR_NONE;
+    return ERR_NONE;
 }
 
 /* ---- a batch ---- */
