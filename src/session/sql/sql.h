@@ -2,9 +2,9 @@
 /*
  * The SQL of the session service. Each function is one round trip. Only session/ includes this.
  *
- * sql_search.c and sql_tenant.c have functions of users.h. "Bare ERR_NOT_FOUND" is the result
- * without a description: ctx->err is not set, and the caller decides what to say. struct
- * session_write carries a write from the request to its answer.
+ * sql_message.c, sql_search.c and sql_sweep.c have functions of session.h and users.h, too. "Bare
+ * ERR_NOT_FOUND" is the result without a description: ctx->err is not set, and the caller decides
+ * what to say. struct session_write carries a write from the request to its answer.
  */
 #ifndef PARLEY_SESSION_SQL_H
 #define PARLEY_SESSION_SQL_H
@@ -28,10 +28,11 @@ MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
 /* The failure of sql_reachable; nothing was done. */
 enum err sql_away(struct request_ctx *ctx);
 
-/* ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. In session.c. */
+/* In session.c. ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. */
 enum err session_message_id_taken(struct request_ctx *ctx,
                                   const struct session_message_draft *messages, size_t n,
                                   size_t at);
+enum err session_message_not_found(struct request_ctx *ctx);
 
 /* ---- a write ---- */
 
@@ -131,10 +132,6 @@ int64_t sql_page_budget(const struct sessions *s, const struct session_page_quer
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
-/* Bare ERR_NOT_FOUND. */
-MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                    struct sv user, struct session_message_name which,
-                                    struct session_message *out);
 
 /* ---- sql_key.c: idempotency records ---- */
 

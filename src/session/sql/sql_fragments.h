@@ -53,6 +53,12 @@
  * needs to remove the session from the caches. mark: "~" for a deleted session, "~~" for an erased
  * one, whose idempotency records are deleted, too. */
 #define SQL_TOMBSTONE_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
+/* Makes tombstones of the sessions of which l has the generations. */
+#define SQL_ERASE_LOCKED                                                                           \
+    " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}'," \
+    " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"                    \
+    " version = s.version + 1 WHERE s.tenant = $1"                                                 \
+    " AND s.generation = ANY(ARRAY(SELECT generation FROM l)) "
 /* Before an insert of $2: an expired session that still has the id becomes a tombstone, in a time that
  * does not grow with its history. It keeps its user, so that an erasure finds it. The insert must
  * read from this CTE, else it would run first. */
