@@ -74,7 +74,6 @@ static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct
             now.state_mark == base.state_mark)
             return ERR_NONE;
     }
-    ctx->err.retry_after_s = 1;
     return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many requests change this session at once.");
 }
 
