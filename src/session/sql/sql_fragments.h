@@ -68,7 +68,7 @@
     " AND s.expires_at <= now() RETURNING 1) "
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
 
-/* What a write returns of the session that it changed. sql_receipt_from_row and SQL_RECORD read it. */
+/* What a write returns of the session that it changed. receipt_from_row and SQL_RECORD read it. */
 #define SQL_CHANGED                                                                                \
     " s.generation, s.version, s.state_version, s.message_count, s.last_seq,"                      \
     " s.updated_at, s.expires_at, s.created_at, s.mark, s.state_mark, s.mark_before, s.user_id "
