@@ -319,7 +319,6 @@ enum err sql_message_arrays(struct request_ctx *ctx, const struct session_messag
 
 /* ---- idempotency records ---- */
 
-/* clang-format off */
 static const struct db_stmt key_read = {
     "key_read",
     "SELECT k.fingerprint = $3 AS matches, k.status, k.session_id, k.generation, k.version,"
@@ -329,10 +328,8 @@ static const struct db_stmt key_read = {
     " AND k.created_at > now() - interval '24 hours'"};
 
 static const struct db_stmt key_expire = {
-    "key_expire",
-    "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = $2"
-    " AND created_at <= now() - interval '24 hours'"};
-/* clang-format on */
+    "key_expire", "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = $2"
+                  " AND created_at <= now() - interval '24 hours'"};
 
 enum err sql_key_read(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {

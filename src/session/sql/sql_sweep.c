@@ -132,7 +132,6 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
 
 /* ---- all of a tenant, whose keys are no longer valid ---- */
 
-/* clang-format off */
 /* In the order of the primary key, in which tombstones come last. */
 static const struct db_stmt tenant_tombstone = {
     "tenant_tombstone",
@@ -140,9 +139,8 @@ static const struct db_stmt tenant_tombstone = {
     " ORDER BY session_id LIMIT 32 FOR UPDATE SKIP LOCKED)" SQL_ERASE_LOCKED};
 
 static const struct db_stmt tenant_tombstones = {
-    "tenant_tombstones",
-    "SELECT tenant, generation, message_count FROM sessions WHERE tenant = $1"
-    " AND session_id >= '~' ORDER BY session_id LIMIT 100"};
+    "tenant_tombstones", "SELECT tenant, generation, message_count FROM sessions WHERE tenant = $1"
+                         " AND session_id >= '~' ORDER BY session_id LIMIT 100"};
 
 static const struct db_stmt tenant_keys_delete = {"tenant_keys_delete",
                                                   SQL_DELETE_KEYS("ORDER BY key")};
@@ -152,7 +150,6 @@ static const struct db_stmt tenant_left = {
     "SELECT EXISTS (SELECT FROM sessions WHERE tenant = $1) OR EXISTS"
     " (SELECT FROM idempotency_keys WHERE tenant = $1) AS is_left,"
     " EXISTS (SELECT FROM sessions WHERE tenant = $1 AND expires_at > now()) AS is_live"};
-/* clang-format on */
 
 enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
 {
