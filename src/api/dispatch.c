@@ -12,7 +12,6 @@
 
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
-#include "parley/session/ahead.h"
 
 static const struct api_interface *const interfaces[] = {&docs_interface, &openai_interface,
                                                          &langgraph_interface, &native_interface};

@@ -3,26 +3,25 @@
  * in auth_state, which tells the workers to load them again. */
 #include "auth_internal.h"
 
-/* clang-format off */
 #define SQL_VALID " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
-#define SQL_KEY "id, tenant, name, created_at, expires_at, revoked_at, last_used_at"
+#define SQL_KEY   "id, tenant, name, created_at, expires_at, revoked_at, last_used_at"
 
 static const struct db_stmt key_insert = {
     "key_insert",
     "INSERT INTO api_keys (id, tenant, name, hash, expires_at)"
     " VALUES ($1, $2, $3, $4, now() + $5::bigint * interval '1 second') RETURNING " SQL_KEY};
 
-static const struct db_stmt key_list = {
-    "key_list", "SELECT " SQL_KEY " FROM api_keys ORDER BY created_at, id"};
+static const struct db_stmt key_list = {"key_list",
+                                        "SELECT " SQL_KEY " FROM api_keys ORDER BY created_at, id"};
 
 static const struct db_stmt key_revoke = {
-    "key_revoke",
-    "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1"};
+    "key_revoke", "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1"};
 
-static const struct db_stmt key_count = {
-    "key_count", "SELECT count(*) AS n FROM api_keys WHERE " SQL_VALID};
+static const struct db_stmt key_count = {"key_count",
+                                         "SELECT count(*) AS n FROM api_keys WHERE " SQL_VALID};
 
-#define SQL_BOUNDS " coalesce(requests_per_second, -1) AS requests, coalesce(sessions_max, -1) AS sessions,"
+#define SQL_BOUNDS \
+    " coalesce(requests_per_second, -1) AS requests, coalesce(sessions_max, -1) AS sessions,"
 
 /* -2: as it is; -1: NULL. */
 static const struct db_stmt tenant_set = {
@@ -48,11 +47,10 @@ static const struct db_stmt tenant_revoke = {
 /* A key that was made meanwhile stays. */
 static const struct db_stmt tenant_keys_delete = {
     "tenant_delete_keys", "DELETE FROM api_keys WHERE tenant = $1 AND revoked_at IS NOT NULL"};
-static const struct db_stmt tenant_delete = {
-    "tenant_delete", "DELETE FROM tenants WHERE tenant = $1"};
-static const struct db_stmt tenant_count_delete = {
-    "tenant_delete_count", "DELETE FROM tenant_sessions WHERE tenant = $1"};
-/* clang-format on */
+static const struct db_stmt tenant_delete = {"tenant_delete",
+                                             "DELETE FROM tenants WHERE tenant = $1"};
+static const struct db_stmt tenant_count_delete = {"tenant_delete_count",
+                                                   "DELETE FROM tenant_sessions WHERE tenant = $1"};
 
 static struct auth_key read_key(const struct db_rows *rows, int row)
 {

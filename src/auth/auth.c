@@ -103,7 +103,6 @@ bool auth_accepts_keys(const struct auth *a)
 
 static enum err unconfirmed(struct request_ctx *ctx, const char *why)
 {
-    ctx->err.retry_after_s = 1;
     return ctx_fault(ctx, ERR_UNAVAILABLE, "the API key cannot be confirmed: %s", why);
 }
 

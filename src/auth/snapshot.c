@@ -24,7 +24,6 @@ enum {
 
 static const struct db_stmt read_version = {"auth_version", "SELECT version FROM auth_state"};
 
-/* clang-format off */
 /* At least one row, the version's, even if there is no key. */
 static const struct db_stmt load_keys = {
     "auth_load",
@@ -46,7 +45,6 @@ static const struct db_stmt write_uses = {
     " AND set_config('synchronous_commit', 'off', true) = 'off')"
     " SELECT count(*) AS older FROM u JOIN api_keys k ON k.id = u.id"
     " WHERE k.last_used_at IS NULL OR k.last_used_at < u.at"};
-/* clang-format on */
 
 static bool read_key(const struct db_rows *rows, int row, struct snapshot_key *out)
 {

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sends reads of several requests in one pipeline: one group for each tenant, with an array for
- * each parameter. */
-#include "parley/db/batch.h"
-
+/* Reads of several requests in one pipeline, with a group for each tenant. */
 #include "db_internal.h"
 
 /* The members of one tenant, and what is sent for them. */

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Applies a table of migrations, and grants the serving role its rights. Uses libpq's blocking
- * calls: it runs in a process of its own ("parley migrate") or before serving begins, so it holds
- * up nobody.
- */
+/* Uses libpq's blocking calls: it runs in a process of its own ("parley migrate") or before serving
+ * begins, so it holds up nobody. */
 #include "db_internal.h"
 
 #include <stdarg.h>

@@ -7,7 +7,6 @@
 #include "db_internal.h"
 
 #include "parley/base/uuid.h"
-#include "parley/db/transaction.h"
 
 enum { CONFLICT_REPEATS = 3, FRESH_REPEATS = 1 };
 

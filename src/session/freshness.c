@@ -33,7 +33,6 @@ enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
     TRY(sql_reachable(s, ctx));
     if (db_hosts_may_write(s->settings.hosts))
         return ERR_NONE;
-    ctx->err.retry_after_s = 1;
     return ctx_fault(ctx, ERR_UNAVAILABLE, "this host is not registered yet");
 }
 

@@ -44,7 +44,6 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
             return e;
         ctx_clear_error(ctx);
     }
-    ctx->err.retry_after_s = 1;
     return ctx_fail(ctx, ERR_BUSY, NULL, "Idempotency-Key",
                     "Another request with this key is under way.");
 }

@@ -65,7 +65,6 @@ enum err session_message_id_taken(struct request_ctx *ctx,
 
 enum err session_being_deleted(struct request_ctx *ctx)
 {
-    ctx->err.retry_after_s = 1;
     return ctx_fail(ctx, ERR_BUSY, NULL, "session_id", "The session was being deleted.");
 }
 

@@ -13,7 +13,6 @@ bool session_user_matches(const struct session *session, struct sv user);
 /* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
 enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
-enum err session_message_not_found(struct request_ctx *ctx);
 /* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
 MUSTCHECK enum err session_add_messages(struct request_ctx *ctx,
                                         const struct session_message_draft *drafts, size_t n,

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The JSON form of a session and its messages. The native interface answers with it, and the caches
- * keep it, so that a hit is copied and not written again. Only this file writes it.
- */
+/* The one writer of this form: a hit in a cache is copied, and must have the same bytes. */
 #include "parley/session/session_json.h"
 
 #include "parley/json/members.h"

@@ -51,9 +51,7 @@ static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
     return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
 }
 
-/* Reads the session and calls w->change. Repeats both if another request changed the state in
- * between. w->done is not set: the session is not there, or a condition of the change does not
- * hold. */
+/* w->done is not set: the session is not there, or a condition of the change does not hold. */
 static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
@@ -74,7 +72,6 @@ static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct
             now.state_mark == base.state_mark)
             return ERR_NONE;
     }
-    ctx->err.retry_after_s = 1;
     return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many requests change this session at once.");
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads: a session, a page of messages, one message. */
+/* Reads: a session, a page of messages. */
 #include "session_internal.h"
 
 #include <string.h>
@@ -57,13 +57,4 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     out->over_budget = out->n == 1 && (int64_t)(m->content.n + m->metadata.n + m->extra.n) >
                                           sql_page_budget(s, query);
     return ERR_NONE;
-}
-
-enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                             struct sv user, struct session_message_name which,
-                             struct session_message *out)
-{
-    TRY(sql_reachable(s, ctx));
-    const enum err e = sql_message_read(s, ctx, id, user, which, out);
-    return e == ERR_NOT_FOUND ? session_message_not_found(ctx) : e;
 }

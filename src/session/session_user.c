@@ -3,7 +3,6 @@
 #include "session_internal.h"
 
 #include <string.h>
-#include <time.h>
 
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                       const struct session_position *after, size_t limit, struct session_list *out)
@@ -175,7 +174,6 @@ static enum err purge_step(const struct erasure *x, bool *none, struct session_e
 static enum err purge_all(const struct erasure *x)
 {
     const struct arena_mark mark = arena_get_mark(x->ctx->arena);
-    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
     const struct sv tenant = x->ctx->tenant;
     enum err e = ERR_NONE;
     for (bool none = false; e == ERR_NONE && !none && !deadline_passed(x->end);) {
@@ -186,7 +184,7 @@ static enum err purge_all(const struct erasure *x)
         x->out->keys += done.keys;
         arena_rewind(x->ctx->arena, mark);
         if (e == ERR_NONE && !none && done.sessions + done.messages + done.keys == 0)
-            nanosleep(&pause, NULL); /* the sweeper or another erasure has locked them */
+            deadline_wait(deadline_in_ms(PAUSE_MS)); /* others have locked them */
     }
     return e;
 }

@@ -148,4 +148,46 @@ MUSTCHECK enum err db_bulk_insert(struct db *db, struct request_ctx *ctx, const 
                                   const struct db_bulk_column *columns, size_t n_columns,
                                   const struct sv *values, size_t n_rows, int *inserted);
 
+/* ---- transactions of several round trips ---- */
+
+struct db_tx;
+/* Most writes need none: one statement, or one db_batch, is a transaction by itself.
+ * BEGIN (READ COMMITTED), fn, COMMIT; ROLLBACK if anything fails. After a serialization failure or
+ * a deadlock all of it is repeated (at most 3 times, with the arena rewound), so fn must have no
+ * effect outside the database. Returns fn's own error as it is. ERR_INTERNAL: called inside fn.
+ * ERR_OUTCOME_UNKNOWN: the connection was lost during COMMIT. */
+typedef enum err (*db_tx_fn)(struct db_tx *tx, struct request_ctx *ctx, void *arg);
+MUSTCHECK enum err db_transaction(struct db *db, struct request_ctx *ctx, db_tx_fn fn, void *arg);
+/* As db_query, inside fn. */
+MUSTCHECK enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx,
+                               const struct db_stmt *stmt, const struct db_param *params,
+                               int n_params, struct db_rows *out, struct db_failure *failure);
+
+/* ---- reads of several requests in one round trip ---- */
+
+/* The requests of a tenant share one statement, with an array for each parameter. Tenants share the
+ * round trip, but never a statement: each has its own transaction under its own row-level security,
+ * and a failure of one changes nothing for the others. */
+enum { DB_BATCH_MAX = 16, DB_BATCH_TENANTS_MAX = 8, DB_BATCH_PARAMS_MAX = 6 };
+
+/* In static storage. $1 is the tenant; an array for each parameter of a member follows. Column "n"
+ * of a row is the number of its member, from 1; each member has one row or none. */
+struct db_batch_kind {
+    struct db_stmt stmt;
+    int n_params; /* of a member: text or bigint, never NULL */
+};
+struct db_batch_member {
+    struct sv tenant;
+    struct db_param params[DB_BATCH_PARAMS_MAX];
+    bool done;           /* out: it was answered; false: its owner sends it alone */
+    struct db_rows rows; /* out: those of its tenant */
+    int row;             /* out: its own among them; -1: none */
+};
+
+/* At most DB_BATCH_MAX members, and the first DB_BATCH_TENANTS_MAX tenants; others are not done.
+ * Uses the connections that are kept for reads. Ends within ctx->deadline. Rows live in ctx->arena;
+ * ctx->tenant is overwritten. Nothing is repeated here. */
+void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch_kind *kind,
+                   struct db_batch_member *members, size_t n);
+
 #endif

@@ -8,7 +8,7 @@
  * PostgreSQL is known to be away, a write fails with ERR_UNAVAILABLE and has no effect.
  *
  * The caller checks the length and alphabet of strings where the interface limits them
- * (session_id_valid and the like). users.h and ahead.h have what few callers use.
+ * (session_id_valid and the like). users.h has what few callers use.
  */
 #ifndef PARLEY_SESSION_SESSION_H
 #define PARLEY_SESSION_SESSION_H
@@ -63,6 +63,23 @@ MUSTCHECK enum err session_page(struct sessions *s, struct request_ctx *ctx, str
 MUSTCHECK enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                        struct sv user, struct session_message_name which,
                                        struct session_message *out);
+
+/* ---- reading ahead ---- */
+
+/* A thread that has several reads to answer, each with a context of its own, asks PostgreSQL for
+ * all their stamps in one round trip. A later read in such a context finds its stamp there. Without
+ * one it asks by itself. */
+enum { SESSION_AHEAD_MAX = 16 };
+struct session_ahead;
+/* Whether it is of use now: memory has sessions, and PostgreSQL must be asked. */
+bool session_ahead_is_useful(const struct sessions *s);
+/* Whether the read of this context was read ahead. */
+bool session_ahead_is_done(const struct request_ctx *ctx);
+/* Lives in the context's arena; the context refers to it. id is borrowed. NULL: no memory. */
+struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id);
+/* The results live in shared, which must be reset after the arenas of all contexts. */
+void session_ahead_read(struct sessions *s, struct arena *shared,
+                        struct session_ahead *const *ahead, size_t n);
 
 /* ---- writes ---- */
 

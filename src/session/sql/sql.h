@@ -2,17 +2,15 @@
 /*
  * The SQL of the session service. Each function is one round trip. Only session/ includes this.
  *
- * sql_search.c and sql_tenant.c have functions of users.h. "Bare ERR_NOT_FOUND" is the result
- * without a description: ctx->err is not set, and the caller decides what to say. struct
- * session_write carries a write from the request to its answer.
+ * sql_message.c, sql_search.c and sql_sweep.c have functions of session.h and users.h, too. "Bare
+ * ERR_NOT_FOUND" is the result without a description: ctx->err is not set, and the caller decides
+ * what to say. struct session_write carries a write from the request to its answer.
  */
 #ifndef PARLEY_SESSION_SQL_H
 #define PARLEY_SESSION_SQL_H
 
 #include "parley/base/thread.h"
-#include "parley/db/batch.h"
 #include "parley/db/batcher.h"
-#include "parley/session/ahead.h"
 #include "parley/session/users.h"
 
 struct sessions {
@@ -30,10 +28,11 @@ MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
 /* The failure of sql_reachable; nothing was done. */
 enum err sql_away(struct request_ctx *ctx);
 
-/* ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. In session.c. */
+/* In session.c. ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. */
 enum err session_message_id_taken(struct request_ctx *ctx,
                                   const struct session_message_draft *messages, size_t n,
                                   size_t at);
+enum err session_message_not_found(struct request_ctx *ctx);
 
 /* ---- a write ---- */
 
@@ -133,12 +132,8 @@ int64_t sql_page_budget(const struct sessions *s, const struct session_page_quer
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
-/* Bare ERR_NOT_FOUND. */
-MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                    struct sv user, struct session_message_name which,
-                                    struct session_message *out);
 
-/* ---- sql_key.c: idempotency records ---- */
+/* ---- sql_common.c: idempotency records ---- */
 
 /* Takes receipt and state from the key's record. Bare ERR_NOT_FOUND: there is none. One that is
  * older than 24 h is deleted and not found. ERR_KEY_REUSED: it is of another request. */
@@ -193,8 +188,6 @@ MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct 
  * reversed. Ends at the first row whose seq is NULL. */
 MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
                                           bool reversed, struct session_message **out, size_t *n);
-/* Numbers and times of the session in row i. Sets neither mark_before nor first_seq. */
-void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
 /* Sets w->done and, if it is true, the receipt from row i. appended: how many messages the write
  * added at the end. */
 void sql_change_from_row(struct session_write *w, const struct db_rows *rows, int i, int status,
@@ -207,7 +200,11 @@ enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
 /* The messages of a create or an append; none of another write. */
-const struct session_message_draft *sql_write_messages(const struct session_write *w, size_t *n);
+struct sql_drafts {
+    const struct session_message_draft *messages;
+    size_t n;
+};
+struct sql_drafts sql_write_drafts(const struct session_write *w);
 /* For a session that the write creates: milliseconds of PostgreSQL's clock, and random bits. */
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w);
 /* The mark of a write: 64 random bits. */

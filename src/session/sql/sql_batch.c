@@ -121,19 +121,19 @@ static size_t return_n(const struct session_write *w)
 static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
 {
     const struct session_precondition *p = w->precondition;
-    size_t n, bytes = 0;
-    const struct session_message_draft *m = sql_write_messages(w, &n);
+    const struct sql_drafts m = sql_write_drafts(w);
+    size_t bytes = 0;
     if (w->append ? w->append->create || p->must_exist || p->if_match || return_n(w) > BATCH_RETURN
                   : !w->id_is_new || w->out || ctx->sessions_max > 0)
         return false;
     if (w->draft)
         bytes = w->draft->context.n + w->draft->metadata.n;
-    for (size_t i = 0; i < n; i++) {
-        bytes += m[i].content.n + m[i].metadata.n + m[i].extra.n;
-        if (m[i].message_id.p)
+    for (size_t i = 0; i < m.n; i++) {
+        bytes += m.messages[i].content.n + m.messages[i].metadata.n + m.messages[i].extra.n;
+        if (m.messages[i].message_id.p)
             return false;
     }
-    return n <= BATCH_MESSAGES && bytes <= BATCH_BYTES;
+    return m.n <= BATCH_MESSAGES && bytes <= BATCH_BYTES;
 }
 
 /* Each key once. After a member with a window, which is read last, no other of its session. */
@@ -181,14 +181,12 @@ static enum err member_params(struct request_ctx *ctx, struct db_member *const *
 {
     for (size_t i = 0; i < n; i++) {
         const struct session_write *w = write_of(members[i]);
-        size_t messages;
-        (void)sql_write_messages(w, &messages);
         c->text[0][i] = w->id;
         c->text[1][i] = w->append ? w->precondition->user : w->draft->user_id;
         c->text[2][i] = w->precondition->key;
         c->text[3][i] = w->precondition->key.p ? w->precondition->fingerprint : SV_NONE;
         c->number[0][i] = (int64_t)random_u64();
-        c->number[1][i] = (int64_t)messages;
+        c->number[1][i] = (int64_t)sql_write_drafts(w).n;
     }
     p[0] = db_text(ctx->tenant);
     TRY(db_text_array(ctx, c->text[0], n, &p[1]));
@@ -215,11 +213,9 @@ static enum err plain_params(struct request_ctx *ctx, struct db_member *const *m
 static enum err message_params(struct request_ctx *ctx, struct db_member *const *members, size_t n,
                                struct db_param *p)
 {
-    size_t total = 0, count;
-    for (size_t i = 0; i < n; i++) {
-        (void)sql_write_messages(write_of(members[i]), &count);
-        total += count;
-    }
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += sql_write_drafts(write_of(members[i])).n;
     struct session_message_draft *all = arena_array(ctx->arena, total, sizeof(*all));
     int64_t *of = arena_array(ctx->arena, total, sizeof(*of));
     int64_t *at = arena_array(ctx->arena, total, sizeof(*at));
@@ -227,9 +223,9 @@ static enum err message_params(struct request_ctx *ctx, struct db_member *const 
         return ctx_nomem(ctx);
     total = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct session_message_draft *m = sql_write_messages(write_of(members[i]), &count);
-        for (size_t k = 0; k < count; k++, total++) {
-            all[total] = m[k];
+        const struct sql_drafts m = sql_write_drafts(write_of(members[i]));
+        for (size_t k = 0; k < m.n; k++, total++) {
+            all[total] = m.messages[k];
             of[total] = (int64_t)i + 1;
             at[total] = (int64_t)k + 1;
         }
@@ -271,36 +267,31 @@ static void take_receipts(const struct db_rows *rows, struct db_member *const *m
     for (int row = 0; row < rows->count; row++) {
         struct db_member *m = members[db_get_i64(rows, row, n_column) - 1];
         struct session_write *w = write_of(m);
-        size_t messages;
-        (void)sql_write_messages(w, &messages);
         m->apart = DB_TOGETHER;
-        sql_change_from_row(w, rows, row, 201, messages);
+        sql_change_from_row(w, rows, row, 201, sql_write_drafts(w).n);
         w->receipt->created = w->draft != NULL;
         w->receipt->superseded = db_get_bool(rows, row, db_column(rows, "superseded"));
     }
-}
-
-static struct sv dup_text(struct request_ctx *ctx, struct sv text, bool *failed)
-{
-    const struct sv copy = text.p ? arena_dup(ctx->arena, text) : SV_NONE;
-    *failed = *failed || (text.p && !copy.p);
-    return copy;
 }
 
 /* Copies the member's window into the member's arena: the rows are freed with the leader's. */
 static enum err take_window(const struct db_rows *rows, struct db_member *m)
 {
     struct session_receipt *r = write_of(m)->receipt;
-    bool failed = false;
     TRY(sql_messages_from_rows(m->ctx, rows, true, &r->window, &r->n_window));
     for (size_t i = 0; i < r->n_window; i++) {
         struct session_message *message = &r->window[i];
         struct sv *const texts[] = {&message->message_id, &message->type,     &message->role,
                                     &message->content,    &message->metadata, &message->extra};
-        for (size_t k = 0; k < ARRAY_LEN(texts); k++)
-            *texts[k] = dup_text(m->ctx, *texts[k], &failed);
+        for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
+            if (!texts[k]->p)
+                continue;
+            *texts[k] = arena_dup(m->ctx->arena, *texts[k]);
+            if (!texts[k]->p)
+                return ctx_nomem(m->ctx);
+        }
     }
-    return failed ? ctx_nomem(m->ctx) : ERR_NONE;
+    return ERR_NONE;
 }
 
 /* ---- a batch ---- */

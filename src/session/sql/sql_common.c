@@ -42,33 +42,33 @@ struct db_param sql_mark(void)
 }
 
 /* Whether an id of these messages names the generation: see sql_reserved_generations. */
-static bool is_reserved(int64_t generation, const struct session_message_draft *messages, size_t n)
+static bool is_reserved(int64_t generation, struct sql_drafts drafts)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < drafts.n; i++) {
         uint64_t named, seq;
-        const struct sv id = messages[i].message_id;
+        const struct sv id = drafts.messages[i].message_id;
         if (id.p && uuid_v8_unpack(id, &named, &seq) && (int64_t)named == generation)
             return true;
     }
     return false;
 }
 
-const struct session_message_draft *sql_write_messages(const struct session_write *w, size_t *n)
+struct sql_drafts sql_write_drafts(const struct session_write *w)
 {
-    *n = w->draft ? w->draft->n_messages : w->append ? w->append->n_messages : 0;
-    return w->draft ? w->draft->messages : w->append ? w->append->messages : NULL;
+    if (w->draft)
+        return (struct sql_drafts){w->draft->messages, w->draft->n_messages};
+    return w->append ? (struct sql_drafts){w->append->messages, w->append->n_messages}
+                     : (struct sql_drafts){NULL, 0};
 }
 
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w)
 {
     enum { RANDOM_BITS = 21 };
-    size_t n;
-    const struct session_message_draft *messages = sql_write_messages(w, &n);
     int64_t generation;
     do {
         const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
         generation = (int64_t)(ms << RANDOM_BITS | random_u64() >> (64 - RANDOM_BITS));
-    } while (is_reserved(generation, messages, n));
+    } while (is_reserved(generation, sql_write_drafts(w)));
     return generation;
 }
 
@@ -83,20 +83,19 @@ static enum err message_id_taken(struct sessions *s, struct request_ctx *ctx,
         " WHERE k > 1 OR EXISTS (SELECT FROM sessions s JOIN messages m ON m.tenant = s.tenant"
         " AND m.generation = s.generation AND m.message_id = given.id"
         " WHERE s.tenant = $1 AND s.session_id = $2)"};
-    size_t n;
-    const struct session_message_draft *m = sql_write_messages(w, &n);
+    const struct sql_drafts m = sql_write_drafts(w);
     struct db_param p[3] = {db_text(ctx->tenant), db_text(w->id)};
     struct db_rows rows = {.count = 0};
-    struct sv *ids = arena_array(ctx->arena, n, sizeof(*ids));
-    for (size_t i = 0; ids && i < n; i++)
-        ids[i] = m[i].message_id;
-    if (n > 1 && ids && db_text_array(ctx, ids, n, &p[2]) == ERR_NONE)
+    struct sv *ids = arena_array(ctx->arena, m.n, sizeof(*ids));
+    for (size_t i = 0; ids && i < m.n; i++)
+        ids[i] = m.messages[i].message_id;
+    if (m.n > 1 && ids && db_text_array(ctx, ids, m.n, &p[2]) == ERR_NONE)
         (void)!db_query(s->db, ctx, DB_READ, &first, p, 3, &rows, NULL);
     ctx_clear_error(ctx);
-    size_t at = n == 1 ? 0 : n;
+    size_t at = m.n == 1 ? 0 : m.n;
     if (rows.count > 0 && !db_is_null(&rows, 0, 0))
         at = (size_t)db_get_i64(&rows, 0, 0);
-    return session_message_id_taken(ctx, m, n, at);
+    return session_message_id_taken(ctx, m.messages, m.n, at);
 }
 
 /* Describes a failure to the client by the constraint that was violated. */
@@ -159,7 +158,8 @@ enum err sql_write(struct sessions *s, struct request_ctx *ctx, const struct ses
     }
 }
 
-void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out)
+/* Numbers and times. Sets neither mark_before nor first_seq. */
+static void receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out)
 {
     out->generation = db_get_i64(rows, i, db_column(rows, "generation"));
     out->version = db_get_i64(rows, i, db_column(rows, "version"));
@@ -180,7 +180,7 @@ void sql_change_from_row(struct session_write *w, const struct db_rows *rows, in
     w->done = rows->count > i && !db_is_null(rows, i, db_column(rows, "generation"));
     if (!w->done)
         return;
-    sql_receipt_from_row(rows, i, r);
+    receipt_from_row(rows, i, r);
     r->session_id = w->id;
     r->mark_before = (uint64_t)db_get_i64(rows, i, db_column(rows, "mark_before"));
     r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
@@ -204,7 +204,7 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 void sql_session_from_row(const struct db_rows *rows, int i, struct session *out)
 {
     struct session_receipt numbers;
-    sql_receipt_from_row(rows, i, &numbers);
+    receipt_from_row(rows, i, &numbers);
     sql_apply_receipt(out, &numbers);
     out->ttl_seconds = db_get_i64(rows, i, db_column(rows, "ttl_seconds"));
     out->sliding = db_get_bool(rows, i, db_column(rows, "sliding"));
@@ -312,8 +312,46 @@ enum err sql_message_arrays(struct request_ctx *ctx, const struct session_messag
         texts[4][i] = messages[i].message_id;
         texts[5][i] = messages[i].extra;
     }
-    enum err e = ERR_NONE;
-    for (size_t i = 0; e == ERR_NONE && i < ARRAY_LEN(texts); i++)
-        e = db_text_array(ctx, texts[i], n, &out[i]);
-    return e;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        TRY(db_text_array(ctx, texts[i], n, &out[i]));
+    return ERR_NONE;
+}
+
+/* ---- idempotency records ---- */
+
+static const struct db_stmt key_read = {
+    "key_read",
+    "SELECT k.fingerprint = $3 AS matches, k.status, k.session_id, k.generation, k.version,"
+    " k.state_version, k.first_seq, k.last_seq, k.message_count, k.at AS updated_at,"
+    " k.expires_at, k.session_at AS created_at, k.mark, k.state_mark, k.state"
+    " FROM idempotency_keys k WHERE k.tenant = $1 AND k.key = $2"
+    " AND k.created_at > now() - interval '24 hours'"};
+
+static const struct db_stmt key_expire = {
+    "key_expire", "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = $2"
+                  " AND created_at <= now() - interval '24 hours'"};
+
+enum err sql_key_read(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(w->precondition->key),
+                                 db_bytes(w->precondition->fingerprint)};
+    struct db_call calls[] = {{&key_expire, p, 2, {0}}, {&key_read, p, 3, {0}}};
+    const struct db_rows *rows = &calls[1].rows;
+    /* To delete a key that no longer counts changes no answer: safe to repeat. */
+    TRY(db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
+    w->key_expired = calls[0].rows.count > 0;
+    if (rows->count == 0)
+        return ERR_NOT_FOUND;
+    if (!db_get_bool(rows, 0, db_column(rows, "matches")))
+        return ctx_fail(ctx, ERR_KEY_REUSED, NULL, "Idempotency-Key",
+                        "This key was used before, for another request.");
+    w->state = db_get_text(rows, 0, db_column(rows, "state"));
+    struct session_receipt *r = w->receipt;
+    receipt_from_row(rows, 0, r);
+    r->session_id = db_get_text(rows, 0, db_column(rows, "session_id"));
+    r->first_seq = db_get_i64(rows, 0, db_column(rows, "first_seq"));
+    r->status = (int)db_get_i64(rows, 0, db_column(rows, "status"));
+    r->created = r->status == 201;
+    r->replayed = true;
+    return ERR_NONE;
 }

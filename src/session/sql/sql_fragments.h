@@ -53,6 +53,12 @@
  * needs to remove the session from the caches. mark: "~" for a deleted session, "~~" for an erased
  * one, whose idempotency records are deleted, too. */
 #define SQL_TOMBSTONE_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
+/* Makes tombstones of the sessions of which l has the generations. */
+#define SQL_ERASE_LOCKED                                                                           \
+    " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}'," \
+    " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"                    \
+    " version = s.version + 1 WHERE s.tenant = $1"                                                 \
+    " AND s.generation = ANY(ARRAY(SELECT generation FROM l)) "
 /* Before an insert of $2: an expired session that still has the id becomes a tombstone, in a time that
  * does not grow with its history. It keeps its user, so that an erasure finds it. The insert must
  * read from this CTE, else it would run first. */
@@ -62,7 +68,7 @@
     " AND s.expires_at <= now() RETURNING 1) "
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
 
-/* What a write returns of the session that it changed. sql_receipt_from_row and SQL_RECORD read it. */
+/* What a write returns of the session that it changed. receipt_from_row and SQL_RECORD read it. */
 #define SQL_CHANGED                                                                                \
     " s.generation, s.version, s.state_version, s.message_count, s.last_seq,"                      \
     " s.updated_at, s.expires_at, s.created_at, s.mark, s.state_mark, s.mark_before, s.user_id "

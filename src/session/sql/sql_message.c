@@ -218,17 +218,19 @@ const struct db_stmt sql_message_stmt = {
     " JOIN messages m ON m.tenant = $1 AND m.generation = s.generation AND m.seq = s.seq"};
 /* clang-format on */
 
-enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
-                          struct session_message_name which, struct session_message *out)
+enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                             struct sv user, struct session_message_name which,
+                             struct session_message *out)
 {
     int64_t generation, seq;
     sql_message_name(which, &generation, &seq);
     const struct db_param p[] = {db_text(ctx->tenant), db_text(id),        db_text(user),
                                  db_text(which.id),    db_i64(generation), db_i64(seq)};
     struct db_rows rows;
+    TRY(sql_reachable(s, ctx));
     TRY(db_query(s->db, ctx, DB_READ, &sql_message_stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
-        return ERR_NOT_FOUND;
+        return session_message_not_found(ctx);
     struct session_message *m;
     size_t n;
     TRY(sql_messages_from_rows(ctx, &rows, false, &m, &n));

@@ -57,11 +57,13 @@ static const struct db_stmt purge_sessions = {
     " AND k.generation = d.generation AND (k.state IS NOT NULL"
     " OR $3 OR d.session_id LIKE '~~%'))"};
 
+#define SQL_DELETE_KEYS(condition)                                                                 \
+    "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = ANY(ARRAY(SELECT key"                \
+    " FROM idempotency_keys WHERE tenant = $1 " condition " LIMIT 1000 FOR UPDATE SKIP LOCKED))"
+
 static const struct db_stmt sweep_keys = {
     "sweep_keys",
-    "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = ANY(ARRAY(SELECT key"
-    " FROM idempotency_keys WHERE tenant = $1 AND created_at <= now() - interval '24 hours'"
-    " ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED))"};
+    SQL_DELETE_KEYS("AND created_at <= now() - interval '24 hours' ORDER BY created_at")};
 /* clang-format on */
 
 enum { GROUP_MAX = 100 };
@@ -125,5 +127,54 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
         metrics_add(&s->slot->swept_sessions, (uint64_t)done.sessions);
         metrics_add(&s->slot->swept_keys, (uint64_t)done.keys);
     }
+    return e;
+}
+
+/* ---- all of a tenant, whose keys are no longer valid ---- */
+
+/* In the order of the primary key, in which tombstones come last. */
+static const struct db_stmt tenant_tombstone = {
+    "tenant_tombstone",
+    "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND session_id < '~'"
+    " ORDER BY session_id LIMIT 32 FOR UPDATE SKIP LOCKED)" SQL_ERASE_LOCKED};
+
+static const struct db_stmt tenant_tombstones = {
+    "tenant_tombstones", "SELECT tenant, generation, message_count FROM sessions WHERE tenant = $1"
+                         " AND session_id >= '~' ORDER BY session_id LIMIT 100"};
+
+static const struct db_stmt tenant_keys_delete = {"tenant_keys_delete",
+                                                  SQL_DELETE_KEYS("ORDER BY key")};
+
+static const struct db_stmt tenant_left = {
+    "tenant_left",
+    "SELECT EXISTS (SELECT FROM sessions WHERE tenant = $1) OR EXISTS"
+    " (SELECT FROM idempotency_keys WHERE tenant = $1) AS is_left,"
+    " EXISTS (SELECT FROM sessions WHERE tenant = $1 AND expires_at > now()) AS is_live"};
+
+enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
+{
+    const struct db_param tenant = db_text(ctx->tenant);
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_READ, &tenant_left, &tenant, 1, &rows, NULL));
+    *left = db_get_bool(&rows, 0, db_column(&rows, "is_left"));
+    *live = db_get_bool(&rows, 0, db_column(&rows, "is_live"));
+    return ERR_NONE;
+}
+
+enum err session_tenant_erase(struct sessions *s, struct request_ctx *ctx,
+                              struct session_erasure *done)
+{
+    const struct sv tenant = ctx->tenant;
+    const struct db_param p = db_text(tenant);
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_WRITE, &tenant_tombstone, &p, 1, NULL, NULL));
+    TRY(db_query(s->db, ctx, DB_READ, &tenant_tombstones, &p, 1, &rows, NULL));
+    enum err e = ERR_NONE;
+    for (int at = 0; e == ERR_NONE && at < rows.count;)
+        e = sql_purge(s, ctx, &rows, true, &at, done);
+    ctx->tenant = tenant;
+    if (e == ERR_NONE)
+        e = db_query(s->db, ctx, DB_WRITE, &tenant_keys_delete, &p, 1, &rows, NULL);
+    done->keys += e == ERR_NONE ? rows.count : 0;
     return e;
 }

@@ -42,11 +42,7 @@ static const struct db_stmt user_to_erase = {
 #define SQL_TOMBSTONE(how)                                                                              \
     "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND user_id = $2"                \
     " AND generation = ANY($3::bigint[]) AND session_id NOT LIKE '~%'"                             \
-    " ORDER BY generation FOR UPDATE" how ")"                                                      \
-    " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}',"    \
-    " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"                        \
-    " version = s.version + 1 WHERE s.tenant = $1"                                                 \
-    " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"
+    " ORDER BY generation FOR UPDATE" how ")" SQL_ERASE_LOCKED
 
 static const struct db_stmt user_tombstone = {"user_tombstone", SQL_TOMBSTONE("")};
 static const struct db_stmt user_tombstone_free = {"user_tombstone_free", SQL_TOMBSTONE(" SKIP LOCKED")};

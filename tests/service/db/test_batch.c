@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads that share a round trip: each has its own row or none, whatever happens to the others. */
-#include "parley/db/batch.h"
-
 #include <stdio.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
-#include "parley/db/transaction.h"
 
 static const struct db_stmt insert = {"tx_insert", "INSERT INTO items (id, n) VALUES ($1, $2)"};
 

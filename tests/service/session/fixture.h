@@ -11,7 +11,6 @@
 #define PARLEY_TESTS_SESSION_FIXTURE_H
 
 #include "../service.h"
-#include "parley/session/ahead.h"
 #include "parley/session/users.h"
 
 extern const struct session_precondition nobody;
