@@ -20,13 +20,14 @@ static size_t write_utf8(uint32_t c, char out[4])
 static size_t take_unicode(struct sv *s, char out[4])
 {
     uint32_t c = (uint32_t)json_token_hex4(s->p + 2);
-    size_t taken = 6;
-    /* In a checked body a high surrogate is followed by a low one. */
-    if (c >= 0xd800 && c <= 0xdbff) {
-        c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)json_token_hex4(s->p + 8) - 0xdc00);
-        taken = 12;
+    sv_skip(s, 6);
+    if (c >= 0xd800 && c <= 0xdbff && s->n >= 6 && s->p[0] == '\\' && s->p[1] == 'u') {
+        const uint32_t low = (uint32_t)json_token_hex4(s->p + 2);
+        if (low >= 0xdc00 && low <= 0xdfff) {
+            c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+            sv_skip(s, 6);
+        }
     }
-    sv_skip(s, taken);
     return write_utf8(c, out);
 }
 
@@ -70,10 +71,19 @@ enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *o
     return ERR_NONE;
 }
 
+const char json_not_character_data[] =
+    "\\u0000 and unpaired surrogates are allowed in content, context and extra alone.";
+
+bool json_is_character_data(struct sv body)
+{
+    const struct sv text = {body.p - 1, body.n + 2};
+    return !memchr(body.p, '\\', body.n) || !json_token_string(text, 0, JSON_RULES_JSONB).why;
+}
+
 const struct json_node *json_doc_first(const struct json_doc *d, const struct json_node *parent)
 {
     (void)d; /* in the order of the text, a container's first child is the next node */
-    return parent->children > 0 ? parent + 1 : NULL;
+    return parent->indexed && parent->children > 0 ? parent + 1 : NULL;
 }
 
 const struct json_node *json_doc_next(const struct json_doc *d, const struct json_node *node)
@@ -97,9 +107,13 @@ bool json_doc_is_named(const struct json_node *member, struct sv name)
     return member->key_escaped ? json_unescape_eq(member->key, name) : sv_eq(member->key, name);
 }
 
-enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node, struct sv *out)
+enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node, const char *path,
+                         struct sv *out)
 {
     if (node->type != JSON_IS_STRING)
         return ctx_fault(ctx, ERR_INTERNAL, "json_doc_string: not a string");
-    return json_unescape_dup(ctx, (struct sv){node->raw.p + 1, node->raw.n - 2}, out);
+    const struct sv body = {node->raw.p + 1, node->raw.n - 2};
+    if (!json_is_character_data(body))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_json", path, "%s", json_not_character_data);
+    return json_unescape_dup(ctx, body, out);
 }

@@ -21,18 +21,26 @@ struct json_token {
 
 /* Checks the string whose opening quote is at text.p[at]. Does not check UTF-8: the caller checks
  * the whole text at once. */
-MUSTCHECK struct json_token json_token_string(struct sv text, size_t at);
-/* Checks the number that begins at text.p[at]: grammar, length and range. */
-MUSTCHECK struct json_token json_token_number(struct sv text, size_t at);
+MUSTCHECK struct json_token json_token_string(struct sv text, size_t at, enum json_rules rules);
+/* Checks the number that begins at text.p[at]. */
+MUSTCHECK struct json_token json_token_number(struct sv text, size_t at, enum json_rules rules);
 /* The value of four hexadecimal digits; -1 when they are not. */
 int json_token_hex4(const char *p);
 
-/* Takes the next character off a checked body that is not empty: 1 to 4 bytes of UTF-8. */
+/* The offset after the checked string whose opening quote is at s.p[at]. */
+size_t json_string_end(struct sv s, size_t at);
+
+/* Takes the next character off a checked body that is not empty: 1 to 4 bytes. They are UTF-8, but
+ * for \u0000, which is a NUL, and an unpaired surrogate, which is encoded as if it were a
+ * character. So different strings stay different; neither may leave json/. */
 size_t json_unescape_next(struct sv *body, char out[4]);
 /* Whether a checked body, unescaped, is name. */
 bool json_unescape_eq(struct sv body, struct sv name);
 /* A checked body, unescaped: itself where nothing is escaped, else in the arena. */
 MUSTCHECK enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out);
+/* Whether a checked body has an unescaped form outside of json/, and what to say if not. */
+bool json_is_character_data(struct sv body);
+extern const char json_not_character_data[];
 
 /* Whether the member's unescaped name is name. */
 bool json_doc_is_named(const struct json_node *member, struct sv name);
@@ -45,9 +53,13 @@ struct json_key {
 void json_keys_sort(struct json_key *keys, size_t n);
 /* The key of that name among sorted keys; NULL: none. */
 const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name);
-/* Sets *twice to the second member of a name, or to NULL. Frees its memory. */
-MUSTCHECK enum err json_keys_find_duplicate(struct request_ctx *ctx, const struct json_doc *d,
-                                            const struct json_node *object,
-                                            const struct json_node **twice);
+
+/* A name of an object that is being read: where its quote is, and a hash of it, unescaped. */
+struct json_name {
+    uint32_t at, hash;
+};
+struct json_name json_name_at(size_t at, struct sv body);
+/* The place of the second member of a name; SIZE_MAX: none. Sorts the names. */
+size_t json_names_find_twice(struct sv text, struct json_name *names, size_t n);
 
 #endif

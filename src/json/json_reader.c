@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/json/json_reader.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "json_internal.h"
@@ -15,11 +14,16 @@ struct field_reader {
     char *into;
 };
 
+static struct sv path_of(const struct field_reader *r, struct sv name)
+{
+    return arena_printf(r->in->ctx->arena, "%s%s%.*s", r->in->path, r->in->path[0] ? "." : "",
+                        SV_ARG(name));
+}
+
 static enum err fail_at(const struct field_reader *r, const char *slug, struct sv name,
                         const char *detail)
 {
-    struct sv path = arena_printf(r->in->ctx->arena, "%s%s%.*s", r->in->path,
-                                  r->in->path[0] ? "." : "", SV_ARG(name));
+    struct sv path = path_of(r, name);
     if (!path.p)
         return ctx_nomem(r->in->ctx);
     return ctx_fail(r->in->ctx, ERR_INVALID, slug, path.p, "%s", detail);
@@ -30,7 +34,7 @@ static enum err wrong_type(const struct field_reader *r, const struct json_field
     static const char *const expected[] = {
         [JSON_STRING] = "A string is expected.",       [JSON_I64] = "An integer is expected.",
         [JSON_OBJECT] = "An object is expected.",      [JSON_ARRAY] = "An array is expected.",
-        [JSON_OBJECT_TEXT] = "An object is expected.",
+        [JSON_OBJECT_TEXT] = "An object is expected.", [JSON_STRING_TEXT] = "A string is expected.",
     };
     return fail_at(r, "wrong_type", sv_from(f->name), expected[f->type]);
 }
@@ -64,7 +68,9 @@ static enum err read_string(const struct field_reader *r, const struct json_fiel
     struct sv v = SV_NONE;
     if (node->type != JSON_IS_STRING)
         return wrong_type(r, f);
-    TRY(json_doc_string(r->in->ctx, node, &v));
+    if (!json_is_character_data((struct sv){node->raw.p + 1, node->raw.n - 2}))
+        return fail_at(r, "invalid_json", sv_from(f->name), json_not_character_data);
+    TRY(json_doc_string(r->in->ctx, node, r->in->path, &v));
     if (!in_bounds(f, (int64_t)utf8_length(v)))
         return out_of_bounds(r, f);
     store(r, f, &v, sizeof(v));
@@ -75,9 +81,11 @@ static enum err read_i64(const struct field_reader *r, const struct json_field *
                          const struct json_node *node)
 {
     int64_t v = 0;
-    uint64_t large; /* the validator accepts 2^63 to 2^64-1 */
+    uint64_t large; /* 2^63 to 2^64-1 */
     if (node->type != JSON_IS_NUMBER)
         return wrong_type(r, f);
+    if (json_token_number(node->raw, 0, JSON_RULES_JSONB).why)
+        return fail_at(r, "number_out_of_range", sv_from(f->name), "The number is out of range.");
     if (!sv_to_i64(node->raw, &v))
         return sv_to_u64(node->raw, &large)
                    ? fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.")
@@ -88,25 +96,14 @@ static enum err read_i64(const struct field_reader *r, const struct json_field *
     return ERR_NONE;
 }
 
-enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 309 */
-
-static bool exponent_fits(struct sv number)
+static enum err check_for_jsonb(const struct field_reader *r, const struct json_field *f,
+                                const struct json_node *node)
 {
-    while (number.n > 0 && number.p[0] != 'e' && number.p[0] != 'E')
-        sv_skip(&number, 1);
-    /* strtol ends at what follows the number: a comma, a bracket or a blank. */
-    const long exponent = number.n > 0 ? strtol(number.p + 1, NULL, 10) : 0;
-    return exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX;
-}
-
-static bool exponents_fit(const struct json_doc *doc, const struct json_node *node)
-{
-    const struct json_node *end = doc->nodes + doc->n;
-    const char *text_end = node->raw.p + node->raw.n;
-    for (; node < end && node->raw.p < text_end; node++)
-        if (node->type == JSON_IS_NUMBER && !exponent_fits(node->raw))
-            return false;
-    return true;
+    const struct sv path = path_of(r, sv_from(f->name));
+    if (!path.p)
+        return ctx_nomem(r->in->ctx);
+    return json_doc_check(r->in->ctx, r->in->doc, node,
+                          f->flags & JSON_FOR_JSONB ? JSON_RULES_STORED : JSON_RULES_JSONB, path.p);
 }
 
 static enum err read_node(const struct field_reader *r, const struct json_field *f,
@@ -114,15 +111,16 @@ static enum err read_node(const struct field_reader *r, const struct json_field 
 {
     const bool object = f->type == JSON_OBJECT || f->type == JSON_OBJECT_TEXT;
     if ((object && node->type != JSON_IS_OBJECT) ||
-        (f->type == JSON_ARRAY && node->type != JSON_IS_ARRAY))
+        (f->type == JSON_ARRAY && node->type != JSON_IS_ARRAY) ||
+        (f->type == JSON_STRING_TEXT && node->type != JSON_IS_STRING))
         return wrong_type(r, f);
     if (f->type == JSON_ARRAY && !in_bounds(f, node->children))
         return out_of_bounds(r, f);
-    if ((f->flags & JSON_FOR_JSONB) && !exponents_fit(r->in->doc, node))
-        return fail_at(r, "invalid_field", sv_from(f->name), "No exponent may be above 20.");
+    if (f->flags & (JSON_AS_JSONB | JSON_FOR_JSONB))
+        TRY(check_for_jsonb(r, f, node));
     if ((f->flags & JSON_NOT_EMPTY) && node->children == 0)
         return ERR_NONE;
-    if (f->type == JSON_OBJECT_TEXT || f->type == JSON_ANY_TEXT)
+    if (f->type == JSON_OBJECT_TEXT || f->type == JSON_ANY_TEXT || f->type == JSON_STRING_TEXT)
         store(r, f, &node->raw, sizeof(node->raw));
     else
         store(r, f, &node, sizeof(node));
@@ -157,6 +155,9 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
 {
     const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
+    if (!json_is_character_data(member->key))
+        return ctx_fail(r->in->ctx, ERR_INVALID, "invalid_json", r->in->path,
+                        "The name of a member: %s", json_not_character_data);
     TRY(json_unescape_dup(r->in->ctx, member->key, &name));
     struct sv detail = arena_printf(r->in->ctx->arena, "There is no such field.%s",
                                     names_hint(r->in->ctx->arena, &known, name));

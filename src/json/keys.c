@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sets of member names: duplicates in an object (validator.c), and look-up by name (merge.c). */
+/* Sets of member names: duplicates in an object (validator.c), and look-up by name (merge.c).
+ * glibc sorts in n log n whatever the names are. */
 #include "json_internal.h"
 
 #include <stdlib.h>
@@ -39,45 +40,80 @@ const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, s
     return bsearch(&name, sorted, n, sizeof(*sorted), compare_to_key);
 }
 
-static enum err find_by_sorting(struct request_ctx *ctx, const struct json_doc *d,
-                                const struct json_node *object, const struct json_node **twice)
+/* ---- names of an object that is being read ---- */
+
+struct json_name json_name_at(size_t at, struct sv body)
 {
-    const size_t n = object->children;
-    struct json_key *keys = arena_array(ctx->arena, n, sizeof(*keys));
-    if (!keys)
-        return ctx_nomem(ctx);
-    size_t i = 0;
-    for (const struct json_node *m = json_doc_first(d, object); m; m = json_doc_next(d, m), i++) {
-        keys[i].at = (size_t)(m - d->nodes);
-        TRY(json_unescape_dup(ctx, m->key, &keys[i].name));
+    uint32_t hash = 2166136261; /* FNV-1a */
+    while (body.n > 0) {
+        char c[4] = {body.p[0]};
+        size_t n = 1;
+        if (c[0] == '\\')
+            n = json_unescape_next(&body, c);
+        else
+            sv_skip(&body, 1);
+        for (size_t i = 0; i < n; i++)
+            hash = (hash ^ (unsigned char)c[i]) * 16777619;
     }
-    json_keys_sort(keys, n);
-    for (i = 1; i < n && !*twice; i++)
-        if (sv_eq(keys[i - 1].name, keys[i].name))
-            *twice = &d->nodes[keys[i].at];
-    return ERR_NONE;
+    return (struct json_name){(uint32_t)at, hash};
 }
 
-static enum err find_by_comparing(struct request_ctx *ctx, const struct json_doc *d,
-                                  const struct json_node *object, const struct json_node **twice)
+static struct sv body_at(struct sv text, size_t at)
 {
-    const struct json_node *m = json_doc_first(d, object);
-    while ((m = json_doc_next(d, m)) && !*twice) {
-        struct sv name;
-        TRY(json_unescape_dup(ctx, m->key, &name));
-        if (json_doc_member(d, object, name) != m)
-            *twice = m;
-    }
-    return ERR_NONE;
+    return (struct sv){text.p + at + 1, json_string_end(text, at) - at - 2};
 }
 
-enum err json_keys_find_duplicate(struct request_ctx *ctx, const struct json_doc *d,
-                                  const struct json_node *object, const struct json_node **twice)
+struct unescaped {
+    struct sv body, next; /* next: the rest of the character in c */
+    char c[4];
+};
+
+/* -1 at the end. */
+static int next_byte(struct unescaped *u)
 {
-    const struct arena_mark mark = arena_get_mark(ctx->arena);
-    *twice = NULL;
-    const enum err e = object->children <= FEW_MEMBERS ? find_by_comparing(ctx, d, object, twice)
-                                                       : find_by_sorting(ctx, d, object, twice);
-    arena_rewind(ctx->arena, mark);
-    return e;
+    if (u->next.n == 0 && u->body.n == 0)
+        return -1;
+    if (u->next.n == 0)
+        u->next = (struct sv){u->c, json_unescape_next(&u->body, u->c)};
+    const unsigned char byte = (unsigned char)u->next.p[0];
+    sv_skip(&u->next, 1);
+    return byte;
+}
+
+static int compare_bodies(struct sv a, struct sv b)
+{
+    struct unescaped x = {.body = a}, y = {.body = b};
+    int p, q;
+    do {
+        p = next_byte(&x);
+        q = next_byte(&y);
+    } while (p == q && p >= 0);
+    return p - q;
+}
+
+static int compare_hashed(const void *a, const void *b, void *text)
+{
+    const struct json_name *x = a, *y = b;
+    const struct sv *in = text;
+    int c = (x->hash > y->hash) - (x->hash < y->hash);
+    if (c == 0 && x->at != y->at)
+        c = compare_bodies(body_at(*in, x->at), body_at(*in, y->at));
+    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+static bool is_same(struct sv text, const struct json_name *a, const struct json_name *b)
+{
+    return a->hash == b->hash && compare_bodies(body_at(text, a->at), body_at(text, b->at)) == 0;
+}
+
+size_t json_names_find_twice(struct sv text, struct json_name *names, size_t n)
+{
+    const bool few = n <= FEW_MEMBERS;
+    if (!few)
+        qsort_r(names, n, sizeof(*names), compare_hashed, &text);
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = few ? 0 : i - 1; k < i; k++)
+            if (is_same(text, &names[k], &names[i]))
+                return names[i].at;
+    return SIZE_MAX;
 }

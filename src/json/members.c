@@ -6,7 +6,7 @@
 #include "json_internal.h"
 
 /* Text that json_doc_parse accepted is walked without checks: the brackets and quotes match. */
-static size_t string_end(struct sv s, size_t at)
+size_t json_string_end(struct sv s, size_t at)
 {
     for (at++; s.p[at] != '"'; at++)
         at += s.p[at] == '\\';
@@ -19,7 +19,7 @@ static size_t value_end(struct sv s, size_t at)
     do {
         switch (s.p[at]) {
         case '"':
-            at = string_end(s, at);
+            at = json_string_end(s, at);
             continue;
         case '{':
         case '[':
@@ -43,7 +43,7 @@ bool json_member_next(struct sv *rest, struct json_member *out)
         key++;
     if (key >= s.n)
         return false;
-    end = value = string_end(s, key);
+    end = value = json_string_end(s, key);
     while (strchr(": \t\r\n", s.p[value]))
         value++;
     out->key = (struct sv){s.p + key + 1, end - key - 2};

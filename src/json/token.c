@@ -26,7 +26,7 @@ int json_token_hex4(const char *p)
 }
 
 /* Moves *at past the escape at text.p[*at]. NULL, or why it is refused. */
-static const char *skip_escape(struct sv text, size_t *at)
+static const char *skip_escape(struct sv text, size_t *at, enum json_rules rules)
 {
     const char *p = text.p + *at;
     const size_t left = text.n - *at;
@@ -44,9 +44,9 @@ static const char *skip_escape(struct sv text, size_t *at)
     const int c = left >= 6 ? json_token_hex4(p + 2) : -1;
     if (c < 0)
         return "\\u needs four hexadecimal digits";
-    if (c == 0)
-        return "\\u0000 is not allowed in a string";
-    if (c < 0xd800 || c > 0xdfff) {
+    if (c == 0 && rules != JSON_RULES_TEXT)
+        return "\\u0000 is not allowed here";
+    if (c < 0xd800 || c > 0xdfff || rules == JSON_RULES_TEXT) {
         *at += 6;
         return NULL;
     }
@@ -57,7 +57,7 @@ static const char *skip_escape(struct sv text, size_t *at)
     return NULL;
 }
 
-struct json_token json_token_string(struct sv text, size_t at)
+struct json_token json_token_string(struct sv text, size_t at, enum json_rules rules)
 {
     const char *why = NULL;
     size_t i = at + 1;
@@ -65,7 +65,7 @@ struct json_token json_token_string(struct sv text, size_t at)
         if ((unsigned char)text.p[i] < 0x20)
             why = "A string contains a control character";
         else if (text.p[i] == '\\')
-            why = skip_escape(text, &i);
+            why = skip_escape(text, &i, rules);
         else
             i++;
     }
@@ -95,27 +95,44 @@ enum { ZERO_EXPONENT_MIN = -324, ZERO_EXPONENT_MAX = 100000 };
  * would become 16,000. So would a zero's, which is why its exponent is bounded too. strtod(3) reads
  * JSON's numbers, since parley sets no locale.
  */
-static bool double_holds(struct sv token)
+static bool double_holds(const char *text, long exponent)
 {
-    char text[JSON_DOC_NUMBER_MAX + 1];
-    memcpy(text, token.p, token.n);
-    text[token.n] = '\0';
     const double v = strtod(text, NULL);
     if (v != 0)
         return isfinite(v);
-    const char *e = strpbrk(text, "eE");
-    const char *first_digit = strpbrk(text, "123456789");
-    const long exponent = e ? strtol(e + 1, NULL, 10) : 0;
-    return (!first_digit || (e && first_digit > e)) && exponent >= ZERO_EXPONENT_MIN &&
+    return strcspn(text, "123456789") >= strcspn(text, "eE") && exponent >= ZERO_EXPONENT_MIN &&
            exponent <= ZERO_EXPONENT_MAX;
 }
 
-struct json_token json_token_number(struct sv text, size_t at)
+enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 309 */
+
+static struct json_token check_range(struct sv token, bool integer, enum json_rules rules)
+{
+    char text[JSON_JSONB_NUMBER_MAX + 1];
+    const char *refused = NULL;
+    int64_t small;
+    uint64_t large;
+    if (token.n > JSON_JSONB_NUMBER_MAX)
+        return refuse(slug_range, 0, "A number has more than 1000 characters");
+    memcpy(text, token.p, token.n);
+    text[token.n] = '\0';
+    const char *e = strpbrk(text, "eE");
+    const long exponent = e ? strtol(e + 1, NULL, 10) : 0;
+    if (integer && !sv_to_i64(token, &small) && !sv_to_u64(token, &large))
+        refused = "An integer is outside -2^63 to 2^64-1";
+    else if (!integer && !double_holds(text, exponent))
+        refused = "A number is outside the range of a double";
+    if (refused)
+        return refuse(slug_range, 0, refused);
+    if (rules == JSON_RULES_STORED && (exponent < -EXPONENT_MAX || exponent > EXPONENT_MAX))
+        return refuse("invalid_field", 0, "No exponent may be above 20");
+    return (struct json_token){.end = token.n};
+}
+
+struct json_token json_token_number(struct sv text, size_t at, enum json_rules rules)
 {
     size_t i = at + (text.p[at] == '-');
     bool integer = true;
-    int64_t small;
-    uint64_t large;
     if (!is_digit_at(text, i))
         return refuse(slug_invalid, i, "A digit is missing in a number");
     i = text.p[i] == '0' ? i + 1 : skip_digits(text, i);
@@ -134,13 +151,9 @@ struct json_token json_token_number(struct sv text, size_t at)
             return refuse(slug_invalid, i, "A digit is missing in an exponent");
         i = skip_digits(text, i);
     }
-
-    struct sv token = {text.p + at, i - at};
-    if (token.n > JSON_DOC_NUMBER_MAX)
-        return refuse(slug_range, at, "A number has more than 1000 characters");
-    if (integer && !sv_to_i64(token, &small) && !sv_to_u64(token, &large))
-        return refuse(slug_range, at, "An integer is outside -2^63 to 2^64-1");
-    if (!integer && !double_holds(token))
-        return refuse(slug_range, at, "A number is outside the range of a double");
-    return (struct json_token){.end = i};
+    if (rules == JSON_RULES_TEXT)
+        return (struct json_token){.end = i};
+    struct json_token checked = check_range((struct sv){text.p + at, i - at}, integer, rules);
+    checked.end += at;
+    return checked;
 }

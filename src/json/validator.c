@@ -3,28 +3,47 @@
  * json_doc_parse: validates JSON text and indexes it in one pass. Tokens are checked in token.c,
  * names in keys.c. The stack of open containers is an array, so that no input decides how deep the
  * C stack gets.
+ *
+ * Memory: the nodes of what is indexed, and 8 bytes a name of each object that is open.
  */
 #include "parley/json/doc.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "json_internal.h"
 
+enum { STRUCTURE_MAX = 16, STACK_MAX = STRUCTURE_MAX + JSON_DOC_DEPTH_MAX, FEW_NAMES = 64 };
+
+const struct json_shape json_nothing[] = {{NULL, NULL}};
+const struct json_shape json_everything[] = {{NULL, NULL}};
+
 struct open_container {
-    uint32_t node, last_child; /* last_child: 0 while there is none */
-    struct sv key;             /* of the member being read; absent while the key itself is read */
+    const struct json_shape *shape; /* NULL: it is not indexed */
+    struct sv key;                  /* of the member being read; absent while the key is read */
+    bool is_array;
+    uint32_t levels; /* of the value that it is in: 0 for what a shape names */
+    uint32_t children;
+    uint32_t node, last_child; /* if its parent is indexed, and if it is; last_child: 0: none */
+    uint32_t first_name;       /* its names are the newest ones from here on */
 };
 
 struct scan {
     struct request_ctx *ctx;
     struct sv text;
     size_t at;
-    size_t bad_utf8; /* offset of the first bad byte; SIZE_MAX: none */
-    struct json_node *nodes;
+    size_t bad_utf8;                /* offset of the first bad byte; SIZE_MAX: none */
+    const struct json_shape *shape; /* of the whole value; NULL: it gets no node */
+    enum json_rules rules;
+    uint32_t levels_max;
+    const char *path; /* of the whole value */
+    struct json_node *nodes, unindexed;
     uint32_t n, cap;
-    struct open_container stack[JSON_DOC_DEPTH_MAX];
+    struct open_container *stack;
     uint32_t depth;
+    struct json_name *names, *few; /* names: few, or allocated */
+    uint32_t n_names, names_cap;
 };
 
 enum state { WANT_VALUE, JUST_OPENED, AFTER_VALUE };
@@ -34,16 +53,26 @@ static struct open_container *innermost(struct scan *s)
     return &s->stack[s->depth - 1];
 }
 
+/* A character that cannot be shown becomes U+FFFD. */
+static size_t write_shown(struct sv *key, char out[4])
+{
+    const size_t n = json_unescape_next(key, out);
+    const bool half = n == 3 && (unsigned char)out[0] == 0xed && (unsigned char)out[1] >= 0xa0;
+    if (out[0] && !half)
+        return n;
+    memcpy(out, "\xef\xbf\xbd", 3);
+    return 3;
+}
+
 /* The path to the scanner's position, such as "messages[3].metadata"; cut to fit size. */
 static void write_path(const struct scan *s, char *out, size_t size)
 {
-    size_t n = 0;
-    out[0] = '\0';
+    size_t n = (size_t)snprintf(out, size, "%s", s->path);
     for (uint32_t i = 0; i < s->depth && n < size - 1; i++) {
-        const struct json_node *node = &s->nodes[s->stack[i].node];
-        struct sv key = s->stack[i].key;
-        if (node->type == JSON_IS_ARRAY) {
-            const uint32_t index = node->children > 0 ? node->children - 1 : 0;
+        const struct open_container *c = &s->stack[i];
+        struct sv key = c->key;
+        if (c->is_array) {
+            const uint32_t index = c->children > 0 ? c->children - 1 : 0;
             const int len = snprintf(out + n, size - n, "[%u]", index);
             n = (size_t)len < size - n ? n + (size_t)len : size - 1;
             continue;
@@ -51,7 +80,7 @@ static void write_path(const struct scan *s, char *out, size_t size)
         if (key.p && n > 0)
             out[n++] = '.';
         while (key.n > 0 && n + 4 < size)
-            n += json_unescape_next(&key, out + n);
+            n += write_shown(&key, out + n);
         out[n] = '\0';
     }
 }
@@ -67,7 +96,10 @@ static enum err fail_parse(struct scan *s, const char *slug, const char *what, s
     }
     write_path(s, path, sizeof(path));
     s->ctx->err.field_is_sent = true;
-    return ctx_fail(s->ctx, ERR_INVALID, slug, path, "%s (at byte %zu).", what, at);
+    return ctx_fail(s->ctx, ERR_INVALID, slug, path, "%s (at byte %zu).%s", what, at,
+                    s->rules != JSON_RULES_STORED ? ""
+                                                  : " Metadata is jsonb: put such a value into "
+                                                    "content, context or extra.");
 }
 
 static enum err fail_syntax(struct scan *s, const char *what)
@@ -116,9 +148,16 @@ static enum err read_literal(struct scan *s, struct json_node *node, enum json_v
     return ERR_NONE;
 }
 
-/* Adds the node of the value that begins here, and links it to its parent and previous sibling. */
+/* Counts the value that begins here as a child of its parent. If the parent is indexed, adds the
+ * value's node, and links it to its parent and previous sibling. */
 static enum err add_node(struct scan *s, struct json_node **out)
 {
+    struct open_container *parent = s->depth > 0 ? innermost(s) : NULL;
+    *out = &s->unindexed;
+    if (parent)
+        parent->children++;
+    if (!(parent ? parent->shape : s->shape))
+        return ERR_NONE;
     if (s->n >= JSON_DOC_NODES_MAX)
         return fail_parse(s, "too_many_values", "The JSON text has too many values", s->at);
     if (s->n == s->cap) {
@@ -132,43 +171,70 @@ static enum err add_node(struct scan *s, struct json_node **out)
     const uint32_t index = s->n++;
     *out = &s->nodes[index];
     **out = (struct json_node){.type = JSON_IS_NULL};
-    if (s->depth > 0) {
-        struct open_container *parent = innermost(s);
+    if (parent) {
         if (parent->last_child > 0)
             s->nodes[parent->last_child].next = index;
         parent->last_child = index;
-        s->nodes[parent->node].children++;
         (*out)->key = parent->key;
         (*out)->key_escaped = parent->key.p && memchr(parent->key.p, '\\', parent->key.n);
     }
     return ERR_NONE;
 }
 
+/* The shape of the container that begins here, in a container that is indexed. */
+static const struct json_shape *shape_inside(const struct open_container *parent, bool is_array)
+{
+    const struct json_shape *shape = parent->shape;
+    if (!shape || shape == json_everything)
+        return shape;
+    if (parent->is_array)
+        return shape == json_nothing ? NULL : is_array ? json_nothing : shape;
+    while (shape->name && !json_unescape_eq(parent->key, sv_from(shape->name)))
+        shape++;
+    return shape->inside;
+}
+
 /* Its raw text is known once it is closed. */
 static enum err open_container(struct scan *s, struct json_node *node, enum json_value_type type)
 {
-    if (s->depth == JSON_DOC_DEPTH_MAX)
+    const struct open_container *parent = s->depth > 0 ? innermost(s) : NULL;
+    const bool is_array = type == JSON_IS_ARRAY;
+    const struct json_shape *shape = parent ? shape_inside(parent, is_array) : s->shape;
+    const bool named = shape && shape != json_everything;
+    const uint32_t levels = named ? 0 : (parent ? parent->levels : 0) + 1;
+    if (levels > s->levels_max || s->depth == STACK_MAX)
         return fail_parse(s, "too_deep", "The JSON text is nested too deeply", s->at);
     node->type = type;
     node->raw = take_until(s, s->at + 1);
-    s->stack[s->depth++] = (struct open_container){(uint32_t)(node - s->nodes), 0, SV_NONE};
+    s->stack[s->depth++] =
+        (struct open_container){.shape = shape,
+                                .is_array = is_array,
+                                .levels = levels,
+                                .node = node == &s->unindexed ? 0 : (uint32_t)(node - s->nodes),
+                                .first_name = s->n_names};
     return ERR_NONE;
 }
 
 static enum err close_container(struct scan *s)
 {
-    struct json_node *node = &s->nodes[innermost(s)->node];
+    struct open_container *c = innermost(s);
+    const struct open_container *parent = s->depth > 1 ? c - 1 : NULL;
     s->at++;
-    node->raw.n = (size_t)(s->text.p + s->at - node->raw.p);
-    if (node->type == JSON_IS_OBJECT && node->children > 1) {
-        const struct json_node *twice = NULL;
-        TRY(json_keys_find_duplicate(s->ctx, &(struct json_doc){s->nodes, s->n}, node, &twice));
-        if (twice) {
-            innermost(s)->key = twice->key;
-            return fail_parse(s, "duplicate_key", "A member is given twice",
-                              (size_t)(twice->key.p - s->text.p));
+    if (parent ? parent->shape : s->shape) {
+        struct json_node *node = &s->nodes[c->node];
+        node->raw.n = (size_t)(s->text.p + s->at - node->raw.p);
+        node->children = c->children;
+        node->indexed = c->shape;
+    }
+    if (!c->is_array && c->children > 1) {
+        const size_t twice = json_names_find_twice(s->text, s->names + c->first_name, c->children);
+        if (twice != SIZE_MAX) {
+            c->key =
+                (struct sv){s->text.p + twice + 1, json_string_end(s->text, twice) - twice - 2};
+            return fail_parse(s, "duplicate_key", "A member is given twice", twice + 1);
         }
     }
+    s->n_names = c->first_name;
     s->depth--;
     return ERR_NONE;
 }
@@ -186,7 +252,7 @@ static enum err begin_value(struct scan *s, enum state *state)
         return open_container(s, node, JSON_IS_ARRAY);
     case '"':
         node->type = JSON_IS_STRING;
-        return read_token(s, json_token_string(s->text, s->at), &node->raw);
+        return read_token(s, json_token_string(s->text, s->at, s->rules), &node->raw);
     case 't':
         return read_literal(s, node, JSON_IS_TRUE, SV("true"));
     case 'f':
@@ -197,8 +263,24 @@ static enum err begin_value(struct scan *s, enum state *state)
         if (c != '-' && (c < '0' || c > '9'))
             return fail_syntax(s, "A value is expected");
         node->type = JSON_IS_NUMBER;
-        return read_token(s, json_token_number(s->text, s->at), &node->raw);
+        return read_token(s, json_token_number(s->text, s->at, s->rules), &node->raw);
     }
+}
+
+static enum err add_name(struct scan *s, size_t at, struct sv body)
+{
+    if (s->n_names == s->names_cap) {
+        const size_t size = s->names_cap * sizeof(*s->names);
+        struct json_name *grown = realloc(s->names == s->few ? NULL : s->names, size * 2);
+        if (!grown)
+            return ctx_nomem(s->ctx);
+        if (s->names == s->few)
+            memcpy(grown, s->few, size);
+        s->names = grown;
+        s->names_cap *= 2;
+    }
+    s->names[s->n_names++] = json_name_at(at, body);
+    return ERR_NONE;
 }
 
 /* Reads a member's name and the colon after it. */
@@ -209,8 +291,9 @@ static enum err begin_member(struct scan *s)
     skip_space(s);
     if (!is_at(s, '"'))
         return fail_syntax(s, "A member's name in double quotes is expected");
-    TRY(read_token(s, json_token_string(s->text, s->at), &raw));
+    TRY(read_token(s, json_token_string(s->text, s->at, s->rules), &raw));
     innermost(s)->key = (struct sv){raw.p + 1, raw.n - 2};
+    TRY(add_name(s, (size_t)(raw.p - s->text.p), innermost(s)->key));
     skip_space(s);
     if (!is_at(s, ':'))
         return fail_syntax(s, "A colon is expected");
@@ -221,7 +304,7 @@ static enum err begin_member(struct scan *s)
 /* After an opening bracket or a child: reads the closing bracket, or up to the next child. */
 static enum err next_child(struct scan *s, enum state *state)
 {
-    const bool object = s->nodes[innermost(s)->node].type == JSON_IS_OBJECT;
+    const bool object = !innermost(s)->is_array;
     const bool first = *state == JUST_OPENED;
     *state = AFTER_VALUE;
     if (is_at(s, object ? '}' : ']'))
@@ -245,19 +328,52 @@ static enum err scan_text(struct scan *s)
     return s->at < s->text.n ? fail_syntax(s, "More text follows the JSON value") : ERR_NONE;
 }
 
-enum err json_doc_parse(struct request_ctx *ctx, struct sv text, struct json_doc *out)
+/* These arrays are not part of struct scan, which is cleared for each text. */
+static enum err scan_with_stack(struct scan *s)
 {
-    /* A guess at the number of values; the array doubles when it is too small. */
-    struct scan s = {.ctx = ctx, .text = text, .bad_utf8 = SIZE_MAX, .cap = 16};
-    while (s.cap < text.n / 32 && s.cap < 4096)
-        s.cap *= 2;
+    struct open_container stack[STACK_MAX];
+    struct json_name few[FEW_NAMES];
+    s->stack = stack;
+    s->names = s->few = few;
+    s->names_cap = FEW_NAMES;
+    const enum err e = scan_text(s);
+    if (s->names != few)
+        free(s->names);
+    return e;
+}
+
+enum err json_doc_parse(struct request_ctx *ctx, struct sv text, const struct json_shape *shape,
+                        struct json_doc *out)
+{
+    /* The array of nodes doubles when it is too small. */
+    struct scan s = {.ctx = ctx,
+                     .text = text,
+                     .bad_utf8 = SIZE_MAX,
+                     .shape = shape,
+                     .levels_max = JSON_DOC_DEPTH_MAX,
+                     .path = "",
+                     .cap = 32};
     s.nodes = arena_array(ctx->arena, s.cap, sizeof(*s.nodes));
-    if (!s.nodes)
+    if (!s.nodes || text.n > UINT32_MAX)
         return ctx_nomem(ctx);
     (void)utf8_valid(text, &s.bad_utf8); /* reported where the scanner meets it: see fail_parse */
     if (sv_starts_with(text, SV("\xef\xbb\xbf")))
         return fail_syntax(&s, "A byte order mark is not allowed");
-    TRY(scan_text(&s));
-    *out = (struct json_doc){s.nodes, s.n};
+    TRY(scan_with_stack(&s));
+    *out = (struct json_doc){s.nodes, s.n, text.p};
     return ERR_NONE;
+}
+
+enum err json_doc_check(struct request_ctx *ctx, const struct json_doc *d,
+                        const struct json_node *node, enum json_rules rules, const char *path)
+{
+    const size_t at = (size_t)(node->raw.p - d->text);
+    struct scan s = {.ctx = ctx,
+                     .text = {d->text, at + node->raw.n},
+                     .at = at,
+                     .bad_utf8 = SIZE_MAX,
+                     .rules = rules,
+                     .levels_max = JSON_JSONB_DEPTH_MAX,
+                     .path = path};
+    return scan_with_stack(&s);
 }

@@ -98,7 +98,7 @@ static enum err decode_string(struct request_ctx *ctx, struct sv raw, struct sv 
 {
     const struct json_node node = {.type = JSON_IS_STRING, .raw = raw};
     *out = SV_NONE;
-    return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, out) : ERR_NONE;
+    return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, "", out) : ERR_NONE;
 }
 
 /* Not with json_doc_parse, whose limits are for one request: several requests made the state, and

@@ -12,7 +12,7 @@
 struct reader {
     struct sv s;
     size_t members;
-    bool unsure;
+    bool text_alone, unsure;
 };
 
 static int peek(const struct reader *r)
@@ -91,12 +91,18 @@ static bool take_escape(struct reader *r)
         return c > 0 && strchr("\"\\/bfnrt", c) && take(r, c);
     }
     long high = take_hex4(r);
-    if (high < 0xd800 || high > 0xdfff)
-        return high > 0;
-    if (high >= 0xdc00 || !take(r, '\\') || !take(r, 'u'))
-        return false;
-    long low = take_hex4(r);
-    return low >= 0xdc00 && low <= 0xdfff;
+    if (high > 0xdbff || high < 0xd800) {
+        r->text_alone = r->text_alone || high == 0 || (high >= 0xdc00 && high <= 0xdfff);
+        return high >= 0;
+    }
+    /* Whatever follows it is read again, but for the second half. */
+    struct reader after = *r;
+    long low = take(&after, '\\') && take(&after, 'u') ? take_hex4(&after) : -1;
+    if (low >= 0xdc00 && low <= 0xdfff)
+        r->s = after.s;
+    else
+        r->text_alone = true;
+    return true;
 }
 
 static bool take_string(struct reader *r)
@@ -117,7 +123,7 @@ static bool take_string(struct reader *r)
 static bool take_number(struct reader *r)
 {
     const char *from = r->s.p;
-    char text[JSON_DOC_NUMBER_MAX + 1], *end;
+    char text[JSON_JSONB_NUMBER_MAX + 1], *end;
     bool whole = true;
     bool minus = take(r, '-');
     if (!take(r, '0') && take_digits(r) == 0)
@@ -134,8 +140,9 @@ static bool take_number(struct reader *r)
             return false;
     }
     size_t n = (size_t)(r->s.p - from);
-    if (n > JSON_DOC_NUMBER_MAX)
-        return false;
+    r->text_alone = r->text_alone || n > JSON_JSONB_NUMBER_MAX;
+    if (n > JSON_JSONB_NUMBER_MAX)
+        return true;
     memcpy(text, from, n);
     text[n] = '\0';
     errno = 0;
@@ -144,11 +151,13 @@ static bool take_number(struct reader *r)
             (void)strtoll(text, &end, 10);
         else
             (void)strtoull(text, &end, 10);
-        return errno == 0;
+        r->text_alone = r->text_alone || errno != 0;
+        return true;
     }
     double v = strtod(text, &end);
     r->unsure = r->unsure || v == 0;
-    return isfinite(v);
+    r->text_alone = r->text_alone || !isfinite(v);
+    return true;
 }
 
 static bool take_value(struct reader *r, int depth);
@@ -158,6 +167,7 @@ static bool take_container(struct reader *r, int depth, bool object)
     (void)take(r, peek(r));
     if (depth == JSON_DOC_DEPTH_MAX)
         return false;
+    r->text_alone = r->text_alone || depth >= JSON_JSONB_DEPTH_MAX;
     take_space(r);
     if (take(r, object ? '}' : ']'))
         return true;
@@ -205,6 +215,49 @@ static bool take_value(struct reader *r, int depth)
     return ok;
 }
 
+/* Takes one code unit off a string; *low: the second half of a character, which is taken next; 0:
+ * none. -1 at the end. */
+static long take_unit(struct reader *r, long *low)
+{
+    const long half = *low;
+    *low = 0;
+    if (half || r->s.n == 0)
+        return half ? half : -1;
+    if (take(r, '\\')) {
+        static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+        const int c = peek(r);
+        const char *letter = strchr(letters, c);
+        (void)take(r, c);
+        return c == 'u' ? take_hex4(r) : letter ? meant[letter - letters] : c;
+    }
+    const char *from = r->s.p;
+    if (peek(r) < 0x80)
+        (void)take(r, peek(r));
+    else if (!take_wide(r))
+        abort();
+    long point = (unsigned char)*from;
+    const long n = r->s.p - from;
+    if (n > 1)
+        point &= 0x7f >> n;
+    while (++from < r->s.p)
+        point = point << 6 | (*from & 0x3f);
+    if (point < 0x10000)
+        return point;
+    *low = 0xdc00 + ((point - 0x10000) & 0x3ff);
+    return 0xd800 + ((point - 0x10000) >> 10);
+}
+
+bool reference_same_string(struct sv a, struct sv b)
+{
+    struct reader x = {.s = a}, y = {.s = b};
+    long low_x = 0, low_y = 0, p, q;
+    do {
+        p = take_unit(&x, &low_x);
+        q = take_unit(&y, &low_y);
+    } while (p == q && p >= 0);
+    return p == q;
+}
+
 enum reference_verdict reference_json(struct sv text, size_t *members)
 {
     struct reader r = {.s = text};
@@ -212,5 +265,7 @@ enum reference_verdict reference_json(struct sv text, size_t *members)
     *members = r.members;
     if (!ok)
         return REFERENCE_REFUSE;
+    if (r.text_alone)
+        return REFERENCE_TEXT;
     return r.unsure ? REFERENCE_UNSURE : REFERENCE_ACCEPT;
 }

@@ -8,10 +8,14 @@
 
 #include "parley/base/sv.h"
 
-/* REFERENCE_UNSURE: the smallest numbers, whose range this does not check. */
-enum reference_verdict { REFERENCE_REFUSE, REFERENCE_ACCEPT, REFERENCE_UNSURE };
+/* REFERENCE_TEXT: JSON, but not for jsonb. REFERENCE_UNSURE: the smallest numbers, of which this
+ * does not know whether they are for jsonb. */
+enum reference_verdict { REFERENCE_REFUSE, REFERENCE_ACCEPT, REFERENCE_TEXT, REFERENCE_UNSURE };
 
 /* members: of all objects together, those of one name counted each. */
 enum reference_verdict reference_json(struct sv text, size_t *members);
+/* Whether two strings, given by what stands between their quotes, are the same as JavaScript has
+ * them: a list of UTF-16 code units. */
+bool reference_same_string(struct sv a, struct sv b);
 
 #endif

@@ -7,20 +7,29 @@ import json
 from client import raw_answer
 from harness import ParleyTest, message, rows
 
-DEEP = 32  # levels of brackets a body may have
+DEEP = 128  # levels of brackets a value may have
 LONG = "x" * 300
 
 # Bytes that are no JSON, or JSON that parley refuses, as the value of "context" → "x":
 # (code, field below context.x, values).
 HAZARDS = (
-    ("invalid_json", "", (b"", b"NaN", b"'a'", b"1.", b"\xc2\xa01", b'"a\x00b"', rb'"a\u0000b"', rb'"\ud800x"')),
-    ("invalid_json", None, (b"01", b'{"a":1,}', b"1 // c\n", b'"a', rb'{"a\u0000b":1,"a":2}')),
+    ("invalid_json", "", (b"", b"NaN", b"'a'", b"1.", b"\xc2\xa01", b'"a\x00b"', rb'"\u00"', rb'"\ud800\x"')),
+    ("invalid_json", None, (b"01", b'{"a":1,}', b"1 // c\n", b'"a')),
     ("invalid_utf8", "", (b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"')),
     ("duplicate_key", ".b.c[0].d", (rb'{"b":{"c":[{"d":1,"\u0064":2}]}}',)),
-    ("number_out_of_range", "", (b"18446744073709551616", b"1e309", b"1e-400", b"1" * 1100)),
-    # The body and context are two levels.
-    ("too_deep", "[0]" * (DEEP - 2), (b"[" * (DEEP - 1) + b"]" * (DEEP - 1), b"[" * 5000)),
-    ("too_deep", ".a" * (DEEP - 2), (b'{"a":' * 5000,)),
+    ("duplicate_key", ".a\ufffd", (rb'{"a\u0000":1,"\u0061\u0000":2}', rb'{"a\uD800":1,"a\ud800":2}')),
+    # The context is a level.
+    ("too_deep", "[0]" * (DEEP - 1), (b"[" * DEEP + b"]" * DEEP, b"[" * 5000)),
+    ("too_deep", ".a" * (DEEP - 1), (b'{"a":' * 5000,)),
+)
+
+# JSON that jsonb does not take, as the value of "metadata" → "x": (code, field below metadata, values).
+FOR_TEXT_ALONE = (
+    ("invalid_json", ".x", (rb'"a\u0000b"', rb'"\ud800x"', rb'"\udc00"')),
+    ("invalid_json", ".x[1]", (rb'[0,{"a\u0000":1}]',)),
+    ("number_out_of_range", ".x", (b"18446744073709551616", b"1e309", b"1e-400", b"1" * 1100)),
+    ("invalid_field", ".x", (b"1e21", b"-1.5E-21")),
+    ("too_deep", ".x" + "[0]" * 31, (b"[" * 32 + b"]" * 32,)),
 )
 
 # (code, field, whole bodies)
@@ -29,9 +38,9 @@ BODIES = (
     ("invalid_json", None, (b"{", b"{}{}", b"{}\x00", b"\xef\xbb\xbf{}", b"a=b&c=d")),
     ("invalid_field", "body", (b"null", b'"x"', b'[{"role":"user","content":"x"}]')),
     ("invalid_utf8", None, (b"\xff\xfe{\x00}\x00", b"{}\xff")),
-    ("too_deep", "[0]" * 32, (b"[" * 100000,)),
+    ("too_deep", ("[0]" * DEEP)[:127], (b"[" * 100000,)),
     ("duplicate_key", "role", (b'{"content":"x","role":"user","rol\\u0065":"a"}',)),
-    ("too_many_values", "a[199997]", (b'{"a":[' + b"0," * 200001 + b"0]}",)),
+    ("too_many_values", "messages[199998]", (b'{"messages":[' + b"0," * 200001 + b"0]}",)),
 )
 
 # Members of a session, good JSON that is a bad session; at fault is the first: (code, bodies)
@@ -39,6 +48,8 @@ SESSIONS = (
     ("unknown_field", ({"id": "x"}, {"generation": 1}, {"tenant": "other"}, {"": 1})),
     ("wrong_type", ({"session_id": 1}, {"user_id": ["u"]}, {"language": 1}, {"expiry": True},
      {"ttl_seconds": 1.5}, {"context": []}, {"metadata": 1}, {"message": "hello"}, {"messages": "x"})),
+    ("number_out_of_range", ({"ttl_seconds": 10 ** 30}, {"ttl_seconds": -10 ** 30})),
+    ("invalid_json", ({"session_id": "a\0"}, {"user_id": "\ud800"}, {"language": "\0"}, {"expiry": "\udfff"})),
     ("out_of_range", ({"session_id": "x" * 129}, {"user_id": LONG}, {"language": "x" * 36}, {"ttl_seconds": 0},
      {"ttl_seconds": 3153600001}, {"messages": [message("x")] * 1001})),
     ("invalid_id", ({"session_id": ".."}, {"session_id": "a/b"}, {"session_id": "a\n"}, {"session_id": "~1"})),
@@ -249,7 +260,7 @@ class BadInput(ParleyTest):
         for value, code, where in cases(HAZARDS):
             with self.subTest(value=value[:60]):
                 body = b'{"context":{"x":%s}}' % value
-                field = f"context.x{where}"[:255]
+                field = f"context.x{where}"[:127]
                 if where is None:   # whichever is nearest to where the text broke off
                     field = self.send("POST", "/v1/sessions", body).json["field"]
                     self.assertTrue(field.startswith("context"), field)
@@ -258,6 +269,22 @@ class BadInput(ParleyTest):
                                    b'{"role":"user","content":"b","metadata":{"x":%s}}]}' % value)
                 self.assertEqual((answer.status, answer.json["code"]), (400, code), answer)
                 self.assertTrue(answer.json.get("field", "").startswith("messages[1]"), answer)
+
+    def test_metadata(self):
+        """What content may hold and jsonb may not. The detail says where it can go. Fails if metadata is stored as text."""
+        for value, code, where in cases(FOR_TEXT_ALONE):
+            with self.subTest(value=value[:60]):
+                body = b'{"metadata":{"x":%s}}' % value
+                for method, target, sent, field in (
+                        ("POST", "/v1/sessions", body, "metadata"), ("PATCH", self.path, body, "metadata"),
+                        ("POST", "{}/messages", b'{"messages":[{"role":"user","content":"a"},'
+                         b'{"role":"user","content":"b",%s]}' % body[1:], "messages[1].metadata"),
+                        ("POST", "/v1/conversations", body, "metadata"), ("POST", "/threads", body, "metadata")):
+                    answer = self.send(method, target, sent)
+                    error = answer.json.get("error") or answer.json
+                    self.assertEqual(error["code"], code, answer)
+                    self.assertEqual(error.get("param") or error.get("field"), field + where, answer)
+                    self.assertIn("content, context or extra", error.get("message") or error["detail"])
 
     def test_hints(self):
         for request, body, hint in HINTS:

@@ -17,7 +17,13 @@ class Faults(LangGraph, ParleyTest):
                 ("POST", "/threads", {"thread_id": "a b"}, "thread_id"),
                 ("POST", "/threads", {"supersteps": [{"updates": [{"values": {"messages": [
                     human("a"), remove("b")]}}]}]}, "supersteps[0].updates[0].values.messages[1].id"),
-                ("PATCH", path, {"metadata": {"a": {"b": 1e300}}}, "metadata"),
+                ("PATCH", path, {"metadata": {"a": {"b": 1e300}}}, "metadata.a.b"),
+                ("POST", "/threads", {"thread_id": "a\0"}, "thread_id"),
+                ("POST", state, {"values": {"messages": [{"type": "human", "content": "a", "id": "\0"}]}},
+                 "values.messages[0].id"),
+                ("POST", state, {"values": {"messages": [["human\0", "a"]]}}, "values.messages[0]"),
+                ("POST", "/threads/search", {"values": {"a": "\0"}}, "values.a"),
+                ("POST", "/threads/search", {"ids": ["\0"]}, "ids[0]"),
                 ("POST", state, {"values": {"messages": [human("a"), 4]}}, "values.messages[1]"),
                 ("POST", state, {"values": {"messages": [human("a")] * 1001}}, "values.messages"),
                 ("POST", state, {"checkpoint": {"checkpoint_id": 4}}, "checkpoint.checkpoint_id"),
@@ -29,7 +35,7 @@ class Faults(LangGraph, ParleyTest):
                 answer = self.client.request(method, target, body)
                 self.refused(answer, 422, answer.json["code"], field)
         for body, code in ((b"{", "invalid_json"), (b'{"a":1,"a":2}', "duplicate_key"),
-                           (b'{"a":"\\u0000"}', "invalid_json"), (b'{"a":"\xff"}', "invalid_utf8")):
+                           (b'{"a":"\\u00"}', "invalid_json"), (b'{"a":"\xff"}', "invalid_utf8")):
             answer = self.client.post(state, body, headers={"Content-Type": "application/json"})
             self.assertEqual((answer.status, answer.json["code"]), (422, code), answer)
         self.refused(self.client.post(state, b"{}", headers={"Content-Type": "text/plain"}), 422,

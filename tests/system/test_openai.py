@@ -355,7 +355,7 @@ class Errors(OpenAiTest):
                 (items, b"{", "invalid_json", None), (items, b"", "missing_body", "body"),
                 (path, {}, "missing_field", "metadata"),
                 (path, {"metadata": {}, "items": []}, "invalid_field", "items"),
-                (path, b'{"metadata":{"a":1e30}}', "invalid_field", "metadata"),
+                (path, b'{"metadata":{"a":1e30}}', "invalid_field", "metadata.a"),
                 ("/v1/conversations", {"metadata": []}, "wrong_type", "metadata"),
                 ("/v1/conversations?x=1", {}, "unknown_parameter", "x")):
             with self.subTest(target=target, body=body):

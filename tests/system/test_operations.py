@@ -312,7 +312,7 @@ class Log(StackTest):
         ask(client, "GET", f"{path}/messages?{m}=1")
         ask(client, "GET", f"{path}/messages/{m}")
         for bad in ('{"%s":1}', '{"message":{"role":"%s \n"}}', '{"context":{"%s":1,"%s":2}}', '"%s',
-                    '{"metadata":{"%s":1e200}}', '{"context":{"a":"\\u0000%s"}}'):
+                    '{"metadata":{"%s":1e200}}', '{"metadata":{"a":"\\u0000%s"}}', '{"%s\\u0000":1}'):
             ask(client, "POST", "/v1/sessions", bad.replace("%s", m).encode())
         ask(client, "POST", f"/{m}/%ff")
         ask(client, "DELETE", path + "/messages/1")

@@ -2,15 +2,15 @@
 /*
  * The JSON validator, and an index of what it read.
  *
- * json_doc_parse accepts RFC 8259 JSON and nothing else. It also refuses what later steps would
- * lose or misread: duplicate keys (compared unescaped), invalid UTF-8, unpaired surrogates, \u0000,
- * control characters, integers outside -2^63 .. 2^64-1, numbers that a double cannot hold (too
- * large, or so small that they become zero), numbers of more than 1000 characters, nesting over 32
- * levels, a byte order mark, and text after the value. json-c 0.16 lets most of these through even
- * when told to be strict (its issues 681, 892); the tests compare the two.
+ * json_doc_parse accepts what RFC 8259 calls JSON and nothing else, with any escape and any number
+ * that its grammar has. It refuses duplicate names (compared unescaped), invalid UTF-8, a byte
+ * order mark, text after the value, and nesting over 128 levels. json-c 0.16 lets most of these
+ * through even when told to be strict (its issues 681, 892); the tests compare the two.
  *
- * The index has one node a value, in the order of the text, in the request's arena. Readers work on
- * the text itself, so that what is stored is exactly what was sent.
+ * The index has one node a value, in the order of the text, in the request's arena. It goes only
+ * into the containers that a shape names. What is inside other values is validated and forgotten,
+ * so that memory does not grow with their length. Readers work on the text itself, so that what is
+ * stored is exactly what was sent.
  */
 #ifndef PARLEY_JSON_DOC_H
 #define PARLEY_JSON_DOC_H
@@ -21,7 +21,14 @@
 
 #include "parley/base/ctx.h"
 
-enum { JSON_DOC_DEPTH_MAX = 32, JSON_DOC_NODES_MAX = 200000, JSON_DOC_NUMBER_MAX = 1000 };
+/* Levels of a value, counted from itself; values that are indexed; and, of a value for jsonb,
+ * levels and the characters of a number. */
+enum {
+    JSON_DOC_DEPTH_MAX = 128,
+    JSON_DOC_NODES_MAX = 200000,
+    JSON_JSONB_DEPTH_MAX = 32,
+    JSON_JSONB_NUMBER_MAX = 1000
+};
 
 enum json_value_type {
     JSON_IS_NULL,
@@ -38,29 +45,58 @@ struct json_node {
     bool key_escaped;  /* it has a backslash, so the name is not its text */
     struct sv raw;     /* the value's text as sent: strings with quotes, containers with brackets */
     struct sv key;     /* in an object: the member's name without quotes, still escaped */
+    bool indexed;      /* a container whose children have nodes */
     uint32_t children; /* members or elements */
     uint32_t next;     /* index of the next sibling; 0: none */
 };
 
+/* The members of an object that the index goes into, up to one without a name. Each may hold an
+ * object, or an array of objects, which have the members that inside says. An array in place of
+ * such an object is indexed as well, but nothing in it. */
+struct json_shape {
+    const char *name;
+    const struct json_shape *inside;
+};
+/* Inside an object or array: nothing; everything. */
+extern const struct json_shape json_nothing[], json_everything[];
+
 struct json_doc {
     const struct json_node *nodes; /* nodes[0] is the whole value; the first child of i is i + 1 */
     uint32_t n;
+    const char *text;
 };
 
-/* Validates and indexes text, which must outlive the doc. Bad input is ERR_INVALID, with slug
- * "invalid_json", "duplicate_key", "invalid_utf8", "number_out_of_range", "too_deep" or
+/* Validates and indexes text, which must outlive the doc. shape: of the value itself. Bad input is
+ * ERR_INVALID, with slug "invalid_json", "duplicate_key", "invalid_utf8", "too_deep" or
  * "too_many_values", the path of the field where it is known, and the byte offset in detail. */
-MUSTCHECK enum err json_doc_parse(struct request_ctx *ctx, struct sv text, struct json_doc *out);
+MUSTCHECK enum err json_doc_parse(struct request_ctx *ctx, struct sv text,
+                                  const struct json_shape *shape, struct json_doc *out);
 
-/* The first child of a container, or the next sibling; NULL at the end. */
+/* What a value may hold. */
+enum json_rules {
+    JSON_RULES_TEXT,  /* all that json_doc_parse accepts */
+    JSON_RULES_JSONB, /* what jsonb takes: no \u0000, unpaired surrogates, integers outside -2^63 ..
+                       * 2^64-1, numbers that a double cannot hold (too large, or so small that they
+                       * become zero), and not above the bounds for jsonb */
+    JSON_RULES_STORED /* and no exponents above 20, because jsonb writes all digits of a number */
+};
+/* Checks a value of the doc for stricter rules. ERR_INVALID as above, also with the slugs
+ * "number_out_of_range" and "invalid_field". path: of the value. */
+MUSTCHECK enum err json_doc_check(struct request_ctx *ctx, const struct json_doc *d,
+                                  const struct json_node *node, enum json_rules rules,
+                                  const char *path);
+
+/* The first child of a container that is indexed, or the next sibling; NULL at the end. */
 const struct json_node *json_doc_first(const struct json_doc *d, const struct json_node *parent);
 const struct json_node *json_doc_next(const struct json_doc *d, const struct json_node *node);
-/* A member of an object by its unescaped name; NULL if absent. */
+/* A member of an indexed object by its unescaped name; NULL if absent. */
 const struct json_node *json_doc_member(const struct json_doc *d, const struct json_node *object,
                                         struct sv name);
 
-/* The value of a string node; borrowed from the text when nothing is escaped, else in the arena. */
+/* The value of a string node; borrowed from the text when nothing is escaped, else in the arena. It
+ * is UTF-8 without a NUL: a string with \u0000 or an unpaired surrogate is ERR_INVALID, slug
+ * "invalid_json", at path. */
 MUSTCHECK enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node,
-                                   struct sv *out);
+                                   const char *path, struct sv *out);
 
 #endif

@@ -17,6 +17,7 @@
 
 enum json_field_type {
     JSON_STRING,      /* struct sv: the unescaped value; min/max count code points */
+    JSON_STRING_TEXT, /* struct sv: the text as sent */
     JSON_I64,         /* int64_t; min/max bound the value; 1.0 and 1e3 are not integers */
     JSON_OBJECT,      /* const struct json_node * */
     JSON_ARRAY,       /* const struct json_node *; min/max count elements */
@@ -29,7 +30,8 @@ enum json_field_flags {
     JSON_REQUIRED = 1,
     JSON_NULLABLE = 2,  /* null is allowed, and leaves the target as it is */
     JSON_NOT_EMPTY = 4, /* an object without members leaves the target as it is */
-    JSON_FOR_JSONB = 8  /* no exponents above 20: jsonb writes all digits of a number */
+    JSON_AS_JSONB = 8,  /* JSON_RULES_JSONB */
+    JSON_FOR_JSONB = 16 /* JSON_RULES_STORED */
 };
 
 struct json_field {

@@ -127,6 +127,20 @@ static bool is_utf8(struct sv params)
     return ok;
 }
 
+/* Where the interfaces look into objects. All else in a body is a value that they store or refuse.
+ */
+static const struct json_shape items[] = {{NULL, NULL}};
+static const struct json_shape messages[] = {
+    {"id", json_nothing}, {"kwargs", json_nothing}, {NULL, NULL}};
+static const struct json_shape thread_values[] = {{"messages", messages}, {NULL, NULL}};
+static const struct json_shape update[] = {{"values", thread_values}, {NULL, NULL}};
+static const struct json_shape superstep[] = {{"updates", update}, {NULL, NULL}};
+const struct json_shape api_body_shape[] = {{"message", items},        {"messages", messages},
+                                            {"items", items},          {"supersteps", superstep},
+                                            {"values", thread_values}, {"checkpoint", json_nothing},
+                                            {"ttl", json_nothing},     {"ids", json_nothing},
+                                            {"select", json_nothing},  {NULL, NULL}};
+
 enum err api_body(struct request_ctx *ctx, const struct http_request *req, enum api_body_kind kind,
                   struct json_doc *out)
 {
@@ -144,7 +158,7 @@ enum err api_body(struct request_ctx *ctx, const struct http_request *req, enum 
                             : "It must be application/json.");
     else if (!is_utf8(params))
         return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Type", "The charset must be utf-8.");
-    TRY(json_doc_parse(ctx, body, out));
+    TRY(json_doc_parse(ctx, body, api_body_shape, out));
     if (out->nodes[0].type != JSON_IS_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", "body", "It must be a JSON object.");
     return ERR_NONE;

@@ -98,6 +98,9 @@ MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, str
 
 /* ---- body.c: each failure names the field at fault ---- */
 
+/* Where the interfaces look into objects of a body. All else is a value that they store or refuse.
+ */
+extern const struct json_shape api_body_shape[];
 MUSTCHECK enum err api_body(struct request_ctx *ctx, const struct http_request *req,
                             enum api_body_kind kind, struct json_doc *out);
 /* ERR_INVALID for a field of the object. why follows its name and ends the sentence. */

@@ -28,12 +28,14 @@ static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct 
         return SV("{}");
     if (arguments.p[0] != '"')
         return arguments.p[0] == '{' ? arguments : SV_NONE;
-    if (json_doc_string(ctx, &node, &text) != ERR_NONE) {
-        j->b->failed = true;
+    const enum err e = json_doc_string(ctx, &node, "", &text);
+    ctx_clear_error(ctx);
+    j->b->failed = j->b->failed || e == ERR_NOMEM;
+    if (e != ERR_NONE)
         return SV_NONE;
-    }
     const struct arena_mark mark = arena_get_mark(ctx->arena);
-    if (json_doc_parse(ctx, text, &doc) == ERR_NONE && doc.nodes[0].type == JSON_IS_OBJECT)
+    if (json_doc_parse(ctx, text, json_nothing, &doc) == ERR_NONE &&
+        doc.nodes[0].type == JSON_IS_OBJECT)
         object = doc.nodes[0].raw;
     arena_rewind(ctx->arena, mark);
     ctx_clear_error(ctx);

@@ -18,9 +18,9 @@ struct search_body {
 
 static const struct json_field search_fields[] = {
     /* An empty filter finds all. */
-    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY,
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY | JSON_AS_JSONB,
      offsetof(struct search_body, query.metadata), 0, 0},
-    {"values", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY,
+    {"values", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY | JSON_AS_JSONB,
      offsetof(struct search_body, query.context), 0, 0},
     {"ids", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, ids), 0, IDS_MAX},
     {"status", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, status), 0, 0},
@@ -45,7 +45,7 @@ static enum err read_ids(const struct json_input *body, const struct json_node *
     for (size_t i = 0; n; i++, n = json_doc_next(body->doc, n)) {
         char path[32];
         snprintf(path, sizeof(path), "ids[%zu]", i);
-        TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &ids[i]) : ERR_NONE);
+        TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, path, &ids[i]) : ERR_NONE);
         if (n->type != JSON_IS_STRING || !session_id_valid(ids[i]))
             return api_bad_field(body, path, "must be the id of a thread.");
         TRY(session_id_canonical(ctx, &ids[i]));
@@ -93,8 +93,8 @@ static enum err read_select(const struct json_input *body, const struct json_nod
         char path[32];
         size_t field;
         struct sv name = SV("");
-        TRY(n->type == JSON_IS_STRING ? json_doc_string(body->ctx, n, &name) : ERR_NONE);
         snprintf(path, sizeof(path), "select[%zu]", i);
+        TRY(n->type == JSON_IS_STRING ? json_doc_string(body->ctx, n, path, &name) : ERR_NONE);
         TRY(api_choice(body->ctx, "invalid_field", path, &NAMES(known), name, &field));
         *fields |= 1u << field;
     }

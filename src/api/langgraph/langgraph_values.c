@@ -74,7 +74,7 @@ static enum err read_constructed(const struct json_input *in, struct sent_messag
     const struct json_input kwargs = {in->ctx, in->doc, c.kwargs, path};
     TRY(json_read(&kwargs, sent_fields, JSON_IGNORED, out));
     out->body = c.kwargs;
-    return json_doc_string(in->ctx, name, &out->type);
+    return json_doc_string(in->ctx, name, in->path, &out->type);
 }
 
 /* A text alone is a human's, and [type, content] is a message, as LangChain has them. */
@@ -86,7 +86,7 @@ static enum err read_short(const struct json_input *in, struct sent_message *out
         return ERR_NONE;
     const bool pair = in->node->children == 2 && type->type == JSON_IS_STRING;
     if (pair)
-        TRY(json_doc_string(in->ctx, type, &out->type));
+        TRY(json_doc_string(in->ctx, type, in->path, &out->type));
     if (!pair || !role_of(out->type).p)
         return ctx_fail(in->ctx, ERR_INVALID, "invalid_field", in->path,
                         "A message is an object, a text, or a list of a type, such as human or ai, "

@@ -22,11 +22,11 @@ static const struct json_field message_fields[] = {
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0},
     {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB, IN_MESSAGE(metadata), 0, 0},
     {"extra", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY, IN_MESSAGE(extra), 0, 0},
-    {"name", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"name", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},
     {"tool_calls", JSON_ARRAY, JSON_NULLABLE, UNUSED},
-    {"tool_call_id", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"tool_call_id", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},
     {"function_call", JSON_OBJECT, JSON_NULLABLE, UNUSED},
-    {"refusal", JSON_STRING, JSON_NULLABLE, UNUSED},
+    {"refusal", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},
     {"audio", JSON_OBJECT, JSON_NULLABLE, UNUSED},
     {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED}};
 

@@ -114,6 +114,21 @@
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
     " m.extra, m.created_at AS message_created_at "
 
+/* JSON text as jsonb takes it, so that two values are the same if and only if they were: \u0000 and
+ * unpaired surrogates become U+FDD0, which no text has, and their digits. A text without them costs a
+ * LIKE and, if it has other \u, one regular expression without anything that makes it slow. Escaped
+ * backslashes are put aside as U+0001, so that each backslash begins an escape. Numbers beyond 10^131071
+ * stay: parley_jsonb makes NULL of such a text. */
+#define SQL_FOR_JSONB(text)                                                                        \
+    " CASE WHEN " text " LIKE '%\\\\u%' AND replace(" text ", '\\\\', chr(1)) COLLATE \"C\" ~"     \
+    " '\\\\u0000|\\\\u[dD][89abAB]..([^\\\\]|\\\\[^u]|\\\\u[^dD]|\\\\u[dD][^c-fC-F])"              \
+    "|(^.{0,5}|[^\\\\].....|\\\\[^u]....|\\\\u[^dD]...|\\\\u[dD][^89abAB]..)\\\\u[dD][c-fC-F]'"    \
+    " THEN replace(regexp_replace(regexp_replace(replace(replace(" text ", '\\\\', chr(1)) COLLATE \"C\"," \
+    " '\\u0000', chr(64976) || '0000'), '\\\\u([dD][89abAB]..)(?!\\\\u[dD][c-fC-F])',"            \
+    " chr(64976) || '\\1', 'g'), '(?<!\\\\u[dD][89abAB]..)\\\\u([dD][c-fC-F]..)',"                \
+    " chr(64976) || '\\1', 'g'), chr(1), '\\\\') ELSE " text " END "
+#define SQL_COMPARED(text) " parley_jsonb(" SQL_FOR_JSONB(text) ") "
+
 /* The id made from a bigint of generation and seq: uuid_v8_pack. */
 #define SQL_MADE_ID(generation, seq)                                                               \
     " (lpad(to_hex((" generation ") >> 16), 12, '0') || '8' || lpad(to_hex((" generation ") >> 4 & 4095), 3, '0')" \

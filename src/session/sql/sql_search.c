@@ -4,15 +4,15 @@
  * No index is on what changes with each write, or on what can be searched for. These statements
  * alone are planned for their parameters, so that a field that is not given costs nothing.
  *
- * jsonb accepts what the JSON validator accepts. If it refuses a stored context all the same, the
- * search is repeated with parley_jsonb (migration 6), which no plan can run in parallel.
+ * If jsonb refuses a stored context all the same, for its numbers or its size, the search is
+ * repeated with parley_jsonb (migration 6), which no plan can run in parallel.
  */
 #include "sql_fragments.h"
 
 /* $2: user, $3: metadata, $4: context, $5: ids. */
 /* clang-format off */
-#define SQL_JSON "s.context::jsonb"
-#define SQL_CAREFUL "parley_jsonb(s.context)"
+#define SQL_JSON "(" SQL_FOR_JSONB("s.context") ")::jsonb"
+#define SQL_CAREFUL SQL_COMPARED("s.context")
 
 #define SQL_FILTER(context)                                                                         \
     " FROM sessions s WHERE s.tenant = $1 AND s.expires_at > now() AND s.session_id NOT LIKE '~%'" \
@@ -72,7 +72,7 @@ static enum err run_search(struct sessions *s, struct request_ctx *ctx, const st
     struct db_call calls[] = {{&plan_for_these, NULL, 0, {0}}, {stmt, params, n_params, {0}}};
     TRY(sql_reachable(s, ctx));
     enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
-    if (e == ERR_INVALID) {
+    if (e == ERR_INVALID || e == ERR_TOO_LARGE) {
         ctx_clear_error(ctx);
         calls[1].stmt = careful;
         e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);

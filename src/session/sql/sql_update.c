@@ -22,18 +22,20 @@
     " AND m.tenant = $1 AND m.generation = e.generation AND m.seq = e.seq AND EXISTS (SELECT FROM ok)"
 
 /* Whether the JSON means something else. A client that sends back what it has read may write it
- * differently; the stored text then stays as it is. */
+ * differently; the stored text then stays as it is. Texts that jsonb cannot hold are compared as texts. */
 #define SQL_OTHER(column)                                                                          \
-    "(m." column " IS DISTINCT FROM e." column " AND parley_jsonb(m." column ") IS DISTINCT FROM e." column "::jsonb)"
+    "(m." column " IS DISTINCT FROM e." column                                                    \
+    " AND coalesce(" SQL_COMPARED("m." column) "<>" SQL_COMPARED("e." column) ", true))"
+#define SQL_EXTRA(row) SQL_COMPARED("coalesce(" row ".extra, '{}')")
 
 /* The extra of a stored message in the form in which langgraph_output.c shows tool calls of OpenAI's
  * form. A client that sends that back changes nothing. */
 #define SQL_AS_READ                                                                                \
-    "(SELECT parley_jsonb(m.extra) || jsonb_build_object('invalid_tool_calls', '[]'::jsonb, 'tool_calls'," \
+    "(SELECT extra || jsonb_build_object('invalid_tool_calls', '[]'::jsonb, 'tool_calls'," \
     " jsonb_agg(jsonb_build_object('type', 'tool_call', 'id', c->'id', 'name', c->'function'->'name', 'args'," \
-    " parley_jsonb(coalesce(nullif(c->'function'->>'arguments', ''), '{}'))) ORDER BY n))"         \
-    " FROM jsonb_array_elements(CASE jsonb_typeof(parley_jsonb(m.extra)->'tool_calls') WHEN 'array'" \
-    " THEN parley_jsonb(m.extra)->'tool_calls' ELSE '[]' END) WITH ORDINALITY AS t(c, n))"
+    SQL_COMPARED("coalesce(nullif(c->'function'->>'arguments', ''), '{}')") ") ORDER BY n))"         \
+    " FROM (SELECT" SQL_EXTRA("m") "AS extra) v, jsonb_array_elements(CASE jsonb_typeof(extra->'tool_calls') WHEN 'array'" \
+    " THEN extra->'tool_calls' ELSE '[]' END) WITH ORDINALITY AS t(c, n) GROUP BY extra)"
 
 /* Whether e is an item of a tool call, or of its output, in the form in which write_tool_item shows it. */
 #define SQL_ITEM_AS_READ                                                                           \
@@ -41,24 +43,23 @@
     " WHEN 'function_call' THEN e.role = 'assistant' AND e.content = coalesce(text, '\"\"')"       \
     " AND extra - '{call_id,name,arguments}'::text[] || jsonb_build_object('invalid_tool_calls', '[]'::jsonb," \
     " 'tool_calls', jsonb_build_array(jsonb_build_object('type', 'tool_call', 'id', x->'call_id', 'name', x->'name'," \
-    " 'args', parley_jsonb(coalesce(nullif(x->>'arguments', ''), '{}'))))) = e.extra::jsonb"       \
+    " 'args'," SQL_COMPARED("coalesce(nullif(x->>'arguments', ''), '{}')") "))) =" SQL_EXTRA("e")       \
     " WHEN 'function_call_output' THEN e.role = 'tool'"                                            \
-    " AND coalesce(nullif(x->'output', 'null'), parley_jsonb(text), to_jsonb(m.content), '\"\"') = e.content::jsonb"       \
-    " AND extra - '{call_id,output}'::text[] || jsonb_build_object('tool_call_id', x->'call_id') = e.extra::jsonb" \
-    " END FROM (SELECT coalesce(parley_jsonb(m.extra), '{}') AS extra,"                            \
+    " AND coalesce(nullif(x->'output', 'null')," SQL_COMPARED("text") ", to_jsonb(m.content), '\"\"') =" SQL_COMPARED("e.content") \
+    " AND extra - '{call_id,output}'::text[] || jsonb_build_object('tool_call_id', x->'call_id') =" SQL_EXTRA("e") \
+    " END FROM (SELECT" SQL_EXTRA("m") "AS extra,"                                                 \
     " CASE WHEN m.content NOT LIKE '{%' THEN m.content END AS text,"                               \
-    " CASE WHEN m.content LIKE '{%' THEN parley_jsonb(m.content) ELSE '{}' END"                    \
-    " || coalesce(parley_jsonb(m.extra), '{}') AS x) v) END"
+    SQL_COMPARED("CASE WHEN m.content LIKE '{%' THEN m.content ELSE '{}' END")                     \
+    "||" SQL_EXTRA("m") "AS x) v) END"
 
 /* Whether e is m in the form in which write_message shows what LangChain has no type for: an item of another
  * type, or a message of another role. All members of e are in its extra. */
 #define SQL_OTHER_AS_READ                                                                          \
     "CASE WHEN e.type <> 'message' AND e.type IN (m.type, CASE m.type WHEN 'message' THEN m.role END)" \
-    " THEN coalesce(parley_jsonb(m.extra), '{}') - '{type,id}'::text[]"                            \
+    " THEN" SQL_EXTRA("m") "- '{type,id}'::text[]"                                                 \
     " || CASE WHEN m.type = 'message' OR m.role IS NULL THEN '{}' ELSE jsonb_build_object('role', m.role) END" \
-    " || CASE WHEN m.content IS NULL THEN '{}' ELSE jsonb_build_object('content',"                 \
-    " parley_jsonb(CASE m.content WHEN 'null' THEN '\"\"' ELSE m.content END)) END"                \
-    " = coalesce(e.extra::jsonb, '{}') END"
+    " ||" SQL_COMPARED("coalesce('{\"content\":' || CASE m.content WHEN 'null' THEN '\"\"' ELSE m.content END || '}', '{}')") \
+    "=" SQL_EXTRA("e") "END"
 
 /* Locks the session, so that the statement after it sees what the writer before it did: of two
  * updates at once with one new id, the second replaces the message of the first. */
@@ -91,7 +92,7 @@ static const struct db_stmt session_edit = {
     " AND (" SQL_ITEM_AS_READ ") IS NOT TRUE AND (" SQL_OTHER_AS_READ ") IS NOT TRUE"
     " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role"
     " OR (" SQL_OTHER("content") " AND (m.content <> 'null' OR e.content <> '\"\"')) OR ("
-    SQL_OTHER("extra") " AND coalesce(" SQL_AS_READ " <> e.extra::jsonb, true)))"
+    SQL_OTHER("extra") " AND coalesce(" SQL_AS_READ " <>" SQL_EXTRA("e") ", true)))"
     " RETURNING 1),"
     " c AS (SELECT (SELECT count(*) FROM removed) + (SELECT count(*) FROM cleared) AS removed,"
     " (SELECT count(*) FROM changed) AS changed,"

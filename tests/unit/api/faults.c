@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "faults.h"
 
+#include "api/common/handler.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@ const struct json_input *parse(struct request_ctx *ctx, const char *text)
     char *json = arena_alloc(ctx->arena, strlen(text) + 1);
     for (size_t i = 0; i <= strlen(text); i++)
         json[i] = (char)(text[i] == '\'' ? '"' : text[i]);
-    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(json), doc), ERR_NONE);
+    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(json), api_body_shape, doc), ERR_NONE);
     *body = (struct json_input){ctx, doc, doc->nodes, ""};
     return body;
 }

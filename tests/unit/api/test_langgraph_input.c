@@ -293,7 +293,8 @@ TEST(faults_of_drafts)
 {
     static const struct fault t[] = {
         {"thread_id", "{'thread_id':4}|{'thread_id':''}|{'thread_id':'a/b'}"},
-        {"metadata", "{'metadata':[]}|{'metadata':{'a':1e21}}"},
+        {"metadata", "{'metadata':[]}"},
+        {"metadata.a", "{'metadata':{'a':1e21}}"},
         {"if_exists", "{'if_exists':'maybe'}"},
         {"ttl", "{'ttl':'5'}|{'ttl':0}|{'ttl':-1}|{'ttl':1e300}|{'ttl':{'ttl':null}}"},
         {"ttl.ttl", "{'ttl':{}}"},

@@ -9,7 +9,7 @@
 
 static bool same_number(struct sv raw, struct json_object *o)
 {
-    char text[JSON_DOC_NUMBER_MAX + 1];
+    char text[JSON_JSONB_NUMBER_MAX + 1];
     snprintf(text, sizeof(text), "%.*s", SV_ARG(raw));
     if (strpbrk(text, ".eE")) {
         double v = strtod(text, NULL), theirs = json_object_get_double(o);
@@ -28,16 +28,22 @@ static bool same_string(struct request_ctx *ctx, const struct json_node *node,
                         struct json_object *o)
 {
     struct sv s = SV_NONE;
-    if (json_doc_string(ctx, node, &s) != ERR_NONE || !json_object_is_type(o, json_type_string))
+    if (json_doc_string(ctx, node, "", &s) != ERR_NONE || !json_object_is_type(o, json_type_string))
         return false;
     return sv_eq(s, (struct sv){json_object_get_string(o), (size_t)json_object_get_string_len(o)});
+}
+
+enum err json_strict(struct request_ctx *ctx, struct sv text, struct json_doc *out)
+{
+    const enum err e = json_doc_parse(ctx, text, json_everything, out);
+    return e ? e : json_doc_check(ctx, out, out->nodes, JSON_RULES_JSONB, "");
 }
 
 enum err json_name(struct request_ctx *ctx, const struct json_node *member, struct sv *out)
 {
     const struct json_node name = {.type = JSON_IS_STRING,
                                    .raw = {member->key.p - 1, member->key.n + 2}};
-    return json_doc_string(ctx, &name, out);
+    return json_doc_string(ctx, &name, "", out);
 }
 
 /* The member of o that a node stands for. */

@@ -7,6 +7,8 @@
 
 struct json_object;
 
+/* Indexes all of a text, and checks it for jsonb. */
+enum err json_strict(struct request_ctx *ctx, struct sv text, struct json_doc *out);
 /* The name of a member, unescaped. */
 enum err json_name(struct request_ctx *ctx, const struct json_node *member, struct sv *out);
 /* Whether a value of d and one of json-c are the same. */

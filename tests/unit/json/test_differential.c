@@ -115,7 +115,7 @@ TEST(json_c_reads_accepted_text)
         put_value(&r, &b, (int)pick(&r, 6));
         if (i % 2)
             damage(&r, &b);
-        if (json_doc_parse(ctx, buf_get(&b), &d) != ERR_NONE) {
+        if (json_strict(ctx, buf_get(&b), &d) != ERR_NONE) {
             refused++;
         } else {
             accepted++;
@@ -157,8 +157,7 @@ static bool make_object(struct request_ctx *ctx, struct random *r, struct sv *ou
     buf_init(&b, ctx->arena, 256);
     put_value(r, &b, 4);
     *out = buf_get(&b);
-    const bool good =
-        json_doc_parse(ctx, *out, &d) == ERR_NONE && d.nodes[0].type == JSON_IS_OBJECT;
+    const bool good = json_strict(ctx, *out, &d) == ERR_NONE && d.nodes[0].type == JSON_IS_OBJECT;
     ctx_clear_error(ctx);
     return good;
 }
@@ -179,7 +178,7 @@ TEST(json_c_merges_to_the_same)
         struct json_object *into = json_tokener_parse(t.p), *from = json_tokener_parse(p.p);
         merge_trees(into, from);
         bool ok = json_merge(ctx, target, patch, JSON_MERGE_PATCH, &out) == ERR_NONE &&
-                  json_doc_parse(ctx, out, &d) == ERR_NONE && json_c_same(ctx, &d, d.nodes, into);
+                  json_strict(ctx, out, &d) == ERR_NONE && json_c_same(ctx, &d, d.nodes, into);
         if (!ok && different++ < 10)
             printf("\n    %.*s + %.*s: %.*s", SV_ARG(target), SV_ARG(patch), SV_ARG(out));
         json_object_put(from);

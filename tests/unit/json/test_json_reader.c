@@ -25,7 +25,7 @@ static enum err read_text(struct request_ctx *ctx, const char *text, const char 
                           struct target *t)
 {
     struct json_doc d;
-    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), &d), ERR_NONE);
+    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), json_everything, &d), ERR_NONE);
     const struct json_input in = {ctx, &d, d.nodes, path};
     return json_read(&in, fields, JSON_REFUSED, t);
 }
@@ -113,7 +113,7 @@ TEST(other_members_are_ignored)
         struct request_ctx *ctx = test_ctx();
         struct json_doc d;
         int64_t n = 0;
-        CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), json_everything, &d), ERR_NONE);
         const struct json_input in = {ctx, &d, d.nodes, ""};
         CU_ASSERT_EQUAL(json_read(&in, of_n, JSON_IGNORED, &n), t[i].e);
         CU_ASSERT_EQUAL(n, t[i].e == ERR_NONE ? 4 : 0);
@@ -137,7 +137,7 @@ TEST(texts_of_objects)
         struct request_ctx *ctx = test_ctx();
         struct json_doc d;
         struct sv into[2] = {SV("default"), SV("")};
-        CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), json_everything, &d), ERR_NONE);
         const struct json_input in = {ctx, &d, d.nodes, ""};
         CU_ASSERT_EQUAL(json_read(&in, of_texts, JSON_REFUSED, into),
                         t[i].slug ? ERR_INVALID : ERR_NONE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers at the bounds of their range, tested with json_doc_parse: tokens are internal. */
+/* Numbers at the bounds of their range, tested with json_doc_check: tokens are internal. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +8,14 @@
 #include "parley/json/doc.h"
 
 #include "../suite.h"
+#include "same.h"
 
 /* The slug with which a text is refused; "": accepted. */
 static const char *slug_of(struct sv text)
 {
     struct request_ctx *ctx = test_ctx();
     struct json_doc d;
-    enum err e = json_doc_parse(ctx, text, &d);
+    enum err e = json_strict(ctx, text, &d);
     const char *slug = e ? ctx->err.slug : "";
     return slug;
 }
@@ -65,13 +66,30 @@ TEST(doubles_at_their_bounds)
            "number_out_of_range");
 }
 
+/* All of these are JSON, and text in the grammar's form is all that content needs. */
+TEST(text_may_have_any_number)
+{
+    char digits[5000];
+    struct sv rest =
+        SV("18446744073709551616 -99999999999999999999999 2e308 1e999999999999999999999999 1e-400 "
+           "0e-16000 0e2147483647 -0.0e-2147483648");
+    struct json_doc d;
+    while (rest.p)
+        CU_ASSERT_EQUAL(json_doc_parse(test_ctx(), sv_cut(&rest, ' '), json_everything, &d),
+                        ERR_NONE);
+    memset(digits, '7', sizeof(digits));
+    CU_ASSERT_EQUAL(
+        json_doc_parse(test_ctx(), (struct sv){digits, sizeof(digits)}, json_everything, &d),
+        ERR_NONE);
+}
+
 TEST(length_is_bounded)
 {
-    char text[JSON_DOC_NUMBER_MAX + 2];
+    char text[JSON_JSONB_NUMBER_MAX + 2];
     memset(text, '0', sizeof(text));
     memcpy(text, "0.", 2);
-    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JSON_DOC_NUMBER_MAX}), "");
-    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JSON_DOC_NUMBER_MAX + 1}),
+    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JSON_JSONB_NUMBER_MAX}), "");
+    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JSON_JSONB_NUMBER_MAX + 1}),
                            "number_out_of_range");
 }
 

@@ -20,10 +20,10 @@ static struct parsed parse(struct sv line)
 {
     struct parsed p = {.ctx = test_ctx()};
     bool one_line = line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1;
-    bool ok = one_line && json_doc_parse(p.ctx, line, &p.doc) == ERR_NONE;
+    bool ok = one_line && json_doc_parse(p.ctx, line, json_everything, &p.doc) == ERR_NONE;
     if (!ok) {
         printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p.ctx->err.detail);
-        p.doc = (struct json_doc){NULL, 0};
+        p.doc = (struct json_doc){NULL, 0, NULL};
     }
     CU_ASSERT_TRUE(ok);
     return p;
@@ -39,7 +39,7 @@ static bool field_is(const struct parsed *p, const char *name, enum json_value_t
         return false;
     if (type != JSON_IS_STRING)
         return sv_eq(node->raw, value);
-    return json_doc_string(p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
+    return json_doc_string(p->ctx, node, "", &v) == ERR_NONE && sv_eq(v, value);
 }
 
 /* stderr is a pipe in packet mode meanwhile, of which a read returns one write(2). */
