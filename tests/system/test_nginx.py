@@ -294,7 +294,7 @@ class Refuses(RecorderTest):
                 self.assertEqual((keyed.status, keyed.json["code"]), (502, "bad_gateway"))
                 self.get(path, status=502)
         # Other refusals of nginx have this form, too. Fails if only 502 and 504 have it.
-        chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(18)) + b"0\r\n\r\n"
+        chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(193)) + b"0\r\n\r\n"
         answer = raw_answer(self.stack.nginx.port, b"POST /threads HTTP/1.1\r\nHost: x\r\n"
                             b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
         self.assertEqual((answer.status, answer.headers["Content-Type"], answer.json["code"]),
