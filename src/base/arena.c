@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Free bytes are poisoned, so that AddressSanitizer finds a use after a rewind or reset. Without it
  * these macros do nothing. */
@@ -12,7 +13,9 @@
 
 enum { ALIGN = _Alignof(max_align_t), FIRST_BLOCK = 64 * 1024, BLOCK_MAX = 1024 * 1024 };
 
-/* used is a multiple of ALIGN. before: what is used of the older blocks. */
+/* used is a multiple of ALIGN. before: what is used of the older blocks. A block of BLOCK_MAX or
+ * more is a mapping of its own: it takes memory only where it was written, grows without a copy,
+ * and goes back to the kernel at once, which wipes it. */
 struct block {
     struct block *older;
     size_t size, used, before;
@@ -41,8 +44,10 @@ static size_t rounded_up(size_t n)
 
 static struct block *block_create(struct block *older, size_t size)
 {
-    struct block *b = malloc(sizeof(*b) + size);
-    if (!b)
+    struct block *b = size < BLOCK_MAX ? malloc(sizeof(*b) + size)
+                                       : mmap(NULL, sizeof(*b) + size, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!b || b == MAP_FAILED)
         return NULL;
     *b = (struct block){older, size, 0, older ? older->before + older->used : 0};
     ASAN_POISON_MEMORY_REGION(b->data, b->size);
@@ -60,9 +65,27 @@ static void block_wipe(struct block *b, size_t keep)
 
 static void block_destroy(struct block *b)
 {
-    block_wipe(b, 0);
+    if (b->size < BLOCK_MAX)
+        block_wipe(b, 0);
     ASAN_UNPOISON_MEMORY_REGION(b->data, b->size);
-    free(b);
+    if (b->size < BLOCK_MAX)
+        free(b);
+    else
+        (void)munmap(b, sizeof(*b) + b->size);
+}
+
+/* Grows the newest block, which may move, so that it holds n bytes. False: it stays as it is. */
+static bool block_grow(struct arena *a, size_t n)
+{
+    struct block *b = a->newest;
+    ASAN_UNPOISON_MEMORY_REGION(b->data, b->size);
+    void *moved = mremap(b, sizeof(*b) + b->size, sizeof(*b) + n, MREMAP_MAYMOVE);
+    if (moved != MAP_FAILED) {
+        a->newest = moved;
+        a->newest->size = n;
+    }
+    ASAN_POISON_MEMORY_REGION(a->newest->data + a->newest->used, a->newest->size - a->newest->used);
+    return moved != MAP_FAILED;
 }
 
 struct arena *arena_create(size_t limit)
@@ -146,7 +169,13 @@ void *arena_grow(struct arena *a, void *p, size_t old_n, size_t new_n)
     unsigned char *at = p;
     size_t left = a->limit - arena_used(a), more = rounded_up(new_n) - rounded_up(old_n);
     bool newest = at + rounded_up(old_n) == b->data + b->used;
-    if (newest && new_n - old_n <= left && more <= left && more <= b->size - b->used) {
+    bool fits = newest && new_n - old_n <= left && more <= left;
+    if (fits && more > b->size - b->used && at == b->data && b->size >= BLOCK_MAX &&
+        block_grow(a, rounded_up(new_n))) {
+        b = a->newest;
+        p = b->data;
+    }
+    if (fits && more <= b->size - b->used) {
         b->used += more;
         ASAN_UNPOISON_MEMORY_REGION(p, new_n);
         return p;

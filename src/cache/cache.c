@@ -119,6 +119,11 @@ bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
     return redis_too && c->redis && decode_found(c, key, read_from_redis(c, ctx, key), out);
 }
 
+size_t cache_value_max(const struct cache *c)
+{
+    return c->set.value_max;
+}
+
 void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                const struct cache_snapshot *snapshot, bool redis_too,
                const struct cache_value *value)

@@ -191,6 +191,8 @@ static void check_combinations(const struct config *c, struct loading *l)
         {strcmp(c->admin, c->health) == 0, "PARLEY_ADMIN", "PARLEY_HEALTH", "must differ"},
         {c->pool_min > c->pool_max, "PARLEY_POOL_MIN", "PARLEY_POOL_MAX", NULL},
         {c->acquire_ms > c->request_ms, "PARLEY_ACQUIRE_MS", "PARLEY_REQUEST_MS", NULL},
+        {c->body_memory < CONFIG_BODY_COPIES * c->max_body, "PARLEY_BODY_MEMORY", "PARLEY_MAX_BODY",
+         "do not fit: PARLEY_BODY_MEMORY must be at least 4 times PARLEY_MAX_BODY"},
         {c->statement_ms > c->request_ms, "PARLEY_STATEMENT_MS", "PARLEY_REQUEST_MS", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {

@@ -148,7 +148,8 @@ void db_pool_release(struct db *db, struct db_conn *c)
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&db->lock);
     bool keep = clean && !db_conn_is_outdated(db, c) && now < c->retire_us &&
-                db_pool_open_count(db) <= db->max;
+                db_pool_open_count(db) <= db->max && c->buffered <= DB_BUFFERED_MAX;
+    c->buffered = 0;
     if (c->answered) {
         db->last_success_us = now;
         /* New connections may be refused while those that are open still work. */

@@ -78,7 +78,7 @@ const char *db_message_parse(const char *message, char sqlstate[6]);
 
 /* ---- connections ---- */
 
-enum { DB_PREPARED_MAX = 128, DB_PARAMS_MAX = 32 };
+enum { DB_PREPARED_MAX = 128, DB_PARAMS_MAX = 32, DB_BUFFERED_MAX = 1024 * 1024 };
 
 enum db_conn_state {
     CONN_OPENING,   /* counts in the pool; only the thread that opens it touches it */
@@ -111,6 +111,9 @@ struct db_conn {
     bool pinged;          /* busy with a ping, which does not end its idle time */
     bool broken;          /* after a time-out or a lost connection: must be closed */
     bool unanswered;      /* broken by a time-out: the backend may still work */
+    /* What libpq buffers of a pipeline at most: its parameters, or a row. libpq keeps its buffers
+     * as long as the connection. */
+    size_t buffered;
     const struct db_stmt *prepared[DB_PREPARED_MAX];
     int n_prepared;
 };

@@ -91,6 +91,7 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
         formats[i] = 1;
         if (!db_param_encode(ctx, &step->params[i], &values[i], &lengths[i]))
             return false;
+        c->buffered += (size_t)lengths[i];
     }
     const struct db_stmt *stmt = step->stmt;
     bool known = is_prepared(c, steps, at);
@@ -126,6 +127,19 @@ static void begin_step(struct reader *r, int at)
     r->in_parse = !is_read(r) && at < r->group->n_steps && r->group->steps[at].parse_sent;
 }
 
+/* libpq's buffer grew if a row was large. The other rows of a large result passed through it. */
+static void note_rows(struct db_conn *c, const PGresult *res)
+{
+    if (PQresultMemorySize(res) <= DB_BUFFERED_MAX)
+        return;
+    for (int row = 0; row < PQntuples(res); row++) {
+        size_t n = 0;
+        for (int i = 0; i < PQnfields(res); i++)
+            n += (size_t)PQgetlength(res, row, i);
+        c->buffered = n > c->buffered ? n : c->buffered;
+    }
+}
+
 /* False if the answer is out of order. */
 static bool read_result(struct reader *r, PGresult *res)
 {
@@ -134,6 +148,7 @@ static bool read_result(struct reader *r, PGresult *res)
     const bool inside = r->at < g->n_steps;
     const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (inside && succeeded && !r->in_parse) {
+        note_rows(r->c, res);
         db_rows_from(&g->steps[r->at].rows, res);
         r->results->v[r->results->n++] = res;
         return true;

@@ -19,6 +19,9 @@
 /* PEEK: a request without a body and the headers of ordinary clients fit. SENT_AT_ONCE: a longer
  * answer may have to wait for nginx to read it. */
 enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
+/* A body up to BODY_SMALL needs no place in the memory for bodies. */
+enum { BODY_SMALL = 64 * 1024, BODY_PIECE = 8 * 1024 };
+_Static_assert(BODY_SMALL % BODY_PIECE == 0, "read_body stops there");
 
 /* Whether p holds all further records of the request that began, which then has no body: reading
  * them will not wait. libfcgi skips records of another request or version. */
@@ -82,16 +85,58 @@ void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job)
     out->gather = out->whole && is_gathered(s, p + sizeof r, (size_t)n - sizeof r);
 }
 
-/* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped. */
-static bool read_body(FCGX_Stream *in, char *p, uint64_t n)
+/* A place in the memory for bodies, in the arena of its request. */
+struct body_place {
+    struct metrics_slot *slot;
+    int64_t bytes;
+};
+
+static void leave_place(void *place)
 {
-    char waste[8192];
-    while (n > 0) {
-        size_t want = p || n < sizeof waste ? (size_t)n : sizeof waste;
-        if (FCGX_GetStr(p ? p : waste, (int)want, in) != (int)want)
+    const struct body_place *b = place;
+    atomic_fetch_sub_explicit(&b->slot->body_bytes, b->bytes, memory_order_relaxed);
+}
+
+/* False: other bodies have the memory, or the arena has none. The reset of the arena gives the
+ * place back, also where the client goes away. */
+static bool take_place(const struct fcgi_settings *s, struct arena *arena, uint64_t body)
+{
+    struct body_place *b = s->slot ? arena_alloc(arena, sizeof *b) : NULL;
+    if (!b)
+        return !s->slot;
+    *b = (struct body_place){s->slot, (int64_t)(body * s->body_copies)};
+    int64_t held = atomic_load_explicit(&s->slot->body_bytes, memory_order_relaxed);
+    do {
+        if (held + b->bytes > (int64_t)s->body_memory) {
+            metrics_add(&s->slot->body_refused, 1);
             return false;
-        n -= want;
+        }
+    } while (!atomic_compare_exchange_weak(&s->slot->body_bytes, &held, held + b->bytes));
+    return arena_defer(arena, leave_place, b) == ERR_NONE;
+}
+
+/* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped.
+ * The place is taken once as much has arrived as needs none: a client that announces a body and
+ * does not send it has none, and one that sends slowly has it for two io_timeout_ms at most. */
+static bool read_body(const struct fcgi_settings *s, FCGX_Stream *in, struct arena *arena, char *p,
+                      struct http_request *req, uint64_t n)
+{
+    char waste[BODY_PIECE];
+    const struct deadline end = deadline_in_ms(s->io_timeout_ms);
+    for (uint64_t at = 0; at < n;) {
+        const size_t want = n - at < sizeof waste ? (size_t)(n - at) : sizeof waste;
+        if (FCGX_GetStr(p ? p + at : waste, (int)want, in) != (int)want)
+            return false;
+        at += want;
+        if (p && at == BODY_SMALL && n > BODY_SMALL && !take_place(s, arena, n)) {
+            req->body_refused = true;
+            p = NULL;
+        }
+        if (p && at > BODY_SMALL && deadline_passed(end))
+            return false;
     }
+    if (p)
+        req->body = (struct sv){p, (size_t)n};
     return FCGX_GetChar(in) == EOF && FCGX_GetError(in) == 0;
 }
 
@@ -114,11 +159,7 @@ static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct aren
         if (!p)
             e = ERR_NOMEM;
     }
-    if (!read_body(r->in, p, n))
-        return ERR_INVALID;
-    if (p)
-        req->body = (struct sv){p, (size_t)n};
-    return e;
+    return read_body(&s->settings, r->in, arena, p, req, n) ? e : ERR_INVALID;
 }
 
 static void yield_poller(void *thread)

@@ -136,13 +136,17 @@ static const char *no_route(const struct http_request *req)
 static enum err check_body(struct request_ctx *ctx, const struct http_request *req)
 {
     const struct sv coding = http_header_get(req, "content-encoding");
-    if ((req->body.n > 0 || req->body_too_large) && coding.n > 0 &&
+    if ((req->body.n > 0 || req->body_too_large || req->body_refused) && coding.n > 0 &&
         !sv_eq_nocase(coding, SV("identity")))
         return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Encoding",
                         "A body must be sent as it is, without a content coding.");
     if (req->body_too_large)
         return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL,
                         "The body may have %zu bytes (PARLEY_MAX_BODY).", req->body_too_large);
+    if (req->body_refused)
+        return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
+                        "Other large bodies have the memory (PARLEY_BODY_MEMORY); nothing was "
+                        "changed. Try again.");
     return ERR_NONE;
 }
 

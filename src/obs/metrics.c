@@ -43,6 +43,8 @@ static const struct series sums[] = {
      "", AT(bad_connections)},
     {"parley_queue_refused_total", "Requests refused because they had waited too long.", "",
      AT(queue_refused)},
+    {"parley_body_refused_total", "Requests refused because other bodies had the memory.", "",
+     AT(body_refused)},
     {"parley_db_connections_opened_total", "PostgreSQL connections opened.", "", AT(db_opened)},
     {"parley_db_connections_closed_total", "PostgreSQL connections closed, for any reason.", "",
      AT(db_closed)},
@@ -68,6 +70,8 @@ static const struct series sums[] = {
     {"parley_pool_waiting", "Requests that wait for a connection of the PostgreSQL pool.", "",
      AT(pool_waiting), .gauge = true},
     {"parley_threads_busy", "Handler threads that serve a request.", "", AT(threads_busy),
+     .gauge = true},
+    {"parley_body_bytes", "Memory that requests with large bodies have.", "", AT(body_bytes),
      .gauge = true},
 };
 

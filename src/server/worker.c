@@ -101,6 +101,8 @@ static enum err start_servers(struct worker *w)
     handlers.pollers = share > 0 ? (int)share : 1;
     handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
+    handlers.body_memory = (size_t)cfg->body_memory;
+    handlers.body_copies = CONFIG_BODY_COPIES;
     handlers.arena_limit =
         ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
     handlers.answer = api_dispatch;

@@ -43,9 +43,21 @@ static bool has_enough(const struct session *session, size_t n)
     return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
 }
 
+/* At least so many bytes does the value of a session have. */
+static size_t least_bytes(const struct session *session)
+{
+    const size_t n = session->n_messages;
+    size_t bytes = session->context.n + session->metadata.n;
+    for (size_t i = n < SESSION_WINDOW ? 0 : n - SESSION_WINDOW; i < n; i++)
+        bytes += session->messages[i].content.n + session->messages[i].extra.n;
+    return bytes;
+}
+
 static bool encode_value(struct sessions *s, struct request_ctx *ctx, const struct session *session,
                          struct cache_value *out)
 {
+    if (least_bytes(session) > cache_value_max(s->cache))
+        return false;
     out->stamp = stamp_of(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
     if (out->ttl_ms <= 0)

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "parley/json/doc.h"
-#include "parley/json/json_writer.h"
 #include "parley/json/members.h"
 
 static bool is_key_taken(const struct request_ctx *ctx, enum err e)
@@ -73,26 +72,6 @@ enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
 }
 
 /* ---- the state that a record keeps for a replay, see SQL_STATE ---- */
-
-enum err session_encode_state(struct request_ctx *ctx, const struct session *session,
-                              struct sv *out)
-{
-    struct buf b;
-    buf_init(&b, ctx->arena, 256 + session->context.n + session->metadata.n);
-    struct json_writer j = {.b = &b};
-    json_write_object_open(&j);
-    json_put_sv(&j, "user_id", session->user_id);
-    json_put_sv(&j, "language", session->language);
-    json_put_i64(&j, "ttl_seconds", session->ttl_seconds);
-    json_put_bool(&j, "sliding", session->sliding);
-    json_put_raw(&j, "context", session->context);
-    json_put_raw(&j, "metadata", session->metadata);
-    json_write_object_close(&j);
-    if (b.failed)
-        return ctx_nomem(ctx);
-    *out = buf_get(&b);
-    return ERR_NONE;
-}
 
 static enum err decode_string(struct request_ctx *ctx, struct sv raw, struct sv *out)
 {

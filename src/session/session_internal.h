@@ -74,9 +74,6 @@ MUSTCHECK enum err session_write_idempotent(struct sessions *s, struct request_c
  * after it. */
 MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
                                           struct session_write *w, session_write_fn *try);
-/* The state of a session for w->state. */
-MUSTCHECK enum err session_encode_state(struct request_ctx *ctx, const struct session *session,
-                                        struct sv *out);
 /* The session as it was after a write that is done: w->state and w->receipt, without messages.
  * Reads it as it is now if there is no state. */
 MUSTCHECK enum err session_of_record(struct sessions *s, struct request_ctx *ctx,

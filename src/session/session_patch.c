@@ -64,6 +64,7 @@ static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct
         if (e == ERR_NONE && w->done)
             return e;
         /* Another request changed it in between, or a condition does not hold. */
+        arena_rewind(ctx->arena, mark);
         if (e == ERR_NONE)
             e = sql_session_read(s, ctx, w->id, w->precondition->user, 0, &now);
         if (e != ERR_NONE)
@@ -80,8 +81,6 @@ static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct se
 {
     *w->out = *base;
     TRY(apply_patch(s, ctx, w->patch, w->out));
-    if (w->precondition->key.p)
-        TRY(session_encode_state(ctx, w->out, &w->state));
     return sql_session_update(s, ctx, w, base);
 }
 

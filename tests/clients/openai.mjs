@@ -175,7 +175,7 @@ test("large_and_deep_items", async () => {
   assert.equal(all[1].output, large.output);
   // Too large: nothing is stored, and the client does not repeat it.
   const error = await refusal(
-    conversations.items.create(id, { items: [{ ...large, output: "x".repeat(1 << 20) }] }),
+    conversations.items.create(id, { items: [{ ...large, output: "x".repeat(12 << 20) }] }),
     OpenAI.APIError,
   );
   assert.deepEqual([error.status, error.code, error.type], [413, "too_large", "invalid_request_error"]);

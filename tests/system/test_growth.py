@@ -18,7 +18,7 @@ class Growth(ParleyTest):
         """Fails if merge_member does not measure its result."""
         path = self.make()
         for i in range(2):
-            answer = self.client.patch(path, {"context": {f"k{i}": "x" * 600_000}})
+            answer = self.client.patch(path, {"context": {f"k{i}": "x" * 7_000_000}})
             if i == 0:
                 self.ok(answer)
         self.problem(answer, 413, "state_too_large", "context")

@@ -254,7 +254,7 @@ async function ask(path, options = {}) {
   out.thread = await ask("/threads", {method: "POST", body: "{}", headers: {...json, "X-Api-Key": key}});
   out.missing = await ask("/v1/no/such");
   out.keyless = await ask(path, {headers: {Authorization: "Bearer x"}});
-  out.nginx = await ask("/v1/sessions", {method: "POST", body: "x".repeat(1100000), headers: {...json, ...whose}});
+  out.nginx = await ask("/v1/sessions", {method: "POST", body: "x".repeat(12600000), headers: {...json, ...whose}});
   out.deleted = await ask(path, {method: "DELETE"});
   document.getElementById("out").textContent = JSON.stringify(out);
 })();

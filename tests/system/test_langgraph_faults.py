@@ -68,8 +68,8 @@ class Faults(LangGraph, ParleyTest):
 
     def test_values_that_grow_too_large(self):
         thread_id = self.new()
-        self.ok(self.update(thread_id, a="x" * 600_000))
-        self.refused(self.update(thread_id, human("y"), b="x" * 600_000), 422, "state_too_large", "values")
+        self.ok(self.update(thread_id, a="x" * 7_000_000))
+        self.refused(self.update(thread_id, human("y"), b="x" * 7_000_000), 422, "state_too_large", "values")
         self.assertEqual(list(self.state(thread_id)["values"]), ["a", "messages"])
         self.assertEqual(self.contents(thread_id), [])
 

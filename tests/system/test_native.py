@@ -534,7 +534,7 @@ class Everywhere(ParleyTest):
         self.assertIn("The charset must be utf-8", answer.json["detail"])
 
     def test_sizes(self):
-        limit = 1048576
+        limit = 12582912
         text = b'{"message":{"role":"user","content":"%s"}}'
         room = limit - len(text) + 2
         json_type = {"Content-Type": "application/json"}

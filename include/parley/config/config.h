@@ -11,6 +11,10 @@
 
 #include "parley/base/arena.h"
 
+/* How many times its body a request has in memory at most (measured). A patch has the body, the old
+ * context, the new one, and libpq's buffer or the answer. */
+enum { CONFIG_BODY_COPIES = 4 };
+
 struct config {
     const char *file; /* as given to config_load, borrowed */
     const char *database_url;
@@ -27,6 +31,7 @@ struct config {
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */
+    int64_t body_memory; /* PARLEY_BODY_MEMORY, bytes; see CONFIG_BODY_COPIES */
     int64_t cache_s;     /* PARLEY_CACHE_SECONDS */
     int64_t memory;      /* bytes */
     bool hosts_one;      /* PARLEY_HOSTS=one */

@@ -42,6 +42,7 @@ struct http_request {
     size_t n_headers;
     struct sv body;        /* absent if there was none */
     size_t body_too_large; /* 0: no; else the limit: a longer body was read and discarded */
+    bool body_refused;     /* there was no memory for it: it was read and discarded */
     struct sv remote_addr;
     int64_t queued_us;           /* since nginx passed it on; 0: not known */
     struct ctx_hook before_wait; /* for the context in which it is answered */

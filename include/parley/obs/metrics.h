@@ -42,6 +42,7 @@ struct metrics_slot {
     _Atomic uint64_t
         bad_connections;            /* FastCGI connections closed because of a malformed request */
     _Atomic uint64_t queue_refused; /* requests refused because they had waited too long */
+    _Atomic uint64_t body_refused;  /* requests refused because other bodies had the memory */
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
     _Atomic uint64_t read_batches, read_batched; /* statements of several reads; reads in them */
     struct metrics_batches appends, creates;
@@ -52,9 +53,10 @@ struct metrics_slot {
         struct {
             _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting;
             _Atomic int64_t pool_max, threads_busy;
+            _Atomic int64_t body_bytes; /* which requests with large bodies have */
             _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by index in DATABASE_URL */
         };
-        _Atomic int64_t gauges[7 + METRICS_SERVERS]; /* the same, for a loop */
+        _Atomic int64_t gauges[8 + METRICS_SERVERS]; /* the same, for a loop */
     };
 };
 
@@ -66,7 +68,7 @@ void metrics_batch(struct metrics_batches *b, size_t members);
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us);
 
 _Static_assert(offsetof(struct metrics_slot, pool_servers) ==
-                   offsetof(struct metrics_slot, gauges[7]),
+                   offsetof(struct metrics_slot, gauges[8]),
                "gauges has all of them");
 
 struct metrics_slots {

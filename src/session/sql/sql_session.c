@@ -218,15 +218,18 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
 }
 
 /* clang-format off */
-/* $8 to $10: as they were read. A new time to live begins now ($17), also if the expiry does not slide. */
+/* $8 to $10, and $16: as they were read. A new time to live begins now ($17), also if the expiry does not
+ * slide. The record has context and metadata as they were sent, for they are answered so. */
 static const struct db_stmt session_update_stmt = {
     "session_update",
     "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","
     SQL_EXPIRY_IF("$17::boolean OR s.sliding", "$15::bigint") ","
-    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15"
+    " user_id = $11, language = $12, context = $13, metadata = $14::text::jsonb, ttl_seconds = $15"
     " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"
     " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
-    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "$16::text") "SELECT * FROM s"};
+    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "(SELECT" SQL_STATE("o")
+    "FROM (SELECT $11::text AS user_id, $12::text AS language, $15::bigint AS ttl_seconds, $16::boolean AS sliding,"
+    " $13::text AS context, $14::text AS metadata) o)") "SELECT * FROM s"};
 /* clang-format on */
 
 enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
@@ -241,9 +244,9 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     p[10] = db_text(next->user_id);
     p[11] = db_text(next->language);
     p[12] = db_text(next->context);
-    p[13] = db_jsonb(next->metadata);
+    p[13] = db_text(next->metadata);
     p[14] = db_i64(next->ttl_seconds);
-    p[15] = db_text(w->state);
+    p[15] = db_bool(base->sliding);
     p[16] = db_bool(w->patch->has_ttl);
     struct db_call call = {&session_update_stmt, p, ARRAY_LEN(p), {0}};
     TRY(sql_write(s, ctx, w, &call, 1, NULL));

@@ -206,6 +206,33 @@ TEST(grow_in_place_and_by_copy)
     arena_destroy(a);
 }
 
+/* A large block is a mapping, which grows without a copy: the limit then counts it once. Fails if
+ * arena_grow does not call block_grow, or block_grow does not set the size: tried. */
+TEST(large_blocks_grow)
+{
+    struct arena *a = arena_create(10 * MIB);
+    const struct arena_mark mark = arena_get_mark(a);
+    size_t n = 2 * MIB;
+    unsigned char *p = arena_alloc(a, n);
+    CU_ASSERT_TRUE(all_bytes(p, n, 0));
+    for (; n < 9 * MIB; n += MIB) {
+        memset(p, 'p', n);
+        p = arena_grow(a, p, n, n + MIB);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(p);
+        CU_ASSERT_TRUE(all_bytes(p, n, 'p'));
+        CU_ASSERT_TRUE(all_bytes(p + n, MIB, 0));
+    }
+    CU_ASSERT_PTR_NULL(arena_grow(a, p, n, 10 * MIB + 1));
+    CU_ASSERT_TRUE(all_bytes(p, n - MIB, 'p'));
+    /* What follows it keeps it from growing in place. */
+    memset(arena_alloc(a, 16), 'z', 16);
+    CU_ASSERT_PTR_NULL(arena_grow(a, p, n, n + MIB));
+    arena_rewind(a, mark);
+    CU_ASSERT_EQUAL(arena_used(a), 0);
+    CU_ASSERT_TRUE(all_bytes(arena_alloc(a, 9 * MIB), 9 * MIB, 0));
+    arena_destroy(a);
+}
+
 TEST(zalloc_dup_and_printf)
 {
     struct arena *a = arena_create(MIB);

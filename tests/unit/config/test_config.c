@@ -54,14 +54,14 @@ TEST(defaults)
     const struct {
         int64_t is, want;
     } n[] = {
-        {c.workers, 0},          {c.threads, 96},         {c.pool_min, 2},
-        {c.pool_max, 20},        {c.session_ttl, 604800}, {c.max_body, 1048576},
-        {c.memory, 67108864},    {c.acquire_ms, 1000},    {c.statement_ms, 5000},
-        {c.request_ms, 10000},   {c.connect_ms, 2000},    {c.redis_ms, 250},
-        {c.pool_idle, 600},      {c.pool_lifetime, 1800}, {c.drain_s, 25},
-        {c.page_bytes, 8388608}, {c.sweep_s, 60},         {c.queue_ms, 1000},
-        {c.slow_ms, 1000},       {c.recycle, 1000000},    {c.keys_stale, 300},
-        {c.tenant_requests, 0},  {c.tenant_sessions, 0},
+        {c.workers, 0},           {c.threads, 96},         {c.pool_min, 2},
+        {c.pool_max, 20},         {c.session_ttl, 604800}, {c.max_body, 12582912},
+        {c.memory, 67108864},     {c.acquire_ms, 1000},    {c.statement_ms, 5000},
+        {c.request_ms, 10000},    {c.connect_ms, 2000},    {c.redis_ms, 250},
+        {c.pool_idle, 600},       {c.pool_lifetime, 1800}, {c.drain_s, 25},
+        {c.page_bytes, 16777216}, {c.sweep_s, 60},         {c.queue_ms, 1000},
+        {c.slow_ms, 1000},        {c.recycle, 1000000},    {c.keys_stale, 300},
+        {c.tenant_requests, 0},   {c.tenant_sessions, 0},  {c.body_memory, 67108864},
     };
     for (size_t i = 0; i < ARRAY_LEN(n); i++)
         CU_ASSERT_EQUAL(n[i].is, n[i].want);
@@ -105,6 +105,7 @@ TEST(good_values)
         {"PARLEY_POOL_MAX", "200"},
         {"PARLEY_SESSION_TTL", "1|3153600000"},
         {"PARLEY_MAX_BODY", "1KiB|16MiB|16777216"},
+        {"PARLEY_BODY_MEMORY", "48MiB|64GiB"},
         {"PARLEY_PAGE_BYTES", "64KiB"},
         {"PARLEY_MEMORY", "1GiB|0"},
         {"PARLEY_HOSTS", "one|many"},
@@ -135,6 +136,7 @@ TEST(bad_values)
         {"PARLEY_POOL_MIN", "21"},
         {"PARLEY_SESSION_TTL", "0|3153600001"},
         {"PARLEY_MAX_BODY", "1023|17MiB|1 KiB|1KB|KiB|9223372036854775807KiB"},
+        {"PARLEY_BODY_MEMORY", "50331647|1048575"},
         {"PARLEY_PAGE_BYTES", "65535"},
         {"PARLEY_MEMORY", "65GiB"},
         {"PARLEY_CACHE_SECONDS", "0"},
@@ -169,6 +171,9 @@ TEST(texts_of_faults)
         {{"PARLEY_THREADS", "300"}, "PARLEY_THREADS is \"300\"; it may be 1 to 256"},
         {{"PARLEY_MAX_BODY", "1"},
          "PARLEY_MAX_BODY is \"1\"; it may be 1KiB to 16MiB, in bytes or with KiB, MiB or GiB"},
+        {{"PARLEY_BODY_MEMORY", "47MiB"},
+         "PARLEY_BODY_MEMORY and PARLEY_MAX_BODY do not fit: PARLEY_BODY_MEMORY must be at least 4 "
+         "times PARLEY_MAX_BODY"},
         {{"PARLEY_LISTEN", "localhost:8184"},
          "PARLEY_LISTEN is \"localhost:8184\"; it may be an absolute path or tcp://ADDRESS:PORT; "
          "did "

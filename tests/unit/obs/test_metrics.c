@@ -128,6 +128,7 @@ TEST(every_counter_and_gauge)
         {AT(replays), "parley_idempotent_replays_total"},
         {AT(bad_connections), "parley_bad_connections_total"},
         {AT(queue_refused), "parley_queue_refused_total"},
+        {AT(body_refused), "parley_body_refused_total"},
         {AT(db_opened), "parley_db_connections_opened_total"},
         {AT(db_closed), "parley_db_connections_closed_total"},
         {AT(db_discarded), "parley_db_connections_discarded_total"},
@@ -154,6 +155,7 @@ TEST(every_counter_and_gauge)
         {AT(pool_max), "parley_pool_connections{state=\"max\"}"},
         {AT(pool_waiting), "parley_pool_waiting"},
         {AT(threads_busy), "parley_threads_busy"},
+        {AT(body_bytes), "parley_body_bytes"},
     };
     struct metrics_slot s[2] = {{.replays = 0}};
     for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
@@ -171,7 +173,7 @@ TEST(every_counter_and_gauge)
     }
     CU_ASSERT_PTR_NULL(strstr(t, "source_misses_total{source=\"postgres\"}")); /* never counted */
     metrics_set(&s[0].threads_busy, 0);
-    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 45"));
+    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 46"));
 }
 
 /* Each family is announced once, by HELP and then TYPE; its samples follow, and end in a number. */
@@ -205,8 +207,8 @@ TEST(text_is_well_formed)
             samples++;
         }
     }
-    CU_ASSERT_EQUAL(families, 27);
-    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 1 + 7);
+    CU_ASSERT_EQUAL(families, 29);
+    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 1 + 8);
 }
 
 TEST(batches_by_size)
