@@ -24,7 +24,7 @@ static const struct db_stmt expired_keys = {
     " WHERE created_at <= now() - interval '24 hours' ORDER BY created_at LIMIT 1000) k"};
 
 #define SQL_HELD                                                                                   \
-    "WITH s AS (SELECT generation, $3 OR session_id LIKE '~~%' AS erased"                          \
+    "WITH s AS (SELECT generation, $3 OR" SQL_IS_ERASED("session_id") "AS erased"                  \
     " FROM sessions WHERE tenant = $1 AND generation = ANY($2::bigint[]) AND expires_at <= now()"  \
     " FOR UPDATE SKIP LOCKED)"
 
@@ -55,7 +55,7 @@ static const struct db_stmt purge_sessions = {
     " AND NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1 AND m.generation = d.generation)"
     " AND NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.tenant = $1"
     " AND k.generation = d.generation AND (k.state IS NOT NULL"
-    " OR $3 OR d.session_id LIKE '~~%'))"};
+    " OR $3 OR" SQL_IS_ERASED("d.session_id") "))"};
 
 static const struct db_stmt sweep_keys = {
     "sweep_keys",

@@ -3,20 +3,26 @@
 #include "sql_fragments.h"
 
 /* clang-format off */
-/* In the order of the primary key, in which tombstones come last. */
+/* Ranges of the primary key, byte by byte. So no step reads the sessions of the others: tombstones
+ * begin with a control character or with "~", and sessions with anything else. */
+#define RANGE(columns, range, n)                                                                   \
+    "(SELECT " columns " FROM sessions WHERE tenant = $1 AND " range " ORDER BY session_id LIMIT " n
+#define LIVE(range) RANGE("generation", range, "32") " FOR UPDATE SKIP LOCKED)"
+#define TOMBSTONES(range) RANGE("tenant, generation, message_count", range, "100") ")"
+
 static const struct db_stmt tenant_tombstone = {
     "tenant_tombstone",
-    "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND session_id < '~'"
-    " ORDER BY session_id LIMIT 32 FOR UPDATE SKIP LOCKED)"
+    "WITH a AS " LIVE("session_id >= ' ' AND session_id < '~'") ","
+    " b AS " LIVE("session_id >= E'\\177'")
     " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}',"
     " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"
     " version = s.version + 1 WHERE s.tenant = $1"
-    " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"};
+    " AND s.generation = ANY(ARRAY(SELECT generation FROM a UNION ALL SELECT generation FROM b))"};
 
 static const struct db_stmt tenant_tombstones = {
     "tenant_tombstones",
-    "SELECT tenant, generation, message_count FROM sessions WHERE tenant = $1"
-    " AND session_id >= '~' ORDER BY session_id LIMIT 100"};
+    TOMBSTONES("session_id < ' '") " UNION ALL "
+    TOMBSTONES("session_id >= '~' AND session_id < E'\\177'")};
 
 static const struct db_stmt tenant_keys_delete = {
     "tenant_keys_delete",
