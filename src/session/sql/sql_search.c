@@ -15,7 +15,8 @@
 #define SQL_CAREFUL SQL_COMPARED("s.context")
 
 #define SQL_FILTER(context)                                                                         \
-    " FROM sessions s WHERE s.tenant = $1 AND s.expires_at > now() AND s.session_id NOT LIKE '~%'" \
+    " FROM sessions s WHERE s.tenant = $1 AND s.expires_at > now()"                                \
+    " AND NOT" SQL_IS_TOMBSTONE("s.session_id")                                                    \
     " AND ($2::text IS NULL OR s.user_id = $2) AND ($3::jsonb IS NULL OR s.metadata @> $3)"        \
     " AND ($4::jsonb IS NULL OR " context " @> $4)"                                                \
     " AND ($5::text[] IS NULL OR s.session_id = ANY($5)) "

@@ -24,7 +24,7 @@ static const struct db_stmt expired_keys = {
     " WHERE created_at <= now() - interval '24 hours' ORDER BY created_at LIMIT 1000) k"};
 
 #define SQL_HELD                                                                                   \
-    "WITH s AS (SELECT generation, $3 OR session_id LIKE '~~%' AS erased"                          \
+    "WITH s AS (SELECT generation, $3 OR" SQL_IS_ERASED("session_id") "AS erased"                  \
     " FROM sessions WHERE tenant = $1 AND generation = ANY($2::bigint[]) AND expires_at <= now()"  \
     " FOR UPDATE SKIP LOCKED)"
 
@@ -55,7 +55,7 @@ static const struct db_stmt purge_sessions = {
     " AND NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1 AND m.generation = d.generation)"
     " AND NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.tenant = $1"
     " AND k.generation = d.generation AND (k.state IS NOT NULL"
-    " OR $3 OR d.session_id LIKE '~~%'))"};
+    " OR $3 OR" SQL_IS_ERASED("d.session_id") "))"};
 
 #define SQL_DELETE_KEYS(condition)                                                                 \
     "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = ANY(ARRAY(SELECT key"                \
@@ -132,15 +132,25 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
 
 /* ---- all of a tenant, whose keys are no longer valid ---- */
 
-/* In the order of the primary key, in which tombstones come last. */
+/* clang-format off */
+/* Ranges of the primary key, byte by byte. So no step reads the sessions of the others: tombstones
+ * begin with a control character or with "~", and sessions with anything else. */
+#define RANGE(columns, range, n)                                                                   \
+    "(SELECT " columns " FROM sessions WHERE tenant = $1 AND " range " ORDER BY session_id LIMIT " n
+#define LIVE(range) RANGE("generation", range, "32") " FOR UPDATE SKIP LOCKED)"
+#define TOMBSTONES(range) RANGE("tenant, generation, message_count", range, "100") ")"
+
 static const struct db_stmt tenant_tombstone = {
     "tenant_tombstone",
-    "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND session_id < '~'"
-    " ORDER BY session_id LIMIT 32 FOR UPDATE SKIP LOCKED)" SQL_ERASE_LOCKED};
+    "WITH a AS " LIVE("session_id >= ' ' AND session_id < '~'") ","
+    " b AS " LIVE("session_id >= E'\\177'") ","
+    " l AS (SELECT generation FROM a UNION ALL SELECT generation FROM b)" SQL_ERASE_LOCKED};
 
 static const struct db_stmt tenant_tombstones = {
-    "tenant_tombstones", "SELECT tenant, generation, message_count FROM sessions WHERE tenant = $1"
-                         " AND session_id >= '~' ORDER BY session_id LIMIT 100"};
+    "tenant_tombstones",
+    TOMBSTONES("session_id < ' '") " UNION ALL "
+    TOMBSTONES("session_id >= '~' AND session_id < E'\\177'")};
+/* clang-format on */
 
 static const struct db_stmt tenant_keys_delete = {"tenant_keys_delete",
                                                   SQL_DELETE_KEYS("ORDER BY key")};

@@ -20,7 +20,7 @@
     "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
     " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
     " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
-    SQL_USERS_FROM(compare) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \
+    SQL_USERS_FROM(compare) "AND expires_at > now() AND NOT" SQL_IS_TOMBSTONE("session_id")        \
     " ORDER BY " order " LIMIT $5::bigint + 1) p"                                                  \
     " WINDOW w AS (ORDER BY " order ")) s WHERE rank <= $5"                                        \
     " AND (rank = 1 OR total <= $6::bigint) ORDER BY " order
@@ -35,13 +35,13 @@ static const struct db_stmt user_list_oldest = {
 static const struct db_stmt user_to_erase = {
     "user_to_erase",
     "SELECT session_id AS own_id, generation, created_at FROM sessions WHERE" SQL_USERS_FROM("<")
-    "AND session_id NOT LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
+    "AND NOT" SQL_IS_TOMBSTONE("session_id") "ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
 
 /* Rows are locked in one order, so that two erasures at once do not deadlock. A statement that waited
  * for a row finds a tombstone, and no session of its id. */
 #define SQL_TOMBSTONE(how)                                                                              \
     "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND user_id = $2"                \
-    " AND generation = ANY($3::bigint[]) AND session_id NOT LIKE '~%'"                             \
+    " AND generation = ANY($3::bigint[]) AND NOT" SQL_IS_TOMBSTONE("session_id")                   \
     " ORDER BY generation FOR UPDATE" how ")" SQL_ERASE_LOCKED
 
 static const struct db_stmt user_tombstone = {"user_tombstone", SQL_TOMBSTONE("")};
@@ -49,15 +49,16 @@ static const struct db_stmt user_tombstone_free = {"user_tombstone_free", SQL_TO
 
 static const struct db_stmt user_tombstones = {
     "user_tombstones",
-    "SELECT tenant, generation, message_count, regexp_replace(session_id, '^~~?[0-9]+~?', '') AS own_id FROM sessions WHERE tenant = $1 AND user_id = $2"
-    " AND session_id LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT 100"};
+    "SELECT tenant, generation, message_count," SQL_OWN_ID("session_id") "AS own_id FROM sessions"
+    " WHERE tenant = $1 AND user_id = $2 AND" SQL_IS_TOMBSTONE("session_id")
+    "ORDER BY " SQL_NEWEST_FIRST " LIMIT 100"};
 
 /* The user's idempotency records, without those of the user's sessions that are no tombstones. Those
  * are deleted with their session: a request that is repeated meanwhile must not have its effect
  * twice. The condition on the session is a scalar subquery, so that each row looks it up by its key. */
 #define SQL_USERS_KEYS                                                                             \
     " FROM idempotency_keys k WHERE k.tenant = $1 AND k.user_id = $2"                              \
-    " AND (SELECT s.user_id = $2 AND s.session_id NOT LIKE '~%' FROM sessions s"                   \
+    " AND (SELECT s.user_id = $2 AND NOT" SQL_IS_TOMBSTONE("s.session_id") "FROM sessions s"       \
     " WHERE s.tenant = $1 AND s.generation = k.generation) IS NOT TRUE "
 
 static const struct db_stmt user_keys_delete = {
