@@ -170,14 +170,16 @@ void *arena_grow(struct arena *a, void *p, size_t old_n, size_t new_n)
     size_t left = a->limit - arena_used(a), more = rounded_up(new_n) - rounded_up(old_n);
     bool newest = at + rounded_up(old_n) == b->data + b->used;
     bool fits = newest && new_n - old_n <= left && more <= left;
+    /* By more than is asked for: a text grows in many small steps. */
     if (fits && more > b->size - b->used && at == b->data && b->size >= BLOCK_MAX &&
-        block_grow(a, rounded_up(new_n))) {
+        block_grow(a, rounded_up(new_n) + BLOCK_MAX)) {
         b = a->newest;
         p = b->data;
     }
     if (fits && more <= b->size - b->used) {
         b->used += more;
-        ASAN_UNPOISON_MEMORY_REGION(p, new_n);
+        ASAN_UNPOISON_MEMORY_REGION((char *)p + old_n / ALIGN * ALIGN,
+                                    new_n - old_n / ALIGN * ALIGN);
         return p;
     }
     void *moved = arena_alloc(a, new_n);
