@@ -56,11 +56,15 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX])
     return n + 1;
 }
 
-/* The client's own id if it is harmless in a header and a log; else a new one. */
+enum { REQUEST_ID_MAX = 128 };
+
+/* The client's own id if it is harmless in a header and a log; else a new one. nginx/problems.conf
+ * has the same rule. */
 static struct sv request_id(const struct http_request *req, char made[UUID_LEN + 1])
 {
     struct sv given = http_header_get(req, "x-request-id");
-    if (given.p && session_id_valid(given))
+    if (given.n >= 1 && given.n <= REQUEST_ID_MAX && sv_all_of(given, "._:-") &&
+        !sv_eq(given, SV(".")) && !sv_eq(given, SV("..")))
         return given;
     uuid_v7(made);
     return (struct sv){made, UUID_LEN};
@@ -169,13 +173,16 @@ bool api_reads_session(struct sv target)
     return after_prefix(target).p;
 }
 
-/* The session that a target names; absent: it is percent-encoded, and read without preparation. */
-static struct sv session_named_by(struct sv target)
+/* The session that a target names. Absent: it names none, or a failure that stays in ctx. */
+static struct sv session_named_by(struct request_ctx *ctx, struct sv target)
 {
-    struct sv path = after_prefix(target), id;
+    struct sv path = after_prefix(target), id = SV_NONE;
     path = sv_cut(&path, '?');
-    id = sv_cut(&path, '/');
-    return id.p && session_id_valid(id) ? id : SV_NONE;
+    const struct sv segment = sv_cut(&path, '/');
+    if (!segment.p || http_segment_decode(ctx, segment, &id) != ERR_NONE ||
+        !api_session_id_valid(id) || session_id_canonical(ctx, &id) != ERR_NONE)
+        return SV_NONE;
+    return id;
 }
 
 bool api_gathers(void *service)
@@ -198,14 +205,13 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
     }
     for (size_t i = 0; i < n; i++) {
         struct call *c = reqs[i]->prepared;
-        struct sv id = session_named_by(reqs[i]->target);
         if (!c)
             continue;
         authenticate(api, c, reqs[i]);
-        if (asked == SESSION_AHEAD_MAX || c->ctx.err.err != ERR_NONE || !id.p ||
-            session_id_canonical(&c->ctx, &id) != ERR_NONE)
+        if (asked == SESSION_AHEAD_MAX || c->ctx.err.err != ERR_NONE)
             continue;
-        ahead[asked] = session_ahead_new(&c->ctx, id);
+        const struct sv id = session_named_by(&c->ctx, reqs[i]->target);
+        ahead[asked] = id.p ? session_ahead_new(&c->ctx, id) : NULL;
         asked += ahead[asked] != NULL;
     }
     session_ahead_read(api->sessions, arenas[0], ahead, asked);

@@ -43,6 +43,11 @@ static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const ch
     return ERR_NONE;
 }
 
+enum err http_segment_decode(struct request_ctx *ctx, struct sv segment, struct sv *out)
+{
+    return decode(ctx, segment, false, "path", out);
+}
+
 static enum err parse_path(struct request_ctx *ctx, struct http_request *req, struct sv path)
 {
     if (path.n == 0 || path.p[0] != '/')
@@ -52,7 +57,7 @@ static enum err parse_path(struct request_ctx *ctx, struct http_request *req, st
         struct sv segment = sv_cut(&path, '/');
         if (req->n_segments == HTTP_SEGMENTS_MAX)
             return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
-        TRY(decode(ctx, segment, false, "path", &req->segments[req->n_segments]));
+        TRY(http_segment_decode(ctx, segment, &req->segments[req->n_segments]));
         req->n_segments++;
         if (!path.p)
             return ERR_NONE;

@@ -9,12 +9,6 @@ bool session_is_expired(const struct session *s, int64_t now_us)
     return s->expires_at <= now_us;
 }
 
-bool session_id_valid(struct sv id)
-{
-    return id.n >= 1 && id.n <= SESSION_ID_MAX && sv_all_of(id, "._:-") && !sv_eq(id, SV(".")) &&
-           !sv_eq(id, SV(".."));
-}
-
 /* See session_id_canonical. */
 static enum err uuid_of_prefixed(struct request_ctx *ctx, struct sv prefix, struct sv *id)
 {

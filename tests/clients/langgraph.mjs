@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import * as latest from "@langchain/langgraph-sdk";
 import * as two from "langgraph-sdk-2.0.0";
-import { absent, control, key, lock, many, native, newId, otherKey } from "./support.mjs";
+import { absent, control, key, lock, many, native, newId, oddIds, otherKey } from "./support.mjs";
 import { refusal, relay, statuses, url } from "./support.mjs";
 
 const versions = { latest, two };
@@ -78,7 +78,23 @@ each("an_id_of_ones_own", async (threads) => {
   // An id need not be a UUID, but it must be valid on the native interface.
   const own = newId("telegram");
   assert.equal((await threads.create({ threadId: own })).thread_id, own);
-  assert.equal((await refused(threads.create({ threadId: "a b" }), 422)).field, "thread_id");
+  assert.equal((await refused(threads.create({ threadId: "a/../b" }), 422)).field, "thread_id");
+});
+
+// The latest encodes an id in a path, and 2.0.0 leaves that to its caller.
+each("odd_session_ids", async (threads, { version }) => {
+  const named = version === "latest" ? (id) => id : encodeURIComponent;
+  for (const id of oddIds.map((odd) => `${odd}-${version}`)) {
+    assert.equal((await threads.create({ threadId: id })).thread_id, id);
+    assert.equal((await threads.get(named(id))).thread_id, id);
+    await threads.updateState(named(id), { values: { messages: [human(id)] } });
+    const state = await threads.getState(named(id));
+    assert.deepEqual([said(state), state.checkpoint.thread_id], [[id], id]);
+    assert.deepEqual((await threads.search({ ids: [id] })).map((thread) => thread.thread_id), [id]);
+    assert.deepEqual((await threads.update(named(id), { metadata: { a: 1 } })).metadata, { a: 1 });
+    await threads.delete(named(id));
+    await refused(threads.get(named(id)), 404);
+  }
 });
 
 // Row: TTL per session. Row: Default TTL / sweeper.

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
 import { items as everyItem } from "./items.mjs";
-import { absent, collect, key, many, native, newId, openai, otherKey, over } from "./support.mjs";
+import { absent, collect, key, many, native, newId, oddIds, openai, otherKey, over } from "./support.mjs";
 import { refusal, relay, stored, texts, user } from "./support.mjs";
 
 const client = openai();
@@ -208,6 +208,22 @@ test("a_session_whose_id_its_client_chose", async () => {
   assert.equal(session.message_count, 3);
   await conversations.delete(id);
   await refusal(conversations.retrieve(id), OpenAI.NotFoundError);
+});
+
+// The client encodes each id once.
+test("odd_session_ids", async () => {
+  for (const id of oddIds) {
+    await native("PUT", `/v1/sessions/${encodeURIComponent(id)}`, {
+      messages: [{ role: "user", content: id }],
+    });
+    assert.equal((await conversations.retrieve(id)).id, id);
+    const { data } = await conversations.items.create(id, { items: [user("x")] });
+    assert.deepEqual(await conversations.items.retrieve(data[0].id, { conversation_id: id }), data[0]);
+    assert.deepEqual(texts(await stored(id)), [id, "x"]);
+    assert.equal((await conversations.update(id, { metadata: { a: "b" } })).id, id);
+    assert.deepEqual(await conversations.delete(id), { id, object: "conversation.deleted", deleted: true });
+    await refusal(conversations.retrieve(id), OpenAI.NotFoundError);
+  }
 });
 
 test("ids_that_need_percent_encoding", async (t) => {

@@ -14,6 +14,23 @@ export const otherKey = process.env.PARLEY_OTHER_KEY;
 // A session id that is not in use.
 export const newId = (prefix = "s") => `${prefix}:${randomUUID()}`;
 
+// Session ids that a path must encode.
+export const oddIds = [
+  "whatsapp:+4915112345678",
+  "user@example.com",
+  "19:meeting_abc@thread.v2",
+  "aGk/+w==",
+  "\u{1f600}",
+  "e\u0301",
+  "a b",
+  "%",
+  "a%2Fb",
+  "a?b=c#d",
+  "a//b/",
+  "a..b",
+  '"\\',
+].map((id) => `${id}${randomUUID()}`);
+
 export const openai = (options) => new OpenAI({ baseURL: `${url}/v1`, apiKey: key, ...options });
 
 // Of conversations: an item, the texts of items, all items of a list, all stored items, oldest first.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Hosts of two releases on one database, and the schema that both serve with."""
 import glob
+import json
 import os
 import shutil
 import signal
@@ -273,6 +274,22 @@ class TwoReleases(LedgerTest):
             self.assertRegex(another("tenant", "list"), rf"{tenant}.* 7 ")
             another("key", "revoke", key)
 
+    def odd_ids(self):
+        """The release before takes no such ids, but lists, exports and erases the sessions of this one. Fails with
+        a larger SESSION_ID_SENT_MAX: its export would write beyond a buffer."""
+        new, old = (host.client() for host in self.hosts)
+        ids = ["a/b", "\U0001F600" * 32, "x" * 128, "%", " ", "user@example.com"]
+        for session_id in ids:
+            self.ok(new.post("/v1/sessions", {"session_id": session_id, "user_id": "odd", "message": message("m")}), 201)
+        self.assertEqual(new.post("/v1/sessions", {"session_id": "x" * 129, "user_id": "odd"}).status, 400)
+        listed = self.ok(old.get("/v1/users/odd/sessions"))["data"]
+        self.assertEqual([s["session_id"] for s in listed], ids[::-1])
+        lines = [json.loads(line) for line in old.get("/v1/users/odd/export").body.splitlines()]
+        self.assertEqual([line["session_id"] for line in lines if "message" in line], ids)
+        self.assertEqual(lines[-1], {"complete": True, "sessions": len(ids), "messages": len(ids)})
+        self.assertEqual(self.ok(old.delete("/v1/users/odd"))["sessions_deleted"], len(ids))
+        self.assertEqual(self.ok(new.get("/v1/users/odd/sessions"))["data"], [])
+
     def run_as(self, program, *arguments):
         parley = self.stack.parley
         kept, parley.program = parley.program, program
@@ -301,6 +318,7 @@ class TwoReleases(LedgerTest):
             self.disturb(load)
             self.replace(self.hosts[0], load)
             self.commands()
+            self.odd_ids()
             self.disturb(load)
             self.replace(self.hosts[1], load)
         self.compare()

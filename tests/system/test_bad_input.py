@@ -41,7 +41,7 @@ SESSIONS = (
      {"ttl_seconds": 1.5}, {"context": []}, {"metadata": 1}, {"message": "hello"}, {"messages": "x"})),
     ("out_of_range", ({"session_id": "x" * 129}, {"user_id": LONG}, {"language": "x" * 36}, {"ttl_seconds": 0},
      {"ttl_seconds": 3153600001}, {"messages": [message("x")] * 1001})),
-    ("invalid_id", ({"session_id": ".."}, {"session_id": "a/b"}, {"session_id": "a\n"}, {"session_id": "~1"})),
+    ("invalid_id", ({"session_id": ".."}, {"session_id": "a/./b"}, {"session_id": "a\n"}, {"session_id": "~1"})),
     ("invalid_field", ({"user_id": "\u4e2d" * 100}, {"user_id": "a\nb"}, {"user_id": "../../livez"},
      {"user_id": " ann"}, {"user_id": "ann "}, {"user_id": " "},
      {"language": "d e"}, {"expiry": "never"}, {"message": message("x"), "messages": []})),
@@ -72,10 +72,10 @@ PATCHES = (
 
 # Targets: (status, code, field, requests); {} stands for the session that is there.
 TARGETS = (
-    (400, "invalid_id", "session_id", ("GET /v1/sessions/a%2Fb", "GET /v1/sessions/%7e1",
-     "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + "x" * 129, "PUT /v1/sessions/a%20b",
-     "PATCH /v1/sessions/a%20b", "DELETE /v1/sessions/a%20b", "POST /v1/sessions/a%20b/messages",
-     "GET /v1/sessions/a%20b/messages")),
+    (400, "invalid_id", "session_id", ("GET /v1/sessions/a%2F..%2Fb", "GET /v1/sessions/%7e1",
+     "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + "x" * 129, "PUT /v1/sessions/~a",
+     "PATCH /v1/sessions/~a", "DELETE /v1/sessions/~a", "POST /v1/sessions/~a/messages",
+     "GET /v1/sessions/~a/messages")),
     (400, "invalid_target", "path", ("GET /v1/sessions/%FF", "GET /v1/sessions/a%0Ab", "GET /v1/users/a%1Fb/export",
      "DELETE /v1/users/a%7Fb")),
     (400, "invalid", None, ("GET /v1/sessions/a%00b", "GET /v1/sessions/a%zz", "DELETE /v1/users/a%zz",

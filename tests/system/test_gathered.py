@@ -12,6 +12,11 @@ THREADS, EACH, IDS, SECONDS = 4, 16, 3, 6
 TENANTS = ("left", "right")
 
 
+def path_of(i):
+    """Of session g/I, in three ways that name the same one."""
+    return f"/v1/sessions/{random.choice(('g%2F', 'g%2f', '%67%2F'))}{i}"
+
+
 class Gathered(StackTest):
     """64 connections of two tenants whose sessions have the same ids. Each thread has 16 connections."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_HOSTS": "many"}
@@ -26,7 +31,7 @@ class Gathered(StackTest):
         for tenant in TENANTS:
             for i in range(IDS):
                 status, _, said = self.wires[0][0].request(
-                    "PUT", f"/v1/sessions/g:{i}", {"context": {"mark": tenant}}, self.headers[tenant])
+                    "PUT", path_of(i), {"context": {"mark": tenant}}, self.headers[tenant])
                 self.assertEqual(status, 201, said)
 
     def step(self, i):
@@ -34,7 +39,7 @@ class Gathered(StackTest):
         asked = []
         for wire in self.wires[i]:
             tenant, which = random.choice(TENANTS), random.randrange(IDS)
-            path, key = f"/v1/sessions/g:{which}", (tenant, which)
+            path, key = path_of(which), (tenant, which)
             asked.append((wire, key, self.acknowledged[key], random.random() < 0.15))
             if asked[-1][-1]:
                 wire.send("POST", path + "/messages", {"messages": [message(tenant)]}, self.headers[tenant])
@@ -52,7 +57,7 @@ class Gathered(StackTest):
     def look(self, key, before, session):
         """The session is the tenant's own. It holds all that was acknowledged before the read."""
         self.assertGreaterEqual(session["message_count"], before, key)
-        self.assertEqual((session["session_id"], session["context"]), (f"g:{key[1]}", {"mark": key[0]}))
+        self.assertEqual((session["session_id"], session["context"]), (f"g/{key[1]}", {"mark": key[0]}))
         self.assertLessEqual({m["content"] for m in session["messages"]}, {key[0]})
         self.assertNotIn("degraded", session)
 
@@ -70,7 +75,7 @@ class Gathered(StackTest):
         self.assertGreater(self.seen["POST", 201], 100)
         self.assertGreater(batched, 100)
         for (tenant, i), n in self.acknowledged.items():
-            status, _, body = self.wires[0][0].request("GET", f"/v1/sessions/g:{i}",
+            status, _, body = self.wires[0][0].request("GET", path_of(i),
                                                        headers=self.headers[tenant])
             self.assertEqual(status, 200)
             self.assertEqual(json.loads(body)["message_count"], n)

@@ -107,7 +107,7 @@ class Threads(LangGraph, ParleyTest):
         made = str(uuid.uuid4())
         self.new(thread_id="conv_" + made.replace("-", ""))
         self.assertEqual(self.get("/threads/" + made)["thread_id"], made)
-        self.refused(self.client.get("/threads/a%2Fb"), 422, "invalid_id", "thread_id")
+        self.refused(self.client.get("/threads/a%2F.%2Fb"), 422, "invalid_id", "thread_id")
 
     def test_the_owner_is_who_the_header_names(self):
         user = self.new_id("u")

@@ -62,7 +62,8 @@ class Passes(RecorderTest):
         return self.parley.requests[0]
 
     def test_request_uri_is_raw(self):
-        for uri in ("/v1/sessions/a%2Fb%20c%3Fd?x=%26&y=a+b", "/v1//sessions/%C3%A9/.", "/v1/%7e/~"):
+        for uri in ("/v1/sessions/a%2Fb%20c%3Fd?x=%26&y=a+b", "/v1//sessions/%C3%A9/.", "/v1/%7e/~",
+                    "/v1/sessions/%2e%2e/x", "/v1/sessions/a%2F%2e%2e%2fb", "/v1/sessions/%2F%2f/messages"):
             with self.subTest(uri=uri):
                 self.parley.requests.clear()
                 self.client.get(uri)
@@ -284,7 +285,8 @@ class Refuses(RecorderTest):
     def test_what_langgraphs_clients_would_make_twice(self):
         """They repeat a 502, but no 409. Fails if the status is that of other paths."""
         self.parley.answer = lambda request: None
-        for path in ("/threads", "/threads/telegram%3A1/state?x=1", "/threads/a/copy"):
+        for path in ("/threads", "/threads/telegram%3A1/state?x=1", "/threads/a/copy",
+                     "/threads/a%2Fb%2F/state", "/threads/%2F%2F/copy", "/threads/%F0%9F%98%80/state"):
             with self.subTest(path=path):
                 answer = self.client.post(path, b"{}")
                 self.assertEqual((answer.status, answer.json["code"]), (409, "outcome_unknown"))

@@ -63,6 +63,8 @@ struct http_request {
  * segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.
  * "/a//b" has an empty segment, "/a/" ends in one. */
 MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
+/* One segment, as http_target_parse decodes it, into the arena. */
+MUSTCHECK enum err http_segment_decode(struct request_ctx *ctx, struct sv segment, struct sv *out);
 enum http_method http_method_parse(struct sv text);
 const char *http_method_name(enum http_method method); /* not of HTTP_OTHER */
 

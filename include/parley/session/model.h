@@ -14,7 +14,9 @@
 #include "parley/base/uuid.h"
 
 enum {
-    SESSION_ID_MAX = 128,
+    SESSION_ID_MAX = 256,      /* bytes of one that is stored */
+    SESSION_ID_SENT_MAX = 128, /* of one that a client may send. SESSION_ID_MAX in the next release:
+                                * an export of the release before has room for 128 */
     SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page of a client */
     SESSION_THREAD_MAX = 10000,  /* of a session that is answered as a whole */
     SESSION_WINDOW = 20,         /* newest messages that a cached session has; the default page */
@@ -52,8 +54,6 @@ struct session {
 
 /* ---- ids ---- */
 
-/* 1 to SESSION_ID_MAX of A–Z a–z 0–9 . _ : - and neither "." nor "..". */
-bool session_id_valid(struct sv id);
 /* conv_ and the 32 digits of a UUID are another spelling of that UUID. *id becomes the UUID, in the
  * arena. Other ids stay as they are. */
 MUSTCHECK enum err session_id_canonical(struct request_ctx *ctx, struct sv *id);

@@ -86,7 +86,7 @@ enum err api_check_content(const struct json_input *in, struct sv *content)
 }
 
 /* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
- * such a user or message could not be named in a path. */
+ * such an id could not be named in a path. */
 static bool has_dot_segment(struct sv id)
 {
     while (id.p) {
@@ -104,6 +104,11 @@ bool api_user_valid(struct sv id)
             return false;
     /* Unlike a body, a header was not checked for UTF-8 before. */
     return id.n >= 1 && id.n <= API_USER_MAX && utf8_valid(id, NULL) && !has_dot_segment(id);
+}
+
+bool api_session_id_valid(struct sv id)
+{
+    return api_user_valid(id) && id.n <= SESSION_ID_SENT_MAX && id.p[0] != '~';
 }
 
 enum err api_message_id(const struct json_input *in, const char *field, struct sv *id)

@@ -128,6 +128,8 @@ enum { API_USER_MAX = 256 }; /* bytes */
     "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
 /* Of a user's id, or a message's. */
 bool api_user_valid(struct sv id);
+/* The same of a session's, which is shorter, and does not begin with ~ as a tombstone's does. */
+bool api_session_id_valid(struct sv id);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */

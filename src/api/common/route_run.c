@@ -10,11 +10,12 @@
 
 enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
 {
-    if (session_id_valid(*id))
+    if (api_session_id_valid(*id))
         return session_id_canonical(ctx, id);
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
-                    "A %s is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..", name,
-                    SESSION_ID_MAX);
+                    "%s must be 1 to %d bytes of UTF-8 without control characters, without . or .. "
+                    "between slashes, and without ~ at its beginning. Percent-encode it in a path.",
+                    name, SESSION_ID_SENT_MAX);
 }
 
 /* UTF-8''%E6%9D%8E (RFC 8187, section 3.2), for clients whose headers hold ASCII only. Other text
@@ -149,7 +150,7 @@ static enum err read_names(struct api_call *c, unsigned takes)
     if (takes & (API_SESSION | API_THREAD))
         TRY(api_session_id(c->ctx, takes & API_THREAD ? "thread_id" : "session_id", &c->id));
     if (takes & API_CONVERSATION)
-        TRY(session_id_valid(c->id)
+        TRY(api_session_id_valid(c->id)
                 ? session_id_canonical(c->ctx, &c->id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such conversation."));
     if (takes & API_PATH_USER)

@@ -45,10 +45,10 @@ static enum err read_ids(const struct json_input *body, const struct json_node *
     for (size_t i = 0; n; i++, n = json_doc_next(body->doc, n)) {
         char path[32];
         snprintf(path, sizeof(path), "ids[%zu]", i);
-        TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &ids[i]) : ERR_NONE);
-        if (n->type != JSON_IS_STRING || !session_id_valid(ids[i]))
+        if (n->type != JSON_IS_STRING)
             return api_bad_field(body, path, "must be the id of a thread.");
-        TRY(session_id_canonical(ctx, &ids[i]));
+        TRY(json_doc_string(ctx, n, &ids[i]));
+        TRY(api_session_id(ctx, path, &ids[i]));
     }
     q->ids = ids;
     q->n_ids = list->children;

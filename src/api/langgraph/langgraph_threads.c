@@ -18,11 +18,11 @@ static enum err read_thread(struct api_call *c)
                     &c->session));
     if (s->n_messages == (size_t)s->message_count)
         return ERR_NONE;
-    c->ctx->err.detail_is_sent = true;
-    return ctx_fail(c->ctx, ERR_TOO_LARGE, "thread_too_large", NULL,
-                    "%" PRId64 " messages do not fit into one answer (at most %d, and "
-                    "PARLEY_PAGE_BYTES). GET /v1/sessions/%.*s/messages reads them in pages.",
-                    s->message_count, SESSION_THREAD_MAX, SV_ARG(s->session_id));
+    return ctx_fail(
+        c->ctx, ERR_TOO_LARGE, "thread_too_large", NULL,
+        "%" PRId64 " messages do not fit into one answer (at most %d, and "
+        "PARLEY_PAGE_BYTES). GET /v1/sessions/{thread_id}/messages reads them in pages.",
+        s->message_count, SESSION_THREAD_MAX);
 }
 
 /* Reads all messages that the thread had after a write, which returned the newest ones or none.

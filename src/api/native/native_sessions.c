@@ -27,15 +27,23 @@ bool native_write_truncated(struct json_writer *j, size_t n, size_t asked, int64
     return cut;
 }
 
+/* A header holds ASCII alone, so all bytes of the id are percent-encoded but those that need it in
+ * no part of a URI. */
 enum err native_location(struct api_call *c, struct sv id, int64_t seq)
 {
-    /* The alphabet of session ids needs no escape in a path. */
-    struct sv where = seq > 0 ? arena_printf(c->ctx->arena, "/v1/sessions/%.*s/messages/%" PRId64,
-                                             SV_ARG(id), seq)
-                              : arena_printf(c->ctx->arena, "/v1/sessions/%.*s", SV_ARG(id));
-    if (!where.p)
+    struct buf where;
+    buf_init(&where, c->ctx->arena, 64 + 3 * id.n);
+    BUF_LIT(&where, "/v1/sessions/");
+    for (size_t i = 0; i < id.n; i++)
+        if (sv_all_of((struct sv){id.p + i, 1}, "._:-~"))
+            buf_putc(&where, id.p[i]);
+        else
+            buf_printf(&where, "%%%02X", (unsigned char)id.p[i]);
+    if (seq > 0)
+        buf_printf(&where, "/messages/%" PRId64, seq);
+    if (where.failed)
         return ctx_nomem(c->ctx);
-    http_response_header(c->res, "Location", where);
+    http_response_header(c->res, "Location", buf_get(&where));
     return ERR_NONE;
 }
 

@@ -292,7 +292,7 @@ static enum err read_draft(const struct json_input *body)
 TEST(faults_of_drafts)
 {
     static const struct fault t[] = {
-        {"thread_id", "{'thread_id':4}|{'thread_id':''}|{'thread_id':'a/b'}"},
+        {"thread_id", "{'thread_id':4}|{'thread_id':''}|{'thread_id':'a/./b'}"},
         {"metadata", "{'metadata':[]}|{'metadata':{'a':1e21}}"},
         {"if_exists", "{'if_exists':'maybe'}"},
         {"ttl", "{'ttl':'5'}|{'ttl':0}|{'ttl':-1}|{'ttl':1e300}|{'ttl':{'ttl':null}}"},

@@ -77,7 +77,7 @@ TEST(draft_faults)
 {
     static const struct fault faults[] = {
         {"session_id", "{'session_id':1}|{'session_id':''}|"
-                       "{'session_id':'a/b'}|{'session_id':'..'}"},
+                       "{'session_id':'a/./b'}|{'session_id':'..'}"},
         {"user_id", "{'user_id':1}|{'user_id':''}|{'user_id':'a\\u0001'}"},
         {"language", "{'language':''}|{'language':'en us'}|"
                      "{'language':'abcdefghijklmnopqrstuvwxyzabcdefghij'}"},

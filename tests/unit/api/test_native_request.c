@@ -34,7 +34,7 @@ static enum err run(struct http_rig *r, unsigned takes)
 TEST(ids)
 {
     struct request_ctx *ctx = test_ctx();
-    struct sv good = SV("a:1"), bad = SV("a/1");
+    struct sv good = SV("a:1"), bad = SV("a/./1");
     struct sv conv = SV("conv_0193f3a07f5c7c2d8a1b0123456789ab"), short_one = SV("conv_0193f3a0");
     CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &good), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(good, SV("a:1")));
@@ -45,6 +45,44 @@ TEST(ids)
     CU_ASSERT_TRUE(sv_eq(short_one, SV("conv_0193f3a0")));
     CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &bad), ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(ctx->err.field, "session_id");
+}
+
+/* tests/system/test_ids.py has more. Fails with the mutants ids-tilde, ids-too-long and ids-bytes.
+ */
+TEST(rule_of_session_ids)
+{
+    static const char *const good[] = {"telegram:12345",
+                                       "whatsapp:+4915112345678",
+                                       "user@example.com",
+                                       "a/b",
+                                       "/",
+                                       "//",
+                                       "...",
+                                       "a/...",
+                                       ".a",
+                                       "a..",
+                                       " ",
+                                       "a%2Fb",
+                                       "\"\\'",
+                                       "\xf0\x9f\x98\x80",
+                                       "\xc2\x85",
+                                       "a~"};
+    static const char *const bad[] = {"",     ".",    "..",    "a/../b",      "a/./b", "../a",
+                                      "a/..", "~",    "~5",    "~~5",         "a\n",   "\0015",
+                                      "\x7f", "\xff", "a\xc3", "\xed\xa0\x80"};
+    char longest[SESSION_ID_SENT_MAX + 1];
+    memset(longest, 'a', sizeof(longest));
+    CU_ASSERT_TRUE(api_session_id_valid((struct sv){longest, SESSION_ID_SENT_MAX}));
+    CU_ASSERT_FALSE(api_session_id_valid((struct sv){longest, SESSION_ID_SENT_MAX + 1}));
+    CU_ASSERT_FALSE(api_session_id_valid(SV_NONE));
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        CU_ASSERT_TRUE(api_session_id_valid(sv_from(good[i])));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        CU_ASSERT_FALSE(api_session_id_valid(sv_from(bad[i])));
+    for (int c = 0; c < 0x80; c++) {
+        const char id[] = {'x', (char)c};
+        CU_ASSERT_EQUAL(api_session_id_valid((struct sv){id, 2}), c >= 0x20 && c != 0x7f);
+    }
 }
 
 /* Fails if UTF-8 is not asked for: tried. */
