@@ -141,7 +141,7 @@ class Shortened(LangGraph, StackTest):
                        self.client.get(f"{path}/state/{checkpoint['checkpoint_id']}"),
                        self.client.post(path + "/state/checkpoint", {"checkpoint": checkpoint})):
             said = self.refused(answer, 422, "thread_too_large")["detail"]
-            self.assertIn("GET /v1/sessions/thread/messages", said)
+            self.assertIn("GET /v1/sessions/{thread_id}/messages", said)
             self.assertIn("PARLEY_PAGE_BYTES", said)
         # The way on: with fewer messages it is an answer again.
         for seq in range(1, 5):

@@ -14,7 +14,7 @@ class Faults(LangGraph, ParleyTest):
         state, path = f"/threads/{thread_id}/state", "/threads/" + thread_id
         before = self.client.get(path).body
         for method, target, body, field in (
-                ("POST", "/threads", {"thread_id": "a b"}, "thread_id"),
+                ("POST", "/threads", {"thread_id": "a/../b"}, "thread_id"),
                 ("POST", "/threads", {"supersteps": [{"updates": [{"values": {"messages": [
                     human("a"), remove("b")]}}]}]}, "supersteps[0].updates[0].values.messages[1].id"),
                 ("PATCH", path, {"metadata": {"a": {"b": 1e300}}}, "metadata.a.b"),
