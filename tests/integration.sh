@@ -237,8 +237,8 @@ check "bad input is a 400 that names the field" '$status == 400' '$(member code)
     '$(member field) == colour' '$(header content-type) == application/problem+json'
 call POST "$path/messages" '{"role": "user", "role": "user", "content": "x"}'
 check "a name given twice is refused" '$status == 400' '$(member code) == duplicate_key'
-call PUT "$path-bad" '{"context": {"n": 18446744073709551616}}'
-check "an integer beyond 64 bits is refused" '$status == 400'
+call PUT "$path-bad" '{"metadata": {"n": 18446744073709551616}}'
+check "an integer beyond 64 bits in metadata is refused" '$status == 400'
 call PUT "$path-bad" $'{"language": "\xff"}'
 check "bad UTF-8 is refused" '$status == 400'
 call GET "$path-bad"

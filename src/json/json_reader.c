@@ -96,16 +96,6 @@ static enum err read_i64(const struct field_reader *r, const struct json_field *
     return ERR_NONE;
 }
 
-static enum err check_for_jsonb(const struct field_reader *r, const struct json_field *f,
-                                const struct json_node *node)
-{
-    const struct sv path = path_of(r, sv_from(f->name));
-    if (!path.p)
-        return ctx_nomem(r->in->ctx);
-    return json_doc_check(r->in->ctx, r->in->doc, node,
-                          f->flags & JSON_FOR_JSONB ? JSON_RULES_STORED : JSON_RULES_JSONB, path.p);
-}
-
 static enum err read_node(const struct field_reader *r, const struct json_field *f,
                           const struct json_node *node)
 {
@@ -116,8 +106,14 @@ static enum err read_node(const struct field_reader *r, const struct json_field 
         return wrong_type(r, f);
     if (f->type == JSON_ARRAY && !in_bounds(f, node->children))
         return out_of_bounds(r, f);
-    if (f->flags & (JSON_AS_JSONB | JSON_FOR_JSONB))
-        TRY(check_for_jsonb(r, f, node));
+    if (f->flags & (JSON_AS_JSONB | JSON_FOR_JSONB)) {
+        const struct sv path = path_of(r, sv_from(f->name));
+        const bool stored = f->flags & JSON_FOR_JSONB;
+        if (!path.p)
+            return ctx_nomem(r->in->ctx);
+        TRY(json_doc_check(r->in->ctx, r->in->doc, node,
+                           stored ? JSON_RULES_STORED : JSON_RULES_JSONB, path.p));
+    }
     if ((f->flags & JSON_NOT_EMPTY) && node->children == 0)
         return ERR_NONE;
     if (f->type == JSON_OBJECT_TEXT || f->type == JSON_ANY_TEXT || f->type == JSON_STRING_TEXT)

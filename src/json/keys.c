@@ -44,18 +44,22 @@ const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, s
 
 struct json_name json_name_at(size_t at, struct sv body)
 {
-    uint32_t hash = 2166136261; /* FNV-1a */
-    while (body.n > 0) {
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = 0, word = 0;
+    for (unsigned shift = 0; body.n > 0;) {
         char c[4] = {body.p[0]};
-        size_t n = 1;
-        if (c[0] == '\\')
-            n = json_unescape_next(&body, c);
-        else
-            sv_skip(&body, 1);
-        for (size_t i = 0; i < n; i++)
-            hash = (hash ^ (unsigned char)c[i]) * 16777619;
+        const bool plain = c[0] != '\\';
+        const size_t n = plain ? 1 : json_unescape_next(&body, c);
+        body = (struct sv){body.p + plain, body.n - plain};
+        for (size_t i = 0; i < n; i++, shift += 8) {
+            word |= (uint64_t)(unsigned char)c[i] << (shift & 63);
+            if ((shift & 63) == 56) {
+                hash = (hash ^ word) * odd;
+                word = 0;
+            }
+        }
     }
-    return (struct json_name){(uint32_t)at, hash};
+    return (struct json_name){(uint32_t)at, (uint32_t)(((hash ^ word) * odd) >> 32)};
 }
 
 static struct sv body_at(struct sv text, size_t at)
@@ -75,9 +79,8 @@ static int next_byte(struct unescaped *u)
         return -1;
     if (u->next.n == 0)
         u->next = (struct sv){u->c, json_unescape_next(&u->body, u->c)};
-    const unsigned char byte = (unsigned char)u->next.p[0];
-    sv_skip(&u->next, 1);
-    return byte;
+    u->next.n--;
+    return (unsigned char)*u->next.p++;
 }
 
 static int compare_bodies(struct sv a, struct sv b)
@@ -95,15 +98,9 @@ static int compare_hashed(const void *a, const void *b, void *text)
 {
     const struct json_name *x = a, *y = b;
     const struct sv *in = text;
-    int c = (x->hash > y->hash) - (x->hash < y->hash);
-    if (c == 0 && x->at != y->at)
-        c = compare_bodies(body_at(*in, x->at), body_at(*in, y->at));
-    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
-}
-
-static bool is_same(struct sv text, const struct json_name *a, const struct json_name *b)
-{
-    return a->hash == b->hash && compare_bodies(body_at(text, a->at), body_at(text, b->at)) == 0;
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return compare_bodies(body_at(*in, x->at), body_at(*in, y->at));
 }
 
 size_t json_names_find_twice(struct sv text, struct json_name *names, size_t n)
@@ -113,7 +110,7 @@ size_t json_names_find_twice(struct sv text, struct json_name *names, size_t n)
         qsort_r(names, n, sizeof(*names), compare_hashed, &text);
     for (size_t i = 1; i < n; i++)
         for (size_t k = few ? 0 : i - 1; k < i; k++)
-            if (is_same(text, &names[k], &names[i]))
-                return names[i].at;
+            if (compare_hashed(&names[k], &names[i], &text) == 0)
+                return names[k].at > names[i].at ? names[k].at : names[i].at;
     return SIZE_MAX;
 }

@@ -189,7 +189,9 @@ static const struct json_shape *shape_inside(const struct open_container *parent
         return shape;
     if (parent->is_array)
         return shape == json_nothing ? NULL : is_array ? json_nothing : shape;
-    while (shape->name && !json_unescape_eq(parent->key, sv_from(shape->name)))
+    const char first = parent->key.p[0];
+    while (shape->name && ((first != shape->name[0] && first != '\\') ||
+                           !json_unescape_eq(parent->key, sv_from(shape->name))))
         shape++;
     return shape->inside;
 }
@@ -352,7 +354,7 @@ enum err json_doc_parse(struct request_ctx *ctx, struct sv text, const struct js
                      .shape = shape,
                      .levels_max = JSON_DOC_DEPTH_MAX,
                      .path = "",
-                     .cap = 32};
+                     .cap = 16};
     s.nodes = arena_array(ctx->arena, s.cap, sizeof(*s.nodes));
     if (!s.nodes || text.n > UINT32_MAX)
         return ctx_nomem(ctx);

@@ -125,7 +125,7 @@ class Content(LangGraph):
             read = json.loads(sent)
 
     def test_searches_find_the_others(self):
-        """Fails if a context is cast to jsonb as it is: mutant search-casts-text."""
+        """Fails if a context is cast to jsonb as it is: mutant content-search-as-text."""
         mark = uuid.uuid4().hex
         wanted = {}
         for i, value in enumerate((*HOSTILE, b"424242")):

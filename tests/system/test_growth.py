@@ -30,12 +30,12 @@ class Growth(ParleyTest):
         for number in ("1e21", "1E+21", "1e-21", "1e308", "-1.5e00300"):
             body = b'{"metadata":{"a":[' + number.encode() + b"]}}"
             answer = self.client.post("/v1/sessions", body, headers=JSON)
-            self.problem(answer, 400, "invalid_field", "metadata")
+            self.problem(answer, 400, "invalid_field", "metadata.a[0]")
             path = self.make()
-            self.problem(self.client.patch(path, body, headers=JSON), 400, "invalid_field", "metadata")
+            self.problem(self.client.patch(path, body, headers=JSON), 400, "invalid_field", "metadata.a[0]")
             self.problem(self.client.post(path + "/messages",
                                           b'{"role":"user","content":"x",' + body[1:], headers=JSON),
-                         400, "invalid_field", "metadata")
+                         400, "invalid_field", "metadata.a[0]")
         body = b'{"metadata":{"a":[1e20,1e-20]},"context":{"a":1e308}}'
         self.post("/v1/sessions", body, headers=JSON, status=201)
 

@@ -150,7 +150,10 @@ static void contexts_at_the_ends(void)
         "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
         "0e100000",
         "-0.00E+100000",
-        "0e-324"};
+        "0e-324",
+        "\"\\u0000\\\\\\u0000\"",
+        "{\"\\ud800\":[\"\\udc00\\ud800\",\"\\\\ud83d\\ude00\"]}",
+        "1e9999"};
     static const char *const leads[] = {"1", "11", ""};
     struct session_query q = all();
     char text[2048], zeros[900];
