@@ -15,9 +15,8 @@ static struct sv type_of(struct sv role)
 
 /* ---- tool calls: of OpenAI's form in LangChain's ---- */
 
-/* The JSON object that the arguments are, or are the text of; absent: they are neither, or have
- * more values than there is memory for. What checked them is freed at once, because an answer may
- * have any number of calls. */
+/* The JSON object that the arguments are, or are the text of; absent: they are neither. What
+ * checked them is freed at once, because an answer may have any number of calls. */
 static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct sv arguments)
 {
     const struct json_node node = {.type = JSON_IS_STRING, .raw = arguments};
