@@ -6,6 +6,9 @@
 #include "json_internal.h"
 #include "parley/base/names.h"
 
+/* The time for misspelt members grows with the square of the members. */
+enum { NEAR_MEMBERS_MAX = 1000 };
+
 /* The parameters of one call. */
 struct field_reader {
     const struct json_input *in;
@@ -174,6 +177,8 @@ enum err json_read_fields(const struct json_input *in, const struct json_field *
 {
     const struct field_reader r = {in, fields, n_fields, into};
     const struct json_node *object = in->node;
+    const bool looks_for_near =
+        unknown == JSON_REFUSED_IF_NEAR && object->children <= NEAR_MEMBERS_MAX;
     if (object->type != JSON_IS_OBJECT)
         return ctx_fail(in->ctx, ERR_INVALID, "wrong_type", in->path, "A JSON object is expected.");
     for (const struct json_node *m = json_doc_first(in->doc, object); m;
@@ -181,7 +186,7 @@ enum err json_read_fields(const struct json_input *in, const struct json_field *
         const struct json_field *f = field_named(&r, m);
         if (f)
             TRY(read_member(&r, f, m));
-        else if (unknown == JSON_REFUSED || (unknown == JSON_REFUSED_IF_NEAR && is_misspelt(&r, m)))
+        else if (unknown == JSON_REFUSED || (looks_for_near && is_misspelt(&r, m)))
             return unknown_field(&r, m);
     }
     for (size_t i = 0; i < n_fields; i++) {
