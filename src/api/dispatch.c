@@ -172,7 +172,7 @@ bool api_reads_session(struct sv target)
     return after_prefix(target).p;
 }
 
-/* The session that a target names. Absent: it names none, or a failure that stays in ctx. */
+/* The session that a target names. Absent: it names none, or ctx has the failure. */
 static struct sv session_named_by(struct request_ctx *ctx, struct sv target)
 {
     struct sv path = after_prefix(target), id = SV_NONE;

@@ -14,8 +14,8 @@
 enum { ALIGN = _Alignof(max_align_t), FIRST_BLOCK = 64 * 1024, BLOCK_MAX = 1024 * 1024 };
 
 /* used is a multiple of ALIGN. before: what is used of the older blocks. A block of BLOCK_MAX or
- * more is a mapping of its own: it takes memory only where it was written, grows without a copy,
- * and goes back to the kernel at once, which wipes it. */
+ * more is a mapping of its own: it takes memory only where it was written, and grows without a
+ * copy. When it is destroyed, the kernel takes its memory back at once and wipes it. */
 struct block {
     struct block *older;
     size_t size, used, before;
@@ -74,7 +74,7 @@ static void block_destroy(struct block *b)
         (void)munmap(b, sizeof(*b) + b->size);
 }
 
-/* Grows the newest block, which may move, so that it holds n bytes. False: it stays as it is. */
+/* Grows the newest block to n bytes. The block may move. False: it stays as it is. */
 static bool block_grow(struct arena *a, size_t n)
 {
     struct block *b = a->newest;
@@ -170,7 +170,7 @@ void *arena_grow(struct arena *a, void *p, size_t old_n, size_t new_n)
     size_t left = a->limit - arena_used(a), more = rounded_up(new_n) - rounded_up(old_n);
     bool newest = at + rounded_up(old_n) == b->data + b->used;
     bool fits = newest && new_n - old_n <= left && more <= left;
-    /* By more than is asked for: a text grows in many small steps. */
+    /* Grows by more than is asked for, because a text grows in many small steps. */
     if (fits && more > b->size - b->used && at == b->data && b->size >= BLOCK_MAX &&
         block_grow(a, rounded_up(new_n) + BLOCK_MAX)) {
         b = a->newest;

@@ -111,8 +111,8 @@ struct db_conn {
     bool pinged;          /* busy with a ping, which does not end its idle time */
     bool broken;          /* after a time-out or a lost connection: must be closed */
     bool unanswered;      /* broken by a time-out: the backend may still work */
-    /* What libpq buffers of a pipeline at most: its parameters, or a row. libpq keeps its buffers
-     * as long as the connection. */
+    /* The most that libpq had to buffer: all parameters of a pipeline, or one row. libpq keeps its
+     * buffers as long as the connection. */
     size_t buffered;
     const struct db_stmt *prepared[DB_PREPARED_MAX];
     int n_prepared;
@@ -152,9 +152,9 @@ PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name)
  * says in one line what is wrong, without the URL's password. */
 enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                     char why[DB_REASON_MAX]);
-/* Whether it is time for this worker to call db_servers_ask_others. That notes the state of the
- * servers that are not used, in half a second for each. If one was promoted, new connections go
- * there, and those that are open are outdated. */
+/* True: this worker must call db_servers_ask_others now, and no other one is told so for 5 s. That
+ * function notes the state of each server that is not used, and waits for each half a second at
+ * most. If one was promoted, new connections go there, and open ones are outdated. */
 bool db_servers_are_due(const struct db *db);
 void db_servers_ask_others(struct db *db, struct request_ctx *ctx);
 

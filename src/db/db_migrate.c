@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Uses libpq's blocking calls: it runs in a process of its own ("parley migrate") or before serving
- * begins, so it holds up nobody. */
+/* This file uses libpq's blocking calls. They delay no request: migrations run in a process of
+ * their own ("parley migrate") or before serving begins. */
 #include "db_internal.h"
 
 #include <stdarg.h>

@@ -127,7 +127,7 @@ static void begin_step(struct reader *r, int at)
     r->in_parse = !is_read(r) && at < r->group->n_steps && r->group->steps[at].parse_sent;
 }
 
-/* libpq's buffer grew if a row was large. The other rows of a large result passed through it. */
+/* A large row makes libpq's buffer grow. Many small rows do not: they pass through it. */
 static void note_rows(struct db_conn *c, const PGresult *res)
 {
     if (PQresultMemorySize(res) <= DB_BUFFERED_MAX)

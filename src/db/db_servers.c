@@ -7,7 +7,7 @@
  * - Only a primary is used, and only one whose timeline is not lower than the highest that this
  *   host has seen: after a failover, a primary that was not stopped still accepts writes. The first
  *   connection asks all servers and takes the one with the highest timeline. Later one worker of
- * the host asks the others now and then: one of them may have been promoted while connections work.
+ *   the host asks the others every 5 s: one may have been promoted while connections still work.
  */
 #include "db_internal.h"
 
@@ -18,7 +18,7 @@
 #include "parley/base/net.h"
 #include "parley/obs/log.h"
 
-/* ANSWER_MS: as for a ping, since the thread that pings waits for it. */
+/* ANSWER_MS is that of a ping, since the thread that pings waits for these answers, too. */
 enum { ASK_OTHERS_MS = 5000, ANSWER_MS = 500 };
 
 /* ---- opening one connection ---- */
@@ -204,7 +204,7 @@ static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx
     return result;
 }
 
-/* all: every server was asked. */
+/* Makes c's server the one that is used. all: every server was asked. */
 static void use(struct db *db, const struct db_conn *c, bool all)
 {
     db_servers_saw(db, c->server, c->timeline);

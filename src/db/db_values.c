@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Parameters and rows in PostgreSQL's binary form, where text may hold any byte. What is misused
- * aborts at once: to go on would serve wrong data. */
+/* Parameters and rows in PostgreSQL's binary form, where text may hold any byte. A misuse aborts at
+ * once, because to go on would serve wrong data. */
 #include "db_internal.h"
 
 #include <endian.h>

@@ -19,7 +19,7 @@
 /* PEEK: a request without a body and the headers of ordinary clients fit. SENT_AT_ONCE: a longer
  * answer may have to wait for nginx to read it. */
 enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
-/* A body up to BODY_SMALL needs no place in the memory for bodies. */
+/* A body of up to BODY_SMALL reserves nothing of body_memory. */
 enum { BODY_SMALL = 64 * 1024, BODY_PIECE = 8 * 1024 };
 _Static_assert(BODY_SMALL % BODY_PIECE == 0, "read_body stops there");
 
@@ -85,7 +85,7 @@ void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job)
     out->gather = out->whole && is_gathered(s, p + sizeof r, (size_t)n - sizeof r);
 }
 
-/* A place in the memory for bodies, in the arena of its request. */
+/* What a request has reserved of body_memory. Lives in the arena of the request. */
 struct body_place {
     struct metrics_slot *slot;
     int64_t bytes;
@@ -97,8 +97,8 @@ static void leave_place(void *place)
     atomic_fetch_sub_explicit(&b->slot->body_bytes, b->bytes, memory_order_relaxed);
 }
 
-/* False: other bodies have the memory, or the arena has none. The reset of the arena gives the
- * place back, also where the client goes away. */
+/* False: too little of body_memory is left, or the arena has no memory. The reset of the arena
+ * ends the reservation, also if the client has gone away. */
 static bool take_place(const struct fcgi_settings *s, struct arena *arena, uint64_t body)
 {
     struct body_place *b = s->slot ? arena_alloc(arena, sizeof *b) : NULL;
@@ -116,8 +116,8 @@ static bool take_place(const struct fcgi_settings *s, struct arena *arena, uint6
 }
 
 /* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped.
- * The place is taken once as much has arrived as needs none: a client that announces a body and
- * does not send it has none, and one that sends slowly has it for two io_timeout_ms at most. */
+ * A large body reserves memory once BODY_SMALL has arrived: a client that announces a body and does
+ * not send it reserves none. One that sends slowly holds it for two io_timeout_ms at most. */
 static bool read_body(const struct fcgi_settings *s, FCGX_Stream *in, struct arena *arena, char *p,
                       struct http_request *req, uint64_t n)
 {

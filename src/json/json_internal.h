@@ -30,15 +30,15 @@ int json_token_hex4(const char *p);
 /* The offset after the checked string whose opening quote is at s.p[at]. */
 size_t json_string_end(struct sv s, size_t at);
 
-/* Takes the next character off a checked body that is not empty: 1 to 4 bytes. They are UTF-8, but
- * for \u0000, which is a NUL, and an unpaired surrogate, which is encoded as if it were a
- * character. So different strings stay different; neither may leave json/. */
+/* Takes the next character off a checked body that is not empty: 1 to 4 bytes of UTF-8. Two results
+ * may not leave json/: \u0000 becomes a NUL, and an unpaired surrogate is encoded as if it were a
+ * character. So different strings stay different. */
 size_t json_unescape_next(struct sv *body, char out[4]);
 /* Whether a checked body, unescaped, is name. */
 bool json_unescape_eq(struct sv body, struct sv name);
 /* A checked body, unescaped: itself where nothing is escaped, else in the arena. */
 MUSTCHECK enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out);
-/* Whether a checked body has an unescaped form outside of json/, and what to say if not. */
+/* Whether a checked body, unescaped, is UTF-8 without a NUL; and what to say if it is not. */
 bool json_is_character_data(struct sv body);
 extern const char json_not_character_data[];
 
@@ -54,12 +54,12 @@ void json_keys_sort(struct json_key *keys, size_t n);
 /* The key of that name among sorted keys; NULL: none. */
 const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name);
 
-/* A name of an object that is being read: where its quote is, and a hash of it, unescaped. */
+/* A name in an open object: the offset of its opening quote, and a hash of the unescaped name. */
 struct json_name {
     uint32_t at, hash;
 };
 struct json_name json_name_at(size_t at, struct sv body);
-/* The place of the second member of a name; SIZE_MAX: none. Sorts the names. */
+/* The offset of the second of two equal names; SIZE_MAX: all differ. Sorts the names. */
 size_t json_names_find_twice(struct sv text, struct json_name *names, size_t n);
 
 #endif

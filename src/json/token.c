@@ -104,7 +104,7 @@ static bool double_holds(const char *text, long exponent)
            exponent <= ZERO_EXPONENT_MAX;
 }
 
-enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 309 */
+enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 309 bytes */
 
 static struct json_token check_range(struct sv token, bool integer, enum json_rules rules)
 {

@@ -4,7 +4,7 @@
  * names in keys.c. The stack of open containers is an array, so that no input decides how deep the
  * C stack gets.
  *
- * Memory: the nodes of what is indexed, and 8 bytes a name of each object that is open.
+ * Memory: one node for each value that is indexed, and 8 bytes for each name of each open object.
  */
 #include "parley/json/doc.h"
 
@@ -23,10 +23,10 @@ struct open_container {
     const struct json_shape *shape; /* NULL: it is not indexed */
     struct sv key;                  /* of the member being read; absent while the key is read */
     bool is_array;
-    uint32_t levels; /* of the value that it is in: 0 for what a shape names */
+    uint32_t levels; /* its level in the value that it is part of; 0: a shape names it */
     uint32_t children;
-    uint32_t node, last_child; /* if its parent is indexed, and if it is; last_child: 0: none */
-    uint32_t first_name;       /* its names are the newest ones from here on */
+    uint32_t node, last_child; /* node: if its parent is indexed. last_child: 0: none */
+    uint32_t first_name;       /* its names are those from this index on */
 };
 
 struct scan {
@@ -42,7 +42,7 @@ struct scan {
     uint32_t n, cap;
     struct open_container *stack;
     uint32_t depth;
-    struct json_name *names, *few; /* names: few, or allocated */
+    struct json_name *names, *few; /* names: few, or on the heap */
     uint32_t n_names, names_cap;
 };
 
@@ -181,7 +181,7 @@ static enum err add_node(struct scan *s, struct json_node **out)
     return ERR_NONE;
 }
 
-/* The shape of the container that begins here, in a container that is indexed. */
+/* The shape of the container that begins here. NULL: it is not indexed. */
 static const struct json_shape *shape_inside(const struct open_container *parent, bool is_array)
 {
     const struct json_shape *shape = parent->shape;
@@ -330,7 +330,7 @@ static enum err scan_text(struct scan *s)
     return s->at < s->text.n ? fail_syntax(s, "More text follows the JSON value") : ERR_NONE;
 }
 
-/* These arrays are not part of struct scan, which is cleared for each text. */
+/* The arrays are no members of struct scan, so that they are not cleared for each text. */
 static enum err scan_with_stack(struct scan *s)
 {
     struct open_container stack[STACK_MAX];

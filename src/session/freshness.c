@@ -43,7 +43,7 @@ static bool has_enough(const struct session *session, size_t n)
     return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
 }
 
-/* At least so many bytes does the value of a session have. */
+/* A lower bound of the size of a session's value: what is too large need not be encoded. */
 static size_t least_bytes(const struct session *session)
 {
     const size_t n = session->n_messages;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The one writer of this form: a hit in a cache is copied, and must have the same bytes. */
+/* Only this file writes this form: answers copy it from caches, and must have the same bytes. */
 #include "parley/session/session_json.h"
 
 #include "parley/json/members.h"

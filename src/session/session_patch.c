@@ -51,7 +51,7 @@ static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
     return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
 }
 
-/* w->done is not set: the session is not there, or a condition of the change does not hold. */
+/* If w->done stays unset, the session is not there or a condition of the change does not hold. */
 static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);

@@ -91,7 +91,7 @@ struct cache_found {
 /* Looks in memory, then, with redis_too, in Redis. False: a miss, or Redis is away. */
 bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 const struct cache_snapshot *snapshot, bool redis_too, struct cache_found *out);
-/* A larger value is stored nowhere. */
+/* The most bytes of a value that is stored, in memory or in Redis. */
 size_t cache_value_max(const struct cache *c);
 /* Stores a value that was read after the snapshot, unless this host has written the session since.
  * The queue may lose the value for Redis. */

@@ -11,8 +11,8 @@
 
 #include "parley/base/arena.h"
 
-/* How many times its body a request has in memory at most (measured). A patch has the body, the old
- * context, the new one, and libpq's buffer or the answer. */
+/* A request holds at most so many times the size of its body (measured). A patch holds the body,
+ * the old context, the new context, and libpq's buffer or the answer. */
 enum { CONFIG_BODY_COPIES = 4 };
 
 struct config {

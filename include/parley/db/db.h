@@ -30,7 +30,7 @@ struct db_servers {
     atomic_int last_used; /* index in the URL */
     atomic_int highest;   /* timeline of a primary that was seen; 0: none. Lower ones are refused */
     atomic_int state[DB_SERVERS_MAX], timeline[DB_SERVERS_MAX];
-    _Atomic int64_t ask_at_us; /* when those that are not used are asked next */
+    _Atomic int64_t ask_at_us; /* when the servers that are not used are asked next */
 };
 
 struct db_settings {

@@ -39,9 +39,9 @@ struct fcgi_settings {
      * before this is seen; 0: any number. */
     size_t connections;
     size_t max_body; /* bytes; a longer body is read, dropped and marked body_too_large */
-    /* Bytes for all requests with a body above 64 KiB, each counted with body_copies times its
-     * body. If too little is left, the body is read, dropped and marked body_refused. Without a
-     * slot there is no such bound. */
+    /* Bytes for all requests with a body above 64 KiB. Each counts as body_copies times its body.
+     * If too little is left, the body is read, dropped and marked body_refused. Without a slot
+     * there is no such bound. */
     size_t body_memory, body_copies;
     size_t arena_limit; /* bytes a request may take */
     int io_timeout_ms;  /* for each receive and send on a connection */

@@ -42,7 +42,7 @@ struct http_request {
     size_t n_headers;
     struct sv body;        /* absent if there was none */
     size_t body_too_large; /* 0: no; else the limit: a longer body was read and discarded */
-    bool body_refused;     /* there was no memory for it: it was read and discarded */
+    bool body_refused;     /* too little was left of body_memory: it was read and discarded */
     struct sv remote_addr;
     int64_t queued_us;           /* since nginx passed it on; 0: not known */
     struct ctx_hook before_wait; /* for the context in which it is answered */
@@ -64,7 +64,7 @@ struct http_request {
  * segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.
  * "/a//b" has an empty segment, "/a/" ends in one. */
 MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
-/* One segment, as http_target_parse decodes it, into the arena. */
+/* Decodes one segment of a path into the arena, as http_target_parse does. */
 MUSTCHECK enum err http_segment_decode(struct request_ctx *ctx, struct sv segment, struct sv *out);
 enum http_method http_method_parse(struct sv text);
 const char *http_method_name(enum http_method method); /* not of HTTP_OTHER */

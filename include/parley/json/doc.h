@@ -2,15 +2,15 @@
 /*
  * The JSON validator, and an index of what it read.
  *
- * json_doc_parse accepts what RFC 8259 calls JSON and nothing else, with any escape and any number
- * that its grammar has. It refuses duplicate names (compared unescaped), invalid UTF-8, a byte
- * order mark, text after the value, and nesting over 128 levels. json-c 0.16 lets most of these
- * through even when told to be strict (its issues 681, 892); the tests compare the two.
+ * json_doc_parse accepts JSON as RFC 8259 defines it, with any escape and number of its grammar. It
+ * refuses everything else, and also duplicate names (compared unescaped), invalid UTF-8, a byte
+ * order mark, and nesting over 128 levels. json-c 0.16 lets most of these through even when told to
+ * be strict (its issues 681, 892); the tests compare the two.
  *
  * The index has one node a value, in the order of the text, in the request's arena. It goes only
- * into the containers that a shape names. What is inside other values is validated and forgotten,
- * so that memory does not grow with their length. Readers work on the text itself, so that what is
- * stored is exactly what was sent.
+ * into the containers that a shape names. What is inside of other values is validated and not
+ * indexed, so the index does not grow with their length. Readers work on the text itself, so that
+ * what is stored is exactly what was sent.
  */
 #ifndef PARLEY_JSON_DOC_H
 #define PARLEY_JSON_DOC_H
@@ -21,8 +21,8 @@
 
 #include "parley/base/ctx.h"
 
-/* Levels of a value, counted from itself; values that are indexed; and, of a value for jsonb,
- * levels and the characters of a number. */
+/* At most: levels of a value, counted from itself; nodes of an index; for jsonb, levels of a value
+ * and characters of a number. */
 enum {
     JSON_DOC_DEPTH_MAX = 128,
     JSON_DOC_NODES_MAX = 200000,
@@ -50,14 +50,14 @@ struct json_node {
     uint32_t next;     /* index of the next sibling; 0: none */
 };
 
-/* The members of an object that the index goes into, up to one without a name. Each may hold an
- * object, or an array of objects, which have the members that inside says. An array in place of
- * such an object is indexed as well, but nothing in it. */
+/* A list of the members of an object that the index goes into; its last entry has no name. A member
+ * may hold an object, or an array of objects; inside is the list for these objects. An array in
+ * the place of such an object is indexed, but no container in it is. */
 struct json_shape {
     const char *name;
     const struct json_shape *inside;
 };
-/* Inside an object or array: nothing; everything. */
+/* json_nothing: no container inside is indexed. json_everything: all of them are. */
 extern const struct json_shape json_nothing[], json_everything[];
 
 struct json_doc {
@@ -75,12 +75,12 @@ MUSTCHECK enum err json_doc_parse(struct request_ctx *ctx, struct sv text,
 /* What a value may hold. */
 enum json_rules {
     JSON_RULES_TEXT,  /* all that json_doc_parse accepts */
-    JSON_RULES_JSONB, /* what jsonb takes: no \u0000, unpaired surrogates, integers outside -2^63 ..
-                       * 2^64-1, numbers that a double cannot hold (too large, or so small that they
-                       * become zero), and not above the bounds for jsonb */
-    JSON_RULES_STORED /* and no exponents above 20, because jsonb writes all digits of a number */
+    JSON_RULES_JSONB, /* no \u0000, no unpaired surrogates, no integers outside -2^63 .. 2^64-1, no
+                       * numbers that a double cannot hold (too large, or so small that they become
+                       * zero), and nothing above JSON_JSONB_DEPTH_MAX and JSON_JSONB_NUMBER_MAX */
+    JSON_RULES_STORED /* also no exponents above 20: jsonb writes all digits of a number */
 };
-/* Checks a value of the doc for stricter rules. ERR_INVALID as above, also with the slugs
+/* Checks a value of the doc by stricter rules. ERR_INVALID as above, also with the slugs
  * "number_out_of_range" and "invalid_field". path: of the value. */
 MUSTCHECK enum err json_doc_check(struct request_ctx *ctx, const struct json_doc *d,
                                   const struct json_node *node, enum json_rules rules,

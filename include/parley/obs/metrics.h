@@ -53,7 +53,7 @@ struct metrics_slot {
         struct {
             _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_abandoned, pool_waiting;
             _Atomic int64_t pool_max, threads_busy;
-            _Atomic int64_t body_bytes; /* which requests with large bodies have */
+            _Atomic int64_t body_bytes; /* that requests with large bodies have reserved */
             _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by index in DATABASE_URL */
         };
         _Atomic int64_t gauges[8 + METRICS_SERVERS]; /* the same, for a loop */
@@ -81,7 +81,7 @@ uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
  * that are 0 are left out. */
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
                     size_t n_routes);
-/* Writes a gauge. help: NULL after the first of a family. server: its label; NULL: it has none. */
+/* Writes a gauge. help: NULL after the first of a family. server: its label's value; NULL: none. */
 void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *server,
                          int64_t value);
 

@@ -8,7 +8,7 @@
  * PostgreSQL is known to be away, a write fails with ERR_UNAVAILABLE and has no effect.
  *
  * The caller checks the length and alphabet of strings where the interface limits them
- * (session_id_valid and the like). users.h has what few callers use.
+ * (api_session_id_valid and the like). users.h has what few callers use.
  */
 #ifndef PARLEY_SESSION_SESSION_H
 #define PARLEY_SESSION_SESSION_H

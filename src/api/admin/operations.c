@@ -51,7 +51,7 @@ static struct metrics_slots slots_of(const struct api_service *api)
     return (struct metrics_slots){api->slots, atomic_load(&api->host->n_slots)};
 }
 
-/* The sum over the slots of a counter, a gauge, or all of an array of them. */
+/* The sum over all slots of a field: a counter, a gauge, or an array of them. */
 #define SUM(slots, field)                                              \
     ((int64_t)metrics_sum(slots, offsetof(struct metrics_slot, field), \
                           sizeof(((struct metrics_slot *)0)->field) / sizeof(uint64_t)))
@@ -286,7 +286,7 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
     }
 }
 
-/* Writes that shared a statement: members in so many batches. */
+/* Writes that shared a statement: how many batches there were, and members in all of them. */
 static void add_batches(struct json_tree *t, struct json_object *in, const char *name,
                         int64_t batches, int64_t members)
 {

@@ -132,8 +132,7 @@ static bool is_utf8(struct sv params)
     return ok;
 }
 
-/* Where the interfaces look into objects. All else in a body is a value that they store or refuse.
- */
+/* See api_body_shape. */
 static const struct json_shape items[] = {{NULL, NULL}};
 static const struct json_shape messages[] = {
     {"id", json_nothing}, {"kwargs", json_nothing}, {NULL, NULL}};

@@ -98,8 +98,7 @@ MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, str
 
 /* ---- body.c: each failure names the field at fault ---- */
 
-/* Where the interfaces look into objects of a body. All else is a value that they store or refuse.
- */
+/* The containers of a body that handlers read. They store or refuse all other values as a whole. */
 extern const struct json_shape api_body_shape[];
 MUSTCHECK enum err api_body(struct request_ctx *ctx, const struct http_request *req,
                             enum api_body_kind kind, struct json_doc *out);
@@ -130,7 +129,7 @@ enum { API_USER_MAX = 256 }; /* bytes */
     "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
 /* Of a user's id, or a message's. */
 bool api_user_valid(struct sv id);
-/* The same of a session's, which is shorter, and does not begin with ~ as a tombstone's does. */
+/* Of a session's id, which is shorter and does not begin with ~: the ids of tombstones do. */
 bool api_session_id_valid(struct sv id);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);

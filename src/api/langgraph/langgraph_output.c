@@ -15,8 +15,8 @@ static struct sv type_of(struct sv role)
 
 /* ---- tool calls: of OpenAI's form in LangChain's ---- */
 
-/* The JSON object that the arguments are, or are the text of; absent: they are neither. What
- * checked them is freed at once, because an answer may have any number of calls. */
+/* The arguments as a JSON object: they are one, or a string that holds one. Absent: neither. The
+ * memory of the check is freed at once, because an answer may have any number of calls. */
 static struct sv args_of(struct request_ctx *ctx, struct json_writer *j, struct sv arguments)
 {
     const struct json_node node = {.type = JSON_IS_STRING, .raw = arguments};

@@ -27,8 +27,8 @@ bool native_write_truncated(struct json_writer *j, size_t n, size_t asked, int64
     return cut;
 }
 
-/* A header holds ASCII alone, so all bytes of the id are percent-encoded but those that need it in
- * no part of a URI. */
+/* A header holds ASCII alone. So each byte of the id is percent-encoded, unless it needs that in no
+ * part of a URI. */
 enum err native_location(struct api_call *c, struct sv id, int64_t seq)
 {
     struct buf where;

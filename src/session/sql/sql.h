@@ -2,7 +2,7 @@
 /*
  * The SQL of the session service. Each function is one round trip. Only session/ includes this.
  *
- * sql_message.c, sql_search.c and sql_sweep.c have functions of session.h and users.h, too. "Bare
+ * sql_message.c, sql_search.c and sql_sweep.c also define functions of session.h and users.h. "Bare
  * ERR_NOT_FOUND" is the result without a description: ctx->err is not set, and the caller decides
  * what to say. struct session_write carries a write from the request to its answer.
  */

@@ -158,7 +158,7 @@ enum err sql_write(struct sessions *s, struct request_ctx *ctx, const struct ses
     }
 }
 
-/* Numbers and times. Sets neither mark_before nor first_seq. */
+/* Takes numbers and times. Sets neither mark_before nor first_seq. */
 static void receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out)
 {
     out->generation = db_get_i64(rows, i, db_column(rows, "generation"));

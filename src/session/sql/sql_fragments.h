@@ -55,12 +55,12 @@
  *
  * The next release writes U+0001 in place of each "~" of the mark, so that the one after it can let
  * clients' ids begin with "~". The release before knows "~" alone. So this one reads both and writes
- * "~". left() is no condition of an index: no plan leaves the index of its other conditions. */
+ * "~". No index serves left(), so each plan keeps to the index of its other conditions. */
 #define SQL_TOMBSTONE_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
 #define SQL_IS_TOMBSTONE(id) " left(" id ", 1) IN ('~', E'\\001') "
 #define SQL_IS_ERASED(id) " left(" id ", 2) IN ('~~', E'\\001\\001') "
 #define SQL_OWN_ID(id) " regexp_replace(" id ", '^[~\\u0001]{1,2}[0-9]+~?', '') "
-/* Makes tombstones of the sessions of which l has the generations. */
+/* Makes tombstones of the sessions whose generations are in l. */
 #define SQL_ERASE_LOCKED                                                                           \
     " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}'," \
     " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"                    \
@@ -122,10 +122,10 @@
     " m.extra, m.created_at AS message_created_at "
 
 /* JSON text as jsonb takes it, so that two values are the same if and only if they were: \u0000 and
- * unpaired surrogates become U+FDD0, which no text has, and their digits. A text without them costs a
- * LIKE and, if it has other \u, one regular expression without anything that makes it slow. Escaped
- * backslashes are put aside as U+0001, so that each backslash begins an escape. Numbers beyond 10^131071
- * stay: parley_jsonb makes NULL of such a text. */
+ * unpaired surrogates become U+FDD0, a noncharacter, and their digits. A text without them costs a
+ * LIKE and, if it has other \u, one regular expression without look-around, which would be slow.
+ * Escaped backslashes are U+0001 meanwhile, so that each backslash begins an escape. Numbers beyond
+ * 10^131071 stay: parley_jsonb makes NULL of such a text. */
 #define SQL_FOR_JSONB(text)                                                                        \
     " CASE WHEN " text " LIKE '%\\\\u%' AND replace(" text ", '\\\\', chr(1)) COLLATE \"C\" ~"     \
     " '\\\\u0000|\\\\u[dD][89abAB]..([^\\\\]|\\\\[^u]|\\\\u[^dD]|\\\\u[dD][^c-fC-F])"              \

@@ -219,7 +219,7 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
 
 /* clang-format off */
 /* $8 to $10, and $16: as they were read. A new time to live begins now ($17), also if the expiry does not
- * slide. The record has context and metadata as they were sent, for they are answered so. */
+ * slide. The record has the texts of context and metadata that the answer has. */
 static const struct db_stmt session_update_stmt = {
     "session_update",
     "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","

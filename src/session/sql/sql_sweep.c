@@ -133,8 +133,8 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
 /* ---- all of a tenant, whose keys are no longer valid ---- */
 
 /* clang-format off */
-/* Ranges of the primary key, byte by byte. So no step reads the sessions of the others: tombstones
- * begin with a control character or with "~", and sessions with anything else. */
+/* Ranges of the primary key. The id of a tombstone begins with a control character or with "~", and
+ * that of a session with anything else. So no step reads the rows of another step. */
 #define RANGE(columns, range, n)                                                                   \
     "(SELECT " columns " FROM sessions WHERE tenant = $1 AND " range " ORDER BY session_id LIMIT " n
 #define LIVE(range) RANGE("generation", range, "32") " FOR UPDATE SKIP LOCKED)"
