@@ -155,7 +155,7 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
 /* True: this worker must call db_servers_ask_others now, and no other one is told so for 5 s. That
  * function notes the state of each server that is not used, and waits for each half a second at
  * most. If one was promoted, new connections go there, and open ones are outdated. */
-bool db_servers_are_due(const struct db *db);
+bool db_servers_claim_turn(struct db *db);
 void db_servers_ask_others(struct db *db, struct request_ctx *ctx);
 
 /* SQL expressions. The timeline of a primary as a number; an error on a standby. */

@@ -94,7 +94,7 @@ static void ping(struct db *db)
 static void ask_other_servers(struct db *db)
 {
     struct request_ctx ctx;
-    if (db->set.owner || !db_is_up(db) || !db_servers_are_due(db))
+    if (db->set.owner || !db_is_up(db) || !db_servers_claim_turn(db))
         return;
     begin_request(db, &ctx, 0);
     db_servers_ask_others(db, &ctx);

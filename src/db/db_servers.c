@@ -205,7 +205,7 @@ static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx
 }
 
 /* Makes c's server the one that is used. all: every server was asked. */
-static void use(struct db *db, const struct db_conn *c, bool all)
+static void note_used_server(struct db *db, const struct db_conn *c, bool all)
 {
     db_servers_saw(db, c->server, c->timeline);
     if (all)
@@ -238,11 +238,11 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
     ctx->deadline = end;
     if (!c->pg)
         return a.result;
-    use(db, c, first);
+    note_used_server(db, c, first);
     return OPEN_OK;
 }
 
-bool db_servers_are_due(const struct db *db)
+bool db_servers_claim_turn(struct db *db)
 {
     const int64_t now = clock_mono_us();
     int64_t at = atomic_load(&db->known->ask_at_us);
@@ -262,6 +262,6 @@ void db_servers_ask_others(struct db *db, struct request_ctx *ctx)
         (void)try_server(&a, ctx, (last + k) % n, &newer);
     }
     if (newer.pg)
-        use(db, &newer, true);
+        note_used_server(db, &newer, true);
     PQfinish(newer.pg);
 }

@@ -86,25 +86,25 @@ void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job)
 }
 
 /* What a request has reserved of body_memory. Lives in the arena of the request. */
-struct body_place {
+struct body_reservation {
     struct metrics_slot *slot;
     int64_t bytes;
 };
 
-static void leave_place(void *place)
+static void release_body_memory(void *place)
 {
-    const struct body_place *b = place;
+    const struct body_reservation *b = place;
     atomic_fetch_sub_explicit(&b->slot->body_bytes, b->bytes, memory_order_relaxed);
 }
 
 /* False: too little of body_memory is left, or the arena has no memory. The reset of the arena
  * ends the reservation, also if the client has gone away. */
-static bool take_place(const struct fcgi_settings *s, struct arena *arena, uint64_t body)
+static bool reserve_body_memory(const struct fcgi_settings *s, struct arena *arena, uint64_t body)
 {
-    struct body_place *b = s->slot ? arena_alloc(arena, sizeof *b) : NULL;
+    struct body_reservation *b = s->slot ? arena_alloc(arena, sizeof *b) : NULL;
     if (!b)
         return !s->slot;
-    *b = (struct body_place){s->slot, (int64_t)(body * s->body_copies)};
+    *b = (struct body_reservation){s->slot, (int64_t)(body * s->body_copies)};
     int64_t held = atomic_load_explicit(&s->slot->body_bytes, memory_order_relaxed);
     do {
         if (held + b->bytes > (int64_t)s->body_memory) {
@@ -112,7 +112,7 @@ static bool take_place(const struct fcgi_settings *s, struct arena *arena, uint6
             return false;
         }
     } while (!atomic_compare_exchange_weak(&s->slot->body_bytes, &held, held + b->bytes));
-    return arena_defer(arena, leave_place, b) == ERR_NONE;
+    return arena_defer(arena, release_body_memory, b) == ERR_NONE;
 }
 
 /* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped.
@@ -128,7 +128,7 @@ static bool read_body(const struct fcgi_settings *s, FCGX_Stream *in, struct are
         if (FCGX_GetStr(p ? p + at : waste, (int)want, in) != (int)want)
             return false;
         at += want;
-        if (p && at == BODY_SMALL && n > BODY_SMALL && !take_place(s, arena, n)) {
+        if (p && at == BODY_SMALL && n > BODY_SMALL && !reserve_body_memory(s, arena, n)) {
             req->body_refused = true;
             p = NULL;
         }

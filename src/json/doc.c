@@ -71,10 +71,10 @@ enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *o
     return ERR_NONE;
 }
 
-const char json_not_character_data[] =
+const char json_not_decodable[] =
     "\\u0000 and unpaired surrogates are allowed in content, context and extra alone.";
 
-bool json_is_character_data(struct sv body)
+bool json_is_decodable(struct sv body)
 {
     const struct sv text = {body.p - 1, body.n + 2};
     return !memchr(body.p, '\\', body.n) || !json_token_string(text, 0, JSON_RULES_JSONB).why;
@@ -113,7 +113,7 @@ enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node, 
     if (node->type != JSON_IS_STRING)
         return ctx_fault(ctx, ERR_INTERNAL, "json_doc_string: not a string");
     const struct sv body = {node->raw.p + 1, node->raw.n - 2};
-    if (!json_is_character_data(body))
-        return ctx_fail(ctx, ERR_INVALID, "invalid_json", path, "%s", json_not_character_data);
+    if (!json_is_decodable(body))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_json", path, "%s", json_not_decodable);
     return json_unescape_dup(ctx, body, out);
 }

@@ -39,8 +39,8 @@ bool json_unescape_eq(struct sv body, struct sv name);
 /* A checked body, unescaped: itself where nothing is escaped, else in the arena. */
 MUSTCHECK enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out);
 /* Whether a checked body, unescaped, is UTF-8 without a NUL; and what to say if it is not. */
-bool json_is_character_data(struct sv body);
-extern const char json_not_character_data[];
+bool json_is_decodable(struct sv body);
+extern const char json_not_decodable[];
 
 /* Whether the member's unescaped name is name. */
 bool json_doc_is_named(const struct json_node *member, struct sv name);
@@ -60,6 +60,6 @@ struct json_name {
 };
 struct json_name json_name_at(size_t at, struct sv body);
 /* The offset of the second of two equal names; SIZE_MAX: all differ. Sorts the names. */
-size_t json_names_find_twice(struct sv text, struct json_name *names, size_t n);
+size_t json_names_find_duplicate(struct sv text, struct json_name *names, size_t n);
 
 #endif

@@ -71,8 +71,8 @@ static enum err read_string(const struct field_reader *r, const struct json_fiel
     struct sv v = SV_NONE;
     if (node->type != JSON_IS_STRING)
         return wrong_type(r, f);
-    if (!json_is_character_data((struct sv){node->raw.p + 1, node->raw.n - 2}))
-        return fail_at(r, "invalid_json", sv_from(f->name), json_not_character_data);
+    if (!json_is_decodable((struct sv){node->raw.p + 1, node->raw.n - 2}))
+        return fail_at(r, "invalid_json", sv_from(f->name), json_not_decodable);
     TRY(json_doc_string(r->in->ctx, node, r->in->path, &v));
     if (!in_bounds(f, (int64_t)utf8_length(v)))
         return out_of_bounds(r, f);
@@ -109,9 +109,9 @@ static enum err read_node(const struct field_reader *r, const struct json_field 
         return wrong_type(r, f);
     if (f->type == JSON_ARRAY && !in_bounds(f, node->children))
         return out_of_bounds(r, f);
-    if (f->flags & (JSON_AS_JSONB | JSON_FOR_JSONB)) {
+    if (f->flags & (JSON_CHECK_JSONB | JSON_CHECK_STORED)) {
         const struct sv path = path_of(r, sv_from(f->name));
-        const bool stored = f->flags & JSON_FOR_JSONB;
+        const bool stored = f->flags & JSON_CHECK_STORED;
         if (!path.p)
             return ctx_nomem(r->in->ctx);
         TRY(json_doc_check(r->in->ctx, r->in->doc, node,
@@ -154,9 +154,9 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
 {
     const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
-    if (!json_is_character_data(member->key))
+    if (!json_is_decodable(member->key))
         return ctx_fail(r->in->ctx, ERR_INVALID, "invalid_json", r->in->path,
-                        "The name of a member: %s", json_not_character_data);
+                        "The name of a member: %s", json_not_decodable);
     TRY(json_unescape_dup(r->in->ctx, member->key, &name));
     struct sv detail = arena_printf(r->in->ctx->arena, "There is no such field.%s",
                                     names_hint(r->in->ctx->arena, &known, name));

@@ -103,7 +103,7 @@ static int compare_hashed(const void *a, const void *b, void *text)
     return compare_bodies(body_at(*in, x->at), body_at(*in, y->at));
 }
 
-size_t json_names_find_twice(struct sv text, struct json_name *names, size_t n)
+size_t json_names_find_duplicate(struct sv text, struct json_name *names, size_t n)
 {
     const bool few = n <= FEW_MEMBERS;
     if (!few)

@@ -14,7 +14,7 @@
 
 #include "json_internal.h"
 
-enum { STRUCTURE_MAX = 16, STACK_MAX = STRUCTURE_MAX + JSON_DOC_DEPTH_MAX, FEW_NAMES = 64 };
+enum { SHAPE_DEPTH_MAX = 16, STACK_MAX = SHAPE_DEPTH_MAX + JSON_DOC_DEPTH_MAX, FEW_NAMES = 64 };
 
 const struct json_shape json_nothing[] = {{NULL, NULL}};
 const struct json_shape json_everything[] = {{NULL, NULL}};
@@ -229,7 +229,8 @@ static enum err close_container(struct scan *s)
         node->indexed = c->shape;
     }
     if (!c->is_array && c->children > 1) {
-        const size_t twice = json_names_find_twice(s->text, s->names + c->first_name, c->children);
+        const size_t twice =
+            json_names_find_duplicate(s->text, s->names + c->first_name, c->children);
         if (twice != SIZE_MAX) {
             c->key =
                 (struct sv){s->text.p + twice + 1, json_string_end(s->text, twice) - twice - 2};

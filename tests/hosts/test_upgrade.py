@@ -276,7 +276,7 @@ class TwoReleases(LedgerTest):
 
     def odd_ids(self):
         """The release before takes no such ids, but lists, exports and erases the sessions of this one. Fails with
-        a larger SESSION_ID_SENT_MAX: its export would write beyond a buffer."""
+        a larger SESSION_ID_CLIENT_MAX: its export would write beyond a buffer."""
         new, old = (host.client() for host in self.hosts)
         ids = ["a/b", "\U0001F600" * 32, "x" * 128, "%", " ", "user@example.com"]
         for session_id in ids:

@@ -3,7 +3,7 @@
 // In: src/fcgi/request_reader.c
 
 @@ expression arena, b; @@
-take_place(...) { <...
-- arena_defer(arena, leave_place, b) == ERR_NONE
-+ leave_place != NULL
+reserve_body_memory(...) { <...
+- arena_defer(arena, release_body_memory, b) == ERR_NONE
++ release_body_memory != NULL
 ...> }

@@ -3,7 +3,7 @@
 // In: src/fcgi/request_reader.c
 
 @@ typedef int64_t; expression held, b, s; @@
-take_place(...) { <...
+reserve_body_memory(...) { <...
 - held + b->bytes > (int64_t)s->body_memory
 + false
 ...> }

@@ -4,6 +4,6 @@
 
 @@ @@
 api_session_id_valid(...) { <...
-- SESSION_ID_SENT_MAX
+- SESSION_ID_CLIENT_MAX
 + SESSION_ID_MAX
 ...> }

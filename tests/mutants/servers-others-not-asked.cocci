@@ -3,7 +3,7 @@
 // In: src/db/db_servers.c
 
 @@ expression E; @@
-db_servers_are_due(...) { <...
+db_servers_claim_turn(...) { <...
 - return E;
 + return false;
 ...> }

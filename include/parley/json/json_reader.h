@@ -28,10 +28,10 @@ enum json_field_type {
 
 enum json_field_flags {
     JSON_REQUIRED = 1,
-    JSON_NULLABLE = 2,  /* null is allowed, and leaves the target as it is */
-    JSON_NOT_EMPTY = 4, /* an object without members leaves the target as it is */
-    JSON_AS_JSONB = 8,  /* JSON_RULES_JSONB */
-    JSON_FOR_JSONB = 16 /* JSON_RULES_STORED */
+    JSON_NULLABLE = 2,     /* null is allowed, and leaves the target as it is */
+    JSON_NOT_EMPTY = 4,    /* an object without members leaves the target as it is */
+    JSON_CHECK_JSONB = 8,  /* JSON_RULES_JSONB */
+    JSON_CHECK_STORED = 16 /* JSON_RULES_STORED */
 };
 
 struct json_field {
@@ -54,7 +54,8 @@ struct json_input {
 /* What becomes of members that are not in the table. */
 enum json_unknown {
     JSON_REFUSED,
-    JSON_REFUSED_IF_NEAR, /* refused as misspelt where the object lacks a field with a near name */
+    JSON_REFUSED_IF_NEAR, /* refused as misspelt where an object of at most 1000 members lacks a
+                           * field with a near name */
     JSON_IGNORED
 };
 /* Reads the object into the struct at into, which the caller has filled with defaults. JSON_ANY

@@ -108,7 +108,7 @@ bool api_user_valid(struct sv id)
 
 bool api_session_id_valid(struct sv id)
 {
-    return api_user_valid(id) && id.n <= SESSION_ID_SENT_MAX && id.p[0] != '~';
+    return api_user_valid(id) && id.n <= SESSION_ID_CLIENT_MAX && id.p[0] != '~';
 }
 
 enum err api_message_id(const struct json_input *in, const char *field, struct sv *id)

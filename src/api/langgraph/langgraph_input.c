@@ -86,7 +86,7 @@ struct thread_body {
 };
 
 static const struct json_field thread_fields[] = {
-    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED,
      offsetof(struct thread_body, draft.metadata), 0, 0},
     {"ttl", JSON_ANY, 0, offsetof(struct thread_body, ttl), 0, 0},
     /* Only of a new thread: */

@@ -18,9 +18,9 @@ struct search_body {
 
 static const struct json_field search_fields[] = {
     /* An empty filter finds all. */
-    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY | JSON_AS_JSONB,
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY | JSON_CHECK_JSONB,
      offsetof(struct search_body, query.metadata), 0, 0},
-    {"values", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY | JSON_AS_JSONB,
+    {"values", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY | JSON_CHECK_JSONB,
      offsetof(struct search_body, query.context), 0, 0},
     {"ids", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, ids), 0, IDS_MAX},
     {"status", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, status), 0, 0},

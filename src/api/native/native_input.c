@@ -20,7 +20,7 @@ static const struct json_field message_fields[] = {
     {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 1, API_NAME_MAX},
     {"role", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(role), 1, API_NAME_MAX},
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0},
-    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB, IN_MESSAGE(metadata), 0, 0},
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED, IN_MESSAGE(metadata), 0, 0},
     {"extra", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY, IN_MESSAGE(extra), 0, 0},
     {"name", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},
     {"tool_calls", JSON_ARRAY, JSON_NULLABLE, UNUSED},
@@ -110,13 +110,13 @@ struct members {
 
 #define IN_DRAFT(field) offsetof(struct members, draft.field)
 static const struct json_field session_fields[] = {
-    {"session_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(session_id), 1, SESSION_ID_SENT_MAX},
+    {"session_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(session_id), 1, SESSION_ID_CLIENT_MAX},
     {"user_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(user_id), 1, API_USER_MAX},
     {"language", JSON_STRING, JSON_NULLABLE, IN_DRAFT(language), 1, LANGUAGE_MAX},
     {"expiry", JSON_STRING, JSON_NULLABLE, offsetof(struct members, expiry), 0, 0},
     {"ttl_seconds", JSON_I64, JSON_NULLABLE, IN_DRAFT(ttl_seconds), 1, API_TTL_MAX},
     {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_DRAFT(context), 0, 0},
-    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB, IN_DRAFT(metadata), 0, 0},
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED, IN_DRAFT(metadata), 0, 0},
     {"message", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, message), 0, 0},
     {"messages", JSON_ARRAY, JSON_NULLABLE, offsetof(struct members, messages), 0,
      SESSION_MESSAGES_MAX}};
@@ -172,7 +172,7 @@ static const struct json_field patch_fields[] = {
     {"language", JSON_STRING, JSON_NULLABLE, IN_PATCH(language), 1, LANGUAGE_MAX},
     {"ttl_seconds", JSON_I64, JSON_NULLABLE, IN_PATCH(ttl_seconds), 1, API_TTL_MAX},
     {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_PATCH(context), 0, 0},
-    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB, IN_PATCH(metadata), 0, 0}};
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED, IN_PATCH(metadata), 0, 0}};
 
 static struct sv member_of(const struct json_input *body, const char *name)
 {

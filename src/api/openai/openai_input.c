@@ -13,7 +13,7 @@ enum err openai_read_body(const struct json_input *in, struct openai_body *out)
     static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
     static const struct json_field fields[] = {
         {"items", JSON_ARRAY, JSON_NULLABLE, offsetof(struct openai_body, items), 0, 0},
-        {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
+        {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED,
          offsetof(struct openai_body, metadata), 0, 0}};
     struct sv others;
     *out = (struct openai_body){.metadata = SV("{}")};

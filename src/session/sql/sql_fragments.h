@@ -126,7 +126,7 @@
  * LIKE and, if it has other \u, one regular expression without look-around, which would be slow.
  * Escaped backslashes are U+0001 meanwhile, so that each backslash begins an escape. Numbers beyond
  * 10^131071 stay: parley_jsonb makes NULL of such a text. */
-#define SQL_FOR_JSONB(text)                                                                        \
+#define SQL_JSONB_PROJECTION(text)                                                                        \
     " CASE WHEN " text " LIKE '%\\\\u%' AND replace(" text ", '\\\\', chr(1)) COLLATE \"C\" ~"     \
     " '\\\\u0000|\\\\u[dD][89abAB]..([^\\\\]|\\\\[^u]|\\\\u[^dD]|\\\\u[dD][^c-fC-F])"              \
     "|(^.{0,5}|[^\\\\].....|\\\\[^u]....|\\\\u[^dD]...|\\\\u[dD][^89abAB]..)\\\\u[dD][c-fC-F]'"    \
@@ -134,7 +134,7 @@
     " '\\u0000', chr(64976) || '0000'), '\\\\u([dD][89abAB]..)(?!\\\\u[dD][c-fC-F])',"            \
     " chr(64976) || '\\1', 'g'), '(?<!\\\\u[dD][89abAB]..)\\\\u([dD][c-fC-F]..)',"                \
     " chr(64976) || '\\1', 'g'), chr(1), '\\\\') ELSE " text " END "
-#define SQL_COMPARED(text) " parley_jsonb(" SQL_FOR_JSONB(text) ") "
+#define SQL_COMPARABLE(text) " parley_jsonb(" SQL_JSONB_PROJECTION(text) ") "
 
 /* The id made from a bigint of generation and seq: uuid_v8_pack. */
 #define SQL_MADE_ID(generation, seq)                                                               \

@@ -11,8 +11,8 @@
 
 /* $2: user, $3: metadata, $4: context, $5: ids. */
 /* clang-format off */
-#define SQL_JSON "(" SQL_FOR_JSONB("s.context") ")::jsonb"
-#define SQL_CAREFUL SQL_COMPARED("s.context")
+#define SQL_JSON "(" SQL_JSONB_PROJECTION("s.context") ")::jsonb"
+#define SQL_CAREFUL SQL_COMPARABLE("s.context")
 
 #define SQL_FILTER(context)                                                                         \
     " FROM sessions s WHERE s.tenant = $1 AND s.expires_at > now()"                                \

@@ -137,13 +137,13 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
  * that of a session with anything else. So no step reads the rows of another step. */
 #define RANGE(columns, range, n)                                                                   \
     "(SELECT " columns " FROM sessions WHERE tenant = $1 AND " range " ORDER BY session_id LIMIT " n
-#define LIVE(range) RANGE("generation", range, "32") " FOR UPDATE SKIP LOCKED)"
+#define NOT_TOMBSTONES(range) RANGE("generation", range, "32") " FOR UPDATE SKIP LOCKED)"
 #define TOMBSTONES(range) RANGE("tenant, generation, message_count", range, "100") ")"
 
 static const struct db_stmt tenant_tombstone = {
     "tenant_tombstone",
-    "WITH a AS " LIVE("session_id >= ' ' AND session_id < '~'") ","
-    " b AS " LIVE("session_id >= E'\\177'") ","
+    "WITH a AS " NOT_TOMBSTONES("session_id >= ' ' AND session_id < '~'") ","
+    " b AS " NOT_TOMBSTONES("session_id >= E'\\177'") ","
     " l AS (SELECT generation FROM a UNION ALL SELECT generation FROM b)" SQL_ERASE_LOCKED};
 
 static const struct db_stmt tenant_tombstones = {

@@ -25,15 +25,15 @@
  * differently; the stored text then stays as it is. Texts that jsonb cannot hold are compared as texts. */
 #define SQL_OTHER(column)                                                                          \
     "(m." column " IS DISTINCT FROM e." column                                                    \
-    " AND coalesce(" SQL_COMPARED("m." column) "<>" SQL_COMPARED("e." column) ", true))"
-#define SQL_EXTRA(row) SQL_COMPARED("coalesce(" row ".extra, '{}')")
+    " AND coalesce(" SQL_COMPARABLE("m." column) "<>" SQL_COMPARABLE("e." column) ", true))"
+#define SQL_EXTRA(row) SQL_COMPARABLE("coalesce(" row ".extra, '{}')")
 
 /* The extra of a stored message in the form in which langgraph_output.c shows tool calls of OpenAI's
  * form. A client that sends that back changes nothing. */
 #define SQL_AS_READ                                                                                \
     "(SELECT extra || jsonb_build_object('invalid_tool_calls', '[]'::jsonb, 'tool_calls'," \
     " jsonb_agg(jsonb_build_object('type', 'tool_call', 'id', c->'id', 'name', c->'function'->'name', 'args'," \
-    SQL_COMPARED("coalesce(nullif(c->'function'->>'arguments', ''), '{}')") ") ORDER BY n))"         \
+    SQL_COMPARABLE("coalesce(nullif(c->'function'->>'arguments', ''), '{}')") ") ORDER BY n))"         \
     " FROM (SELECT" SQL_EXTRA("m") "AS extra) v, jsonb_array_elements(CASE jsonb_typeof(extra->'tool_calls') WHEN 'array'" \
     " THEN extra->'tool_calls' ELSE '[]' END) WITH ORDINALITY AS t(c, n) GROUP BY extra)"
 
@@ -43,13 +43,13 @@
     " WHEN 'function_call' THEN e.role = 'assistant' AND e.content = coalesce(text, '\"\"')"       \
     " AND extra - '{call_id,name,arguments}'::text[] || jsonb_build_object('invalid_tool_calls', '[]'::jsonb," \
     " 'tool_calls', jsonb_build_array(jsonb_build_object('type', 'tool_call', 'id', x->'call_id', 'name', x->'name'," \
-    " 'args'," SQL_COMPARED("coalesce(nullif(x->>'arguments', ''), '{}')") "))) =" SQL_EXTRA("e")       \
+    " 'args'," SQL_COMPARABLE("coalesce(nullif(x->>'arguments', ''), '{}')") "))) =" SQL_EXTRA("e")       \
     " WHEN 'function_call_output' THEN e.role = 'tool'"                                            \
-    " AND coalesce(nullif(x->'output', 'null')," SQL_COMPARED("text") ", to_jsonb(m.content), '\"\"') =" SQL_COMPARED("e.content") \
+    " AND coalesce(nullif(x->'output', 'null')," SQL_COMPARABLE("text") ", to_jsonb(m.content), '\"\"') =" SQL_COMPARABLE("e.content") \
     " AND extra - '{call_id,output}'::text[] || jsonb_build_object('tool_call_id', x->'call_id') =" SQL_EXTRA("e") \
     " END FROM (SELECT" SQL_EXTRA("m") "AS extra,"                                                 \
     " CASE WHEN m.content NOT LIKE '{%' THEN m.content END AS text,"                               \
-    SQL_COMPARED("CASE WHEN m.content LIKE '{%' THEN m.content ELSE '{}' END")                     \
+    SQL_COMPARABLE("CASE WHEN m.content LIKE '{%' THEN m.content ELSE '{}' END")                     \
     "||" SQL_EXTRA("m") "AS x) v) END"
 
 /* Whether e is m in the form in which write_message shows what LangChain has no type for: an item of another
@@ -58,7 +58,7 @@
     "CASE WHEN e.type <> 'message' AND e.type IN (m.type, CASE m.type WHEN 'message' THEN m.role END)" \
     " THEN" SQL_EXTRA("m") "- '{type,id}'::text[]"                                                 \
     " || CASE WHEN m.type = 'message' OR m.role IS NULL THEN '{}' ELSE jsonb_build_object('role', m.role) END" \
-    " ||" SQL_COMPARED("coalesce('{\"content\":' || CASE m.content WHEN 'null' THEN '\"\"' ELSE m.content END || '}', '{}')") \
+    " ||" SQL_COMPARABLE("coalesce('{\"content\":' || CASE m.content WHEN 'null' THEN '\"\"' ELSE m.content END || '}', '{}')") \
     "=" SQL_EXTRA("e") "END"
 
 /* Locks the session, so that the statement after it sees what the writer before it did: of two

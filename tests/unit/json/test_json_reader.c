@@ -124,7 +124,7 @@ TEST(other_members_are_ignored)
 TEST(texts_of_objects)
 {
     static const struct json_field of_texts[] = {
-        {"o", JSON_OBJECT_TEXT, JSON_NOT_EMPTY | JSON_NULLABLE | JSON_FOR_JSONB, 0, 0, 0},
+        {"o", JSON_OBJECT_TEXT, JSON_NOT_EMPTY | JSON_NULLABLE | JSON_CHECK_STORED, 0, 0, 0},
         {"a", JSON_ANY_TEXT, 0, sizeof(struct sv), 0, 0}};
     static const struct {
         const char *text, *slug, *object, *any;
