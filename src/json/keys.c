@@ -42,10 +42,10 @@ const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, s
 
 /* ---- names of an object that is being read ---- */
 
-struct json_name json_name_at(size_t at, struct sv body)
+struct json_name json_name_at(size_t at, struct sv body, uint64_t secret)
 {
-    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t hash = 0, word = 0;
+    const uint64_t multiplier = secret | 1;
+    uint64_t hash = secret, word = 0;
     for (unsigned shift = 0; body.n > 0;) {
         char c[4] = {body.p[0]};
         const bool plain = c[0] != '\\';
@@ -54,12 +54,12 @@ struct json_name json_name_at(size_t at, struct sv body)
         for (size_t i = 0; i < n; i++, shift += 8) {
             word |= (uint64_t)(unsigned char)c[i] << (shift & 63);
             if ((shift & 63) == 56) {
-                hash = (hash ^ word) * odd;
+                hash = (hash ^ word) * multiplier;
                 word = 0;
             }
         }
     }
-    return (struct json_name){(uint32_t)at, (uint32_t)(((hash ^ word) * odd) >> 32)};
+    return (struct json_name){(uint32_t)at, (uint32_t)(((hash ^ word) * multiplier) >> 32)};
 }
 
 static struct sv body_at(struct sv text, size_t at)

@@ -8,9 +8,14 @@
 /* Text that json_doc_parse accepted is walked without checks: the brackets and quotes match. */
 size_t json_string_end(struct sv s, size_t at)
 {
-    for (at++; s.p[at] != '"'; at++)
-        at += s.p[at] == '\\';
-    return at + 1;
+    for (at++;; at++) {
+        const char *quote = memchr(s.p + at, '"', s.n - at), *p = quote;
+        while (p[-1] == '\\')
+            p--;
+        at = (size_t)(quote - s.p);
+        if ((quote - p) % 2 == 0)
+            return at + 1;
+    }
 }
 
 static size_t value_end(struct sv s, size_t at)

@@ -20,6 +20,9 @@ static enum err collect(struct request_ctx *ctx, struct sv patch, struct patch_m
     size_t count = 0;
     for (struct sv rest = patch; json_member_next(&rest, &m);)
         count++;
+    if (count > JSON_DOC_NODES_MAX)
+        return ctx_fail(ctx, ERR_INVALID, "too_many_values", NULL,
+                        "An object of the patch has more than %d members.", JSON_DOC_NODES_MAX);
     *out =
         (struct patch_members){arena_array(ctx->arena, count, sizeof(*out->members)),
                                arena_array(ctx->arena, count, sizeof(*out->names)), count, count};
@@ -75,8 +78,11 @@ static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv ol
 static enum err write_merged(struct request_ctx *ctx, struct sv target, struct sv patch,
                              enum json_merge_mode mode, struct json_writer *j)
 {
-    struct patch_members l;
+    struct patch_members l = {.n_members = 0};
     struct json_member m;
+    /* Each level reads the rest of the texts again. */
+    if (deadline_passed(ctx->deadline))
+        return ctx_fault(ctx, ERR_TIMEOUT, "no time is left for the merge");
     TRY(collect(ctx, patch, &l));
     make_unique(&l);
     json_write_object_open(j);

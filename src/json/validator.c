@@ -8,11 +8,13 @@
  */
 #include "parley/json/doc.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "json_internal.h"
+#include "parley/base/uuid.h"
 
 enum { SHAPE_DEPTH_MAX = 16, STACK_MAX = SHAPE_DEPTH_MAX + JSON_DOC_DEPTH_MAX, FEW_NAMES = 64 };
 
@@ -44,6 +46,7 @@ struct scan {
     uint32_t depth;
     struct json_name *names, *few; /* names: few, or on the heap */
     uint32_t n_names, names_cap;
+    uint64_t secret;
 };
 
 enum state { WANT_VALUE, JUST_OPENED, AFTER_VALUE };
@@ -282,7 +285,7 @@ static enum err add_name(struct scan *s, size_t at, struct sv body)
         s->names = grown;
         s->names_cap *= 2;
     }
-    s->names[s->n_names++] = json_name_at(at, body);
+    s->names[s->n_names++] = json_name_at(at, body, s->secret);
     return ERR_NONE;
 }
 
@@ -331,6 +334,14 @@ static enum err scan_text(struct scan *s)
     return s->at < s->text.n ? fail_syntax(s, "More text follows the JSON value") : ERR_NONE;
 }
 
+static uint64_t secret_of_process(void)
+{
+    static _Atomic uint64_t secret;
+    if (atomic_load_explicit(&secret, memory_order_relaxed) == 0)
+        atomic_store_explicit(&secret, random_u64(), memory_order_relaxed);
+    return atomic_load_explicit(&secret, memory_order_relaxed);
+}
+
 /* The arrays are no members of struct scan, so that they are not cleared for each text. */
 static enum err scan_with_stack(struct scan *s)
 {
@@ -339,6 +350,7 @@ static enum err scan_with_stack(struct scan *s)
     s->stack = stack;
     s->names = s->few = few;
     s->names_cap = FEW_NAMES;
+    s->secret = secret_of_process();
     const enum err e = scan_text(s);
     if (s->names != few)
         free(s->names);
@@ -371,6 +383,10 @@ enum err json_doc_check(struct request_ctx *ctx, const struct json_doc *d,
                         const struct json_node *node, enum json_rules rules, const char *path)
 {
     const size_t at = (size_t)(node->raw.p - d->text);
+    if (rules == JSON_RULES_STORED && node->raw.n > JSON_STORED_BYTES_MAX)
+        return ctx_fail(ctx, ERR_INVALID, "out_of_range", path,
+                        "Metadata has at most %d bytes: put more into content, context or extra.",
+                        JSON_STORED_BYTES_MAX);
     struct scan s = {.ctx = ctx,
                      .text = {d->text, at + node->raw.n},
                      .at = at,

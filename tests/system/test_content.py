@@ -13,15 +13,18 @@ AS_JSON = {"Content-Type": "application/json"}
 sys.set_int_max_str_digits(0)
 # Texts that jsonb, a double or a C string cannot hold, and others whose bytes are easily lost.
 HOSTILE = (
-    rb'"a\u0000b"', rb'"\u0000"', rb'"\\u0000\\\u0000"', rb'"\ud800"', rb'"\uDC00\ud800"', rb'"\ud83d\ud83d\ude00"',
-    rb'"\\ud83d\ude00"', rb'"\uFFFF\ufdd0"', b'"\xef\xb7\x90\x7f\xe2\x80\xa8"', rb'"\/\b\f\u001f\u00e9"',
-    rb'{"a\u0000b":1,"a\u0000c":2,"a":3,"":4}', rb'{"\ud800":1,"\ud801":2,"\ud800\udc00":3,"\ufffd":4}',
+    rb'"a\u0000b"', rb'"\u0000"', rb'"\\u0000\\\u0000"',
+    rb'"\\ud83d\\ude00"', rb'"\uFFFF\ufdd0"', b'"\xef\xb7\x90\x7f\xe2\x80\xa8"', rb'"\/\b\f\u001f\u00e9"',
+    rb'{"a\u0000b":1,"a\u0000c":2,"a":3,"":4}', rb'{"\ud800\udc00":3,"\ufffd":4}',
     b"18446744073709551616", b"-" + b"9" * 1000, b"1e400", b"-1E-00400", b"0e2147483647", b"[1.0 ,-0 ]", b"-0.0e+5",
     b"1e131072", b"0." + b"3" * 17000, b"7" * 5000, b"[ 1 ,\t[ ] , { } ]", b"[" * 120 + b"]" * 120,
-    b'{"a":' * 119 + b"[]" + b"}" * 119, b"[true,false,null]", rb'["\u0000",1e999,{"\udfff":[1e-999]}]',
+    b'{"a":' * 119 + b"[]" + b"}" * 119, b"[true,false,null]", rb'["\u0000",1e999,{"\uffff":[1e-999]}]',
     # What LangGraph shows in another form.
     rb'[{"id":"c","function":{"name":"f","arguments":"{\"a\":\"\\u0000\"}"}}]',
-    rb'[{"id":"c\u0000","function":{"name":"f\ud800","arguments":"{\"a\":\"\u0000\"}"}}]')
+    rb'[{"id":"c\u0000","function":{"name":"f\u0000","arguments":"{\"a\":\"\u0000\"}"}}]')
+
+# Refused until the next release: see CONTRIBUTING.md, "Steps under way".
+UNPAIRED = (rb'"\\ud83d\ude00"', rb'"\ud800"', rb'"\uDC00\ud800"', rb'"\ud83d\ud83d\ude00"', rb'{"\udfff":1}', rb'"\\\ud83d"', rb'"x\uD83D\\ude00"')
 
 
 class Content(LangGraph):
@@ -47,14 +50,14 @@ class Content(LangGraph):
                 user = uuid.uuid4().hex
                 path = f"/v1/sessions/{uuid.uuid4().hex}"
                 said = (b'{"role":"user","content":[{"type":"text","text":"x","v":<v>}],"extra":{"e":<v>},'
-                        b'"refusal":"\\u0000\\ud800","tool_calls":[<v>]}').replace(b"<v>", value)
+                        b'"refusal":"\\u0000x","tool_calls":[<v>]}').replace(b"<v>", value)
                 body = b'{"context":{"v":%s,"w":{"v":%s}},"messages":[%s]}' % (value, value, said)
                 self.send("PUT", path, body, 201, X_Parley_User=user)
                 self.reads(path, value, 5)
                 for _ in range(2):
                     again = self.send("POST", path + "/messages?return=5", said, 201, X_Parley_User=user, Idempotency_Key="k" + user)
                     self.assertEqual(again.count(value), 6)
-                    self.assertEqual(again.count(rb'"refusal":"\u0000\ud800"'), 2)
+                    self.assertEqual(again.count(rb'"refusal":"\u0000x"'), 2)
                 self.reads(path + "/messages", value, 6)
                 self.reads(path + "/messages/2", value, 3)
                 for _ in range(2):
@@ -108,7 +111,7 @@ class Content(LangGraph):
     def test_what_is_read_can_be_sent_back(self):
         """Fails if an update compares what jsonb refuses as NULL, so that nothing is the same as itself."""
         made = self.send("POST", "/v1/conversations", rb'{"items":[{"id":"o","type":"function_call_output","call_id":"c",'
-                         rb'"output":"a\u0000b","x":"\ud800"},{"id":"f","type":"function_call","call_id":"c","name":"f",'
+                         rb'"output":"a\u0000b","x":"\u0001"},{"id":"f","type":"function_call","call_id":"c","name":"f",'
                          rb'"arguments":"{\"a\":\"\\u0000\"}"},{"id":"r","type":"reasoning","summary":["\u0000"]}]}')
         session = str(uuid.UUID(json.loads(made)["id"].rsplit("_", 1)[1]))
         before = self.get(f"/v1/sessions/{session}")["messages"]
@@ -116,7 +119,7 @@ class Content(LangGraph):
         self.send("POST", f"/threads/{session}/state", json.dumps({"values": {"messages": read}}).encode())
         self.assertEqual(self.get(f"/v1/sessions/{session}")["messages"], before)
         # Each change counts, also one that jsonb cannot see.
-        for n, (part, other) in enumerate(((r"a\u0000b", r"a\u0001b"), (r"\ud800", r"\ufffd"), (r'["\u0000"]', '[]'))):
+        for n, (part, other) in enumerate(((r"a\u0000b", r"a\u0001b"), (r'["\u0000"]', '[]'))):
             sent = json.dumps(read)
             self.assertIn(part, sent)
             sent = sent.replace(part, other)
@@ -139,6 +142,15 @@ class Content(LangGraph):
         found = self.post("/threads/search", {"values": {"mark": mark, "v": 424242}})
         self.assertEqual([wanted[t["thread_id"]] for t in found], [len(HOSTILE)])
         self.assertEqual(self.post("/threads/count", {"values": {"mark": mark, "v": "\ufffd"}}), 0)
+
+    def test_unpaired_surrogates(self):
+        """Refused on each interface, and pairs are not. Fails if an escaped backslash hides one."""
+        for value in UNPAIRED:
+            for path, body in (("/v1/sessions", b'{"context":{"v":%s}}'), ("/threads", b'{"metadata":{"v":%s}}'),
+                               ("/v1/conversations", b'{"items":[{"role":"user","content":"x","y":%s}]}')):
+                answer = self.client.request("POST", path, body % value, headers=AS_JSON)
+                self.assertIn(answer.status, (400, 422), (value, answer))
+                self.assertIn("surrogate", answer.body.decode(), value)
 
     def test_levels(self):
         """128 levels of each value, wherever it stands, and not 129. Fails if a body has a limit of its own."""

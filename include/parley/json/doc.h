@@ -21,13 +21,15 @@
 
 #include "parley/base/ctx.h"
 
-/* At most: levels of a value, counted from itself; nodes of an index; for jsonb, levels of a value
- * and characters of a number. */
+/* At most: levels of a value, counted from itself; nodes of an index, and members that a patch
+ * merges into one object; for jsonb, levels of a value and characters of a number; bytes stored as
+ * jsonb. */
 enum {
     JSON_DOC_DEPTH_MAX = 128,
     JSON_DOC_NODES_MAX = 200000,
     JSON_JSONB_DEPTH_MAX = 32,
-    JSON_JSONB_NUMBER_MAX = 1000
+    JSON_JSONB_NUMBER_MAX = 1000,
+    JSON_STORED_BYTES_MAX = 1024 * 1024
 };
 
 enum json_value_type {
@@ -78,10 +80,11 @@ enum json_rules {
     JSON_RULES_JSONB, /* no \u0000, no unpaired surrogates, no integers outside -2^63 .. 2^64-1, no
                        * numbers that a double cannot hold (too large, or so small that they become
                        * zero), and nothing above JSON_JSONB_DEPTH_MAX and JSON_JSONB_NUMBER_MAX */
-    JSON_RULES_STORED /* also no exponents above 20: jsonb writes all digits of a number */
+    JSON_RULES_STORED /* also no exponents above 20, since jsonb writes all digits of a number, and
+                       * nothing above JSON_STORED_BYTES_MAX */
 };
 /* Checks a value of the doc by stricter rules. ERR_INVALID as above, also with the slugs
- * "number_out_of_range" and "invalid_field". path: of the value. */
+ * "number_out_of_range", "out_of_range" and "invalid_field". path: of the value. */
 MUSTCHECK enum err json_doc_check(struct request_ctx *ctx, const struct json_doc *d,
                                   const struct json_node *node, enum json_rules rules,
                                   const char *path);

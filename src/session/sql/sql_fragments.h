@@ -121,19 +121,13 @@
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
     " m.extra, m.created_at AS message_created_at "
 
-/* JSON text as jsonb takes it, so that two values are the same if and only if they were: \u0000 and
- * unpaired surrogates become U+FDD0, a noncharacter, and their digits. A text without them costs a
- * LIKE and, if it has other \u, one regular expression without look-around, which would be slow.
- * Escaped backslashes are U+0001 meanwhile, so that each backslash begins an escape. Numbers beyond
- * 10^131071 stay: parley_jsonb makes NULL of such a text. */
-#define SQL_JSONB_PROJECTION(text)                                                                        \
-    " CASE WHEN " text " LIKE '%\\\\u%' AND replace(" text ", '\\\\', chr(1)) COLLATE \"C\" ~"     \
-    " '\\\\u0000|\\\\u[dD][89abAB]..([^\\\\]|\\\\[^u]|\\\\u[^dD]|\\\\u[dD][^c-fC-F])"              \
-    "|(^.{0,5}|[^\\\\].....|\\\\[^u]....|\\\\u[^dD]...|\\\\u[dD][^89abAB]..)\\\\u[dD][c-fC-F]'"    \
-    " THEN replace(regexp_replace(regexp_replace(replace(replace(" text ", '\\\\', chr(1)) COLLATE \"C\"," \
-    " '\\u0000', chr(64976) || '0000'), '\\\\u([dD][89abAB]..)(?!\\\\u[dD][c-fC-F])',"            \
-    " chr(64976) || '\\1', 'g'), '(?<!\\\\u[dD][89abAB]..)\\\\u([dD][c-fC-F]..)',"                \
-    " chr(64976) || '\\1', 'g'), chr(1), '\\\\') ELSE " text " END "
+/* JSON text as jsonb takes it: \u0000 becomes U+FDD0, a noncharacter, and 0000. Escaped backslashes are
+ * U+0001 meanwhile, so that each backslash begins an escape. NULL: more than 1 MiB, for which a conversion
+ * takes too much memory. Numbers beyond 10^131071 stay: parley_jsonb makes NULL of them. */
+#define SQL_JSONB_PROJECTION(text)                                                                 \
+    " CASE WHEN octet_length(" text ") > 1048576 THEN NULL WHEN " text " LIKE '%\\\\u0000%' THEN"  \
+    " replace(replace(replace(" text ", '\\\\', chr(1)), '\\u0000', chr(64976) || '0000'),"       \
+    " chr(1), '\\\\') ELSE " text " END "
 #define SQL_COMPARABLE(text) " parley_jsonb(" SQL_JSONB_PROJECTION(text) ") "
 
 /* The id made from a bigint of generation and seq: uuid_v8_pack. */

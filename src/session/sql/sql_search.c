@@ -21,11 +21,12 @@
     " AND ($4::jsonb IS NULL OR " context " @> $4)"                                                \
     " AND ($5::text[] IS NULL OR s.session_id = ANY($5)) "
 
-/* The bytes are added up first: if they exceed the budget, no wide column is sent. */
+/* The bytes are added up first: if they exceed the budget, no wide column is sent, except for a single
+ * session, which cannot be asked for in smaller parts. */
 #define SQL_SEARCH(context, order)                                                                 \
     "SELECT" SQL_SESSION("p") ", p.user_id, p.language, p.session_id,"                                 \
-    " p.bytes, CASE WHEN $9 AND p.bytes <= $10 THEN p.context END AS context,"                     \
-    " CASE WHEN $8 AND p.bytes <= $10 THEN p.metadata END AS metadata"                             \
+    " p.bytes, CASE WHEN $9 AND (p.bytes <= $10 OR $6 = 1) THEN p.context END AS context,"                     \
+    " CASE WHEN $8 AND (p.bytes <= $10 OR $6 = 1) THEN p.metadata END AS metadata"                             \
     " FROM (SELECT *, sum(CASE WHEN $9::boolean THEN octet_length(s.context) ELSE 0 END"           \
     " + CASE WHEN $8::boolean THEN octet_length(s.metadata::text) ELSE 0 END) OVER ()::bigint AS bytes" \
     " FROM (SELECT s.*" SQL_FILTER(context) "ORDER BY " order " LIMIT $6::bigint OFFSET $7::bigint) s) p" \
@@ -96,7 +97,8 @@ enum err session_search(struct sessions *s, struct request_ctx *ctx, const struc
     TRY(run_search(s, ctx, &search[q->sort][q->ascending], &search_careful[q->sort][q->ascending],
                    p, ARRAY_LEN(p), &rows));
     /* Every row has the total of all rows. */
-    if (rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "bytes")) > s->settings.page_bytes)
+    if (rows.count > 0 && q->limit > 1 &&
+        db_get_i64(&rows, 0, db_column(&rows, "bytes")) > s->settings.page_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "answer_too_large", "limit",
                         "The answer would hold more than %lld bytes; ask for fewer.",
                         (long long)s->settings.page_bytes);
