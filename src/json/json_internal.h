@@ -58,7 +58,8 @@ const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, s
 struct json_name {
     uint32_t at, hash;
 };
-/* secret: random, the same for all names of a text. A client cannot make names of one hash. */
+/* secret: one value for all names of a text, which clients do not know: they cannot make names of
+ * one hash. */
 struct json_name json_name_at(size_t at, struct sv body, uint64_t secret);
 /* The offset of the second of two equal names; SIZE_MAX: all differ. Sorts the names. */
 size_t json_names_find_duplicate(struct sv text, struct json_name *names, size_t n);
