@@ -124,7 +124,9 @@ static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct
     struct db_rows r;
     struct db_hosts_found last;
     db_hosts_last_poll(s, &last);
-    *out = (struct db_hosts_found){.sent_us = clock_boot_us(), .replication = last.replication};
+    *out = (struct db_hosts_found){.sent_us = clock_boot_us(),
+                                   .timeline = atomic_load(&s->servers.highest),
+                                   .replication = last.replication};
     const bool due = out->sent_us >= out->replication.sent_us + replication_us;
     const struct db_param params[] = {db_text(sv_from(s->id)), db_i64(DB_HOSTS_SHOWN_MAX),
                                       db_bool(due)};

@@ -24,6 +24,7 @@ struct db_hosts_shared {
     bool alone;
     pthread_mutex_t polling;        /* robust; its holder polls, and alone writes what follows */
     _Atomic int64_t alone_until_us; /* the shortcut is on until then; 0: it is off */
+    _Atomic int64_t alone_timeline; /* and while the highest timeline is this one */
     _Atomic int64_t registered_us;  /* when a poll first found the registration */
     _Atomic int64_t write_from_us;  /* 0: this host must register first */
     _Atomic int64_t pg_started_us;  /* of the PostgreSQL that answered last; 0: none has */
@@ -46,6 +47,8 @@ void hosts_apply(struct db_hosts_shared *s, const struct db_hosts_found *f, int6
 void hosts_unregistered(struct db_hosts_shared *s);
 /* Logs it if the shortcut has ended because no poll succeeded. */
 void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us);
+/* Whether the shortcut is on at that time, by clock_boot_us. */
+bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us);
 /* Whether any slot has a worker. */
 bool hosts_any_worker(const struct db_hosts_shared *s);
 

@@ -86,9 +86,11 @@ void db_hosts_last_poll(const struct db_hosts_shared *shared, struct db_hosts_fo
 
 /* ---- the rules ---- */
 
-static bool alone_at(const struct db_hosts_shared *s, int64_t now_us)
+bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us)
 {
-    return now_us < atomic_load(&s->alone_until_us);
+    /* Another server was promoted: its history may lack what memory holds. */
+    return now_us < atomic_load(&s->alone_until_us) &&
+           atomic_load(&s->servers.highest) == atomic_load(&s->alone_timeline);
 }
 
 /* A sentence for db_hosts_shortcut and the log. s may be NULL. */
@@ -178,8 +180,9 @@ static void update_shortcut(struct db_hosts_shared *s, const struct db_hosts_fou
         return;
     /* If the shortcut has been on up to now, no other host can have written since the last poll: a
      * new host waits for longer before it writes. */
-    if (!alone_at(s, now_us) && before_alone)
+    if (!hosts_alone_at(s, now_us) && before_alone)
         before_alone(arg);
+    atomic_store(&s->alone_timeline, f->timeline);
     atomic_store(&s->alone_until_us, f->sent_us + HOSTS_ALONE_US);
     log_change(s, DB_HOSTS_ON);
 }
@@ -187,7 +190,8 @@ static void update_shortcut(struct db_hosts_shared *s, const struct db_hosts_fou
 void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us)
 {
     int on = DB_HOSTS_ON;
-    if (!alone_at(s, now_us) && atomic_compare_exchange_strong(&s->state, &on, DB_HOSTS_SILENT))
+    if (!hosts_alone_at(s, now_us) &&
+        atomic_compare_exchange_strong(&s->state, &on, DB_HOSTS_SILENT))
         log_shortcut_off(s, DB_HOSTS_SILENT);
 }
 
@@ -213,7 +217,7 @@ void hosts_apply(struct db_hosts_shared *s, const struct db_hosts_found *f, int6
 
 bool db_hosts_is_alone(const struct db_hosts_shared *shared)
 {
-    return shared && shared->alone && alone_at(shared, clock_boot_us());
+    return shared && shared->alone && hosts_alone_at(shared, clock_boot_us());
 }
 
 bool db_hosts_may_write(const struct db_hosts_shared *shared)

@@ -102,6 +102,7 @@ struct db_replication {
 /* What a poll found. */
 struct db_hosts_found {
     int64_t sent_us;      /* 0: no poll has succeeded yet */
+    int64_t timeline;     /* the highest known when it was sent */
     bool self;            /* this host is registered, and not marked by db_hosts_forget */
     bool others_alone;    /* one of the others was started with PARLEY_HOSTS=one */
     int64_t registered;   /* hosts, also those that are gone */

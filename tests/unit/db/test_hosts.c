@@ -18,11 +18,6 @@ struct bench {
     bool on_while_raised;
 };
 
-static bool alone_at(const struct db_hosts_shared *s, int64_t at_us)
-{
-    return at_us < atomic_load(&s->alone_until_us);
-}
-
 static bool may_write_at(const struct db_hosts_shared *s, int64_t at_us)
 {
     const int64_t from_us = atomic_load(&s->write_from_us);
@@ -33,7 +28,7 @@ static void raise_all(void *arg)
 {
     struct bench *b = arg;
     b->raised++;
-    b->on_while_raised |= alone_at(b->s, b->now_us);
+    b->on_while_raised |= hosts_alone_at(b->s, b->now_us);
 }
 
 static void begin(struct bench *b, bool alone)
@@ -54,7 +49,7 @@ static void poll_after(struct bench *b, int64_t ms)
 
 static bool is_on(const struct bench *b)
 {
-    return alone_at(b->s, b->now_us);
+    return hosts_alone_at(b->s, b->now_us);
 }
 
 /* Registered, and alone for so long that the shortcut is on. */
@@ -82,8 +77,8 @@ TEST(on_for_a_second)
     CU_ASSERT_TRUE(b.now_us < registered_us + 2400 * MS);
     for (int i = 0; i < 5; i++)
         poll_after(&b, 190);
-    CU_ASSERT_TRUE(alone_at(b.s, b.f.sent_us + 1000 * MS - 1));
-    CU_ASSERT_FALSE(alone_at(b.s, b.f.sent_us + 1000 * MS));
+    CU_ASSERT_TRUE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS - 1));
+    CU_ASSERT_FALSE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS));
     CU_ASSERT_EQUAL(b.raised, 1);
     /* An answer that comes too late does not turn it on. */
     b.f.sent_us = b.now_us + 900 * MS;
@@ -92,6 +87,24 @@ TEST(on_for_a_second)
     CU_ASSERT_FALSE(is_on(&b));
     CU_ASSERT_EQUAL(b.raised, 1);
     CU_ASSERT_FALSE(b.on_while_raised);
+}
+
+/* A promoted server was met: off at once, and a poll that was sent before does not turn it on.
+ * Fails without the timeline in hosts_alone_at, and if the timeline is read when the answer comes:
+ * tried.
+ */
+TEST(off_when_another_was_promoted)
+{
+    struct bench b;
+    begin_on(&b);
+    atomic_store(&b.s->servers.highest, 2);
+    CU_ASSERT_FALSE(is_on(&b));
+    poll_after(&b, 190);
+    CU_ASSERT_FALSE(is_on(&b));
+    b.f.timeline = 2;
+    poll_after(&b, 190);
+    CU_ASSERT_TRUE(is_on(&b));
+    CU_ASSERT_TRUE(b.raised > 1);
 }
 
 enum cause { OTHERS, SILENCE, FAILOVER, LOST, COMMITS, COMMITS_END };
