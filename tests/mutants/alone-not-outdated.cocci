@@ -5,6 +5,6 @@
 
 @@ @@
 update_shortcut(...) { <...
-- alone_at(...)
+- hosts_alone_at(...)
 + true
 ...> }
