@@ -48,7 +48,12 @@ void hosts_unregistered(struct db_hosts_shared *s);
 /* Logs it if the shortcut has ended because no poll succeeded. */
 void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us);
 /* Whether the shortcut is on at that time, by clock_boot_us. */
-bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us);
+static inline bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us)
+{
+    /* Another server was promoted: its history may lack what memory holds. */
+    return now_us < atomic_load(&s->alone_until_us) &&
+           atomic_load(&s->servers.highest) == atomic_load(&s->alone_timeline);
+}
 /* Whether any slot has a worker. */
 bool hosts_any_worker(const struct db_hosts_shared *s);
 

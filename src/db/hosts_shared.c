@@ -86,13 +86,6 @@ void db_hosts_last_poll(const struct db_hosts_shared *shared, struct db_hosts_fo
 
 /* ---- the rules ---- */
 
-bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us)
-{
-    /* Another server was promoted: its history may lack what memory holds. */
-    return now_us < atomic_load(&s->alone_until_us) &&
-           atomic_load(&s->servers.highest) == atomic_load(&s->alone_timeline);
-}
-
 /* A sentence for db_hosts_shortcut and the log. s may be NULL. */
 static void describe(const struct db_hosts_shared *s, enum db_hosts_shortcut state, char *out,
                      size_t n)
