@@ -91,9 +91,9 @@ struct body_reservation {
     int64_t bytes;
 };
 
-static void release_body_memory(void *place)
+static void release_body_memory(void *reservation)
 {
-    const struct body_reservation *b = place;
+    const struct body_reservation *b = reservation;
     atomic_fetch_sub_explicit(&b->slot->body_bytes, b->bytes, memory_order_relaxed);
 }
 
@@ -117,7 +117,8 @@ static bool reserve_body_memory(const struct fcgi_settings *s, struct arena *are
 
 /* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped.
  * A large body reserves memory once BODY_SMALL has arrived: a client that announces a body and does
- * not send it reserves none. One that sends slowly holds it for two io_timeout_ms at most. */
+ * not send it reserves none. One that sends slowly must be done within io_timeout_ms, which is
+ * checked after each BODY_PIECE. */
 static bool read_body(const struct fcgi_settings *s, FCGX_Stream *in, struct arena *arena, char *p,
                       struct http_request *req, uint64_t n)
 {

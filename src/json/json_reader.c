@@ -71,9 +71,10 @@ static enum err read_string(const struct field_reader *r, const struct json_fiel
     struct sv v = SV_NONE;
     if (node->type != JSON_IS_STRING)
         return wrong_type(r, f);
-    if (!json_is_decodable((struct sv){node->raw.p + 1, node->raw.n - 2}))
+    const struct sv body = {node->raw.p + 1, node->raw.n - 2};
+    if (!json_is_decodable(body))
         return fail_at(r, "invalid_json", sv_from(f->name), json_not_decodable);
-    TRY(json_doc_string(r->in->ctx, node, r->in->path, &v));
+    TRY(json_unescape_dup(r->in->ctx, body, &v));
     if (!in_bounds(f, (int64_t)utf8_length(v)))
         return out_of_bounds(r, f);
     store(r, f, &v, sizeof(v));

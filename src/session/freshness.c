@@ -44,7 +44,7 @@ static bool has_enough(const struct session *session, size_t n)
 }
 
 /* A lower bound of the size of a session's value: what is too large need not be encoded. */
-static size_t least_bytes(const struct session *session)
+static size_t value_bytes_at_least(const struct session *session)
 {
     const size_t n = session->n_messages;
     size_t bytes = session->context.n + session->metadata.n;
@@ -56,7 +56,7 @@ static size_t least_bytes(const struct session *session)
 static bool encode_value(struct sessions *s, struct request_ctx *ctx, const struct session *session,
                          struct cache_value *out)
 {
-    if (least_bytes(session) > cache_value_max(s->cache))
+    if (value_bytes_at_least(session) > cache_value_max(s->cache))
         return false;
     out->stamp = stamp_of(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
