@@ -3,8 +3,9 @@
 // A scripted model answers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Agent, run, setTracingDisabled, tool, Usage } from "@openai/agents";
+import { Agent, run, setTracingDisabled, tool } from "@openai/agents";
 import { z } from "zod";
+import { Scripted } from "./scripted.mjs";
 import { adapter, key, kinds, newId, openai, refusal, relay, statuses, url, user } from "./support.mjs";
 
 setTracingDisabled(true);
@@ -127,3 +128,60 @@ test("more_than_a_page", async () => {
   assert.deepEqual(await mine.getItems(1400), items.slice(-1400));
   assert.deepEqual(await mine.getItems(9999), items);
 });
+
+// Fails if getItems() reads a page instead of a window.
+test("windows_of_a_long_history", async () => {
+  const mine = session();
+  for (let i = 0; i < 4; i++)
+    await mine.addItems(
+      Array.from({ length: 75 }, (_, k) => [user(`${75 * i + k}`), ...turn.slice(1, 5)]).flat(),
+    );
+  // 1000 of 1500 items, and 200 whole turns.
+  const items = await mine.getItems();
+  assert.equal(items.length, 1000);
+  assert.deepEqual(items.slice(0, 5), [user("100"), ...turn.slice(1, 5)]);
+  assert.notEqual((await mine.getItems(7))[0].role, "user");
+  const few = await session({ sessionId: await mine.getSessionId(), window: { max_messages: 12 } }).getItems();
+  assert.equal(few.length, 10);
+  assert.equal(text(few[0]), "298");
+});
+
+test("a_call_without_its_result", async () => {
+  const mine = session();
+  assert.deepEqual(await mine.getItems(), []);
+  await mine.addItems([user("1"), call("c1")]);
+  assert.deepEqual(await mine.getItems(), [user("1"), call("c1")]); // its result may still come
+  await mine.addItems([user("2"), result("c0"), ...screenshot]);
+  assert.deepEqual(await mine.getItems(), [user("1"), user("2"), ...screenshot]);
+  await refusal(session({ window: { max_token: 1 }, sessionId: await mine.getSessionId() }).getItems(), ParleyError);
+});
+
+// The model's last input is the whole conversation, in order.
+for (const stream of [false, true]) {
+  test(stream ? "agent_with_a_stream" : "agent_over_two_turns", async () => {
+    const said = (id, words) => [{ id, ...assistant(words) }];
+    const called = [reasoning, { ...call("c1"), arguments: '{"city":"Rome"}' }];
+    const model = new Scripted(called, said("msg_1", "Sunny."), said("msg_2", "You asked of Rome."));
+    const weather = tool({
+      name: "weather",
+      description: "The weather of a city.",
+      parameters: z.object({ city: z.string() }),
+      execute: async ({ city }) => `sunny in ${city}`,
+    });
+    const agent = new Agent({ name: "guide", instructions: "Be brief.", model, tools: [weather] });
+    const sessionId = newId();
+    for (const [words, answer] of [
+      ["How is the weather in Rome?", "Sunny."],
+      ["What did I ask?", "You asked of Rome."],
+    ]) {
+      const done = await run(agent, words, { session: session({ sessionId }), stream });
+      if (stream) await done.completed;
+      assert.equal(done.finalOutput, answer);
+    }
+    const order = ["user", "reasoning", "function_call", "function_call_result", "assistant", "user", "assistant"];
+    const all = await session({ sessionId }).getItems();
+    assert.deepEqual(kinds(all), order);
+    assert.match(JSON.stringify(all[3]), /sunny in Rome/);
+    assert.deepEqual(kinds(model.asked.at(-1)), order.slice(0, -1));
+  });
+}

@@ -131,6 +131,16 @@ test("errors", async () => {
   assert.match(error.detail, /key/);
 });
 
+// Fails if the window is not asked for.
+test("windows_of_a_long_history", async () => {
+  const id = newId();
+  const messages = Array.from({ length: 900 }, (_, i) => text(i % 2 ? "assistant" : "user", `${i}`));
+  for (const end of [300, 600, 900]) await chats().save(id, messages.slice(0, end));
+  assert.deepEqual(await chats().load(id), messages);
+  assert.deepEqual(await chats().load(id, { max_messages: 5 }), messages.slice(-4));
+  assert.deepEqual(await chats().load(newId(), {}), []);
+});
+
 // What a server of the AI SDK does with a request of useChat.
 test("a_chat_with_a_tool", async () => {
   const finish = (unified) => ({

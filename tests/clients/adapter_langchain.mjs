@@ -21,7 +21,7 @@ const dicts = (messages) => JSON.parse(JSON.stringify(messages.map((message) => 
 const texts = (messages) => messages.map(({ text }) => text);
 
 const question = () => new HumanMessage({ content: "How is the weather in Zürich?", name: "ann" });
-const call = () =>
+const call = (more) =>
   new AIMessage({
     content: [{ type: "text", text: "A tool knows." }],
     id: newId("run"),
@@ -31,6 +31,7 @@ const call = () =>
     ],
     usage_metadata: { input_tokens: 3, output_tokens: 4, total_tokens: 7 },
     response_metadata: { model: "m" },
+    ...more,
   });
 const result = () =>
   new ToolMessage({ content: "21 °C", tool_call_id: "c1", name: "weather", status: "success", artifact: { raw: [21] } });
@@ -155,11 +156,31 @@ test("more_than_a_page", async () => {
   );
 });
 
+// Fails if the window is not asked for.
+test("windows_of_a_long_history", async () => {
+  const id = newId();
+  const turns = Array.from({ length: 50 }, (_, i) => [
+    new HumanMessage(`${i}`),
+    call({ invalid_tool_calls: [] }),
+    result(),
+    new AIMessage("Warm."),
+  ]);
+  await history(id).addMessages([new SystemMessage("Be brief."), ...turns.flat()]);
+  const read = await history(id, { window: { max_messages: 12 } }).getMessages();
+  const types = ["human", "ai", "tool", "ai"];
+  assert.deepEqual(
+    read.map((message) => message.getType()),
+    ["system", ...types, ...types],
+  );
+  assert.deepEqual([read[1].text, read[5].text], ["48", "49"]);
+  assert.deepEqual(await history(newId(), { window: {} }).getMessages(), []);
+});
+
 test("a_chain_with_a_history", async () => {
   const id = newId();
   const chain = new RunnableWithMessageHistory({
     runnable: new FakeListChatModel({ responses: ["one", "two"] }),
-    getMessageHistory: (sessionId) => history(sessionId),
+    getMessageHistory: (sessionId) => history(sessionId, { window: { max_tokens: 8000 } }),
   });
   const config = { configurable: { sessionId: id } };
   assert.equal((await chain.invoke([new HumanMessage("first")], config)).text, "one");

@@ -64,7 +64,7 @@ class PythonTest(ParleyTest):
         # No proxy of the machine that the test runs on, and no long waits.
         environment = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")}
         for patch in (mock.patch.dict(os.environ, environment, clear=True),
-                      mock.patch.object(self.module.time, "sleep", self.slept)):
+                      mock.patch.object(self.module, "time", mock.Mock(sleep=self.slept))):
             patch.start()
             self.addCleanup(patch.stop)
         self.waits = []
@@ -139,6 +139,19 @@ class Client(PythonTest):
         with self.assertRaises(OSError):
             parley.append(self.new_id(), [message("x")])
         self.assertEqual(len(self.waits), 10)
+
+    def test_windows(self):
+        """A window begins with a message of the user, and an append gives one back."""
+        parley = self.module.Parley(self.url, "no key")
+        session = self.new_id()
+        said = [message(f"{i}", ("user", "assistant")[i % 2]) for i in range(40)]
+        parley.append(session, said)
+        window = parley.window(session, max_messages=5, include_system=False)
+        self.assertEqual([m["content"] for m in window["data"]], ["36", "37", "38", "39"])
+        self.assertTrue(window["truncated"])
+        answer = parley.append(session, [message("40")], **{"return": "window"}, max_messages=3)
+        self.assertEqual([m["content"] for m in answer["window"]["data"]], ["38", "39", "40"])
+        self.fails(400, "unknown_parameter", parley.window, session, max_token=1)
 
     def test_users(self):
         """A user does not see another one's session, nor change it."""
@@ -219,6 +232,26 @@ class AgentsSession(PythonTest):
             with self.assertRaises(self.module.ParleyError):
                 await bob.add_items(TURN)
             self.assertEqual(await ann.get_items(limit=9), TURN)
+        asyncio.run(calls())
+
+    def test_windows(self):
+        """get_items() of a long history begins with what the user said, and has no call without its result.
+        Fails if it reads a page instead of a window."""
+        session_id = self.new_id()
+        session = self.session(session_id)
+        approval = [{"type": "mcp_approval_request", "id": "mcpr_1", "name": "pay", "arguments": "{}", "server_label": "s"},
+                    {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}]
+
+        async def calls():
+            self.assertEqual(await session.get_items(), [])
+            for _ in range(3):
+                await session.add_items(TURN * 80)
+            self.assertEqual(await session.get_items(), TURN * 200)
+            self.assertEqual(await self.session(session_id, max_messages=9).get_items(), TURN)
+            await session.add_items([message("1"), CALL])
+            self.assertEqual((await session.get_items())[-2:], [message("1"), CALL])
+            await session.add_items([message("2"), RESULT | {"call_id": "c0"}, *approval])
+            self.assertEqual((await session.get_items())[-4:], [message("1"), message("2"), *approval])
         asyncio.run(calls())
 
     def test_conversations(self):

@@ -68,10 +68,11 @@ class ParleySession:
 
 
 def to_parley(item):
-    """The members of an item beside role and content go into extra. Its id is no message_id, because models that are not
-    OpenAI's may give one id to all items."""
+    """The members of an item beside role and content go into extra. Its id is a message_id only where a result names it,
+    because models that are not OpenAI's may give one id to all items."""
     extra = {name: value for name, value in item.items() if name not in ("role", "content")}
-    return {"type": item.get("type", "message"), "role": item.get("role"), "content": item.get("content"), "extra": extra}
+    return {"message_id": item["id"] if item.get("type") == "mcp_approval_request" else None, "extra": extra,
+            "type": item.get("type", "message"), "role": item.get("role"), "content": item.get("content")}
 
 
 def from_parley(message):
@@ -83,7 +84,6 @@ def from_parley(message):
 
 class ParleyError(Exception):
     """An error of the server: docs/reference/errors.md lists the codes."""
-
     def __init__(self, status, code, detail):
         super().__init__(f"{status} {code}: {detail}")
         self.status, self.code, self.detail = status, code, detail

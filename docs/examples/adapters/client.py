@@ -62,7 +62,6 @@ class Parley:
 
 class ParleyError(Exception):
     """An error of the server: docs/reference/errors.md lists the codes."""
-
     def __init__(self, status, code, detail):
         super().__init__(f"{status} {code}: {detail}")
         self.status, self.code, self.detail = status, code, detail
