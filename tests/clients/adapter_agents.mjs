@@ -64,6 +64,7 @@ test("items_come_back_in_a_new_object", async () => {
   assert.deepEqual(await again.getItems(9), [user("new")]);
 });
 
+// Fails if the result of a call has another type than OpenAI's.
 test("openais_conversations_show_the_items", async () => {
   const mine = session({ sessionId: newId() });
   await mine.addItems(turn);
@@ -102,6 +103,7 @@ test("two_pops_at_once", async (t) => {
   assert.equal(text(await session({ url: at, sessionId: await other.getSessionId() }).popItem()), "1");
 });
 
+// Fails if the user is not sent.
 test("two_users", async () => {
   const sessionId = newId();
   const ann = session({ sessionId, user: "änn" });
@@ -114,12 +116,14 @@ test("two_users", async () => {
   assert.deepEqual(await ann.getItems(5), [user("secret")]);
 });
 
+// Fails if an error is taken as an answer.
 test("errors", async () => {
   const error = await refusal(session({ key: "parley_wrong" }).getItems(1), ParleyError);
   assert.deepEqual([error.status, error.code], [401, "invalid_api_key"]);
   assert.match(error.detail, /key/);
 });
 
+// Fails if only the first page is read.
 test("more_than_a_page", async () => {
   const mine = session();
   const items = Array.from({ length: 1500 }, (_, i) => user(`${i}`));
@@ -146,6 +150,7 @@ test("windows_of_a_long_history", async () => {
   assert.equal(text(few[0]), "298");
 });
 
+// Fails if a call and its result are not a pair for parley.
 test("a_call_without_its_result", async () => {
   const mine = session();
   assert.deepEqual(await mine.getItems(), []);
@@ -156,7 +161,7 @@ test("a_call_without_its_result", async () => {
   await refusal(session({ window: { max_token: 1 }, sessionId: await mine.getSessionId() }).getItems(), ParleyError);
 });
 
-// The model's last input is the whole conversation, in order.
+// The model's last input is the whole conversation, in order. Fails if a result is stored as OpenAI's SDK names it.
 for (const stream of [false, true]) {
   test(stream ? "agent_with_a_stream" : "agent_over_two_turns", async () => {
     const said = (id, words) => [{ id, ...assistant(words) }];

@@ -34,7 +34,13 @@ const call = (more) =>
     ...more,
   });
 const result = () =>
-  new ToolMessage({ content: "21 °C", tool_call_id: "c1", name: "weather", status: "success", artifact: { raw: [21] } });
+  new ToolMessage({
+    content: "21 °C",
+    tool_call_id: "c1",
+    name: "weather",
+    status: "success",
+    artifact: { raw: [21] },
+  });
 
 // Fails if a member of a message is not stored, or is not read.
 test("messages_come_back_in_a_new_object", async () => {
@@ -69,6 +75,7 @@ test("messages_come_back_in_a_new_object", async () => {
   assert.equal((await history(id).getMessages()).length, messages.length);
 });
 
+// Fails if the role of a ChatMessage is not stored.
 test("what_a_stream_gave_and_other_roles", async () => {
   const id = newId();
   const chunk = new AIMessageChunk({
@@ -125,6 +132,7 @@ test("a_lost_answer_stores_nothing_twice", async (t) => {
   assert.equal((await mine.getMessages()).length, 3);
 });
 
+// Fails if the user is not sent.
 test("two_users", async () => {
   const id = newId();
   const ann = history(id, { user: "änn" });
@@ -136,6 +144,7 @@ test("two_users", async () => {
   assert.deepEqual(texts(await ann.getMessages()), ["secret"]);
 });
 
+// Fails if an error is taken as an answer.
 test("errors", async (t) => {
   const error = await refusal(history(newId(), { key: "parley_wrong" }).getMessages(), ParleyError);
   assert.deepEqual([error.status, error.code], [401, "invalid_api_key"]);
@@ -145,6 +154,7 @@ test("errors", async (t) => {
   assert.equal(seen.length, 1);
 });
 
+// Fails if only the first page is read.
 test("more_than_a_page", async () => {
   const id = newId();
   for (let i = 0; i < 3; i++)
@@ -176,6 +186,7 @@ test("windows_of_a_long_history", async () => {
   assert.deepEqual(await history(newId(), { window: {} }).getMessages(), []);
 });
 
+// Fails if the last message alone is stored.
 test("a_chain_with_a_history", async () => {
   const id = newId();
   const chain = new RunnableWithMessageHistory({

@@ -126,7 +126,8 @@ class Client(PythonTest):
         self.assertEqual(len(list(parley.messages(session))), 2)
 
     def test_errors(self):
-        """An error that would come again is raised at once, another one after six attempts."""
+        """An error that would come again is raised at once, another one after six attempts. Fails if a 400 is
+        repeated."""
         parley = self.module.Parley(self.url, "no key")
         self.fails(400, "missing_field", parley.append, self.new_id(), [{"content": "x"}])
         self.fails(400, "unknown_parameter", parley.append, self.new_id(), [message("x")], retrun=1)
@@ -141,7 +142,7 @@ class Client(PythonTest):
         self.assertEqual(len(self.waits), 10)
 
     def test_windows(self):
-        """A window begins with a message of the user, and an append gives one back."""
+        """A window begins with a message of the user, and an append gives one back. Fails if a page is read."""
         parley = self.module.Parley(self.url, "no key")
         session = self.new_id()
         said = [message(f"{i}", ("user", "assistant")[i % 2]) for i in range(40)]
@@ -154,7 +155,7 @@ class Client(PythonTest):
         self.fails(400, "unknown_parameter", parley.window, session, max_token=1)
 
     def test_users(self):
-        """A user does not see another one's session, nor change it."""
+        """A user does not see another one's session, nor change it. Fails if the user is not sent."""
         ann, bob = (self.module.Parley(self.url, "no key", user) for user in ("änn", "bob"))
         session = self.new_id()
         ann.append(session, [message("secret")])
@@ -164,9 +165,11 @@ class Client(PythonTest):
         self.assertEqual(len(list(ann.messages(session))), 1)
 
 
-CALL = {"type": "function_call", "id": "FAKE_ID", "call_id": "c1", "name": "weather", "arguments": '{"city":"Z\\u00fc"}'}
+CALL = {"type": "function_call", "id": "FAKE_ID", "call_id": "c1", "name": "weather",
+        "arguments": '{"city":"Z\\u00fc"}'}
 RESULT = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "21 °C"}]}
-REASONING = {"type": "reasoning", "id": "FAKE_ID", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]}
+REASONING = {"type": "reasoning", "id": "FAKE_ID", "summary": [],
+             "content": [{"type": "reasoning_text", "text": "Hm."}]}
 WARM = {"type": "message", "id": "FAKE_ID", "role": "assistant", "status": "completed",
         "content": [{"type": "output_text", "text": "Warm.", "annotations": [], "logprobs": []}]}
 TURN = [message("hi"), REASONING, CALL, RESULT, WARM]
@@ -203,8 +206,14 @@ class AgentsSession(PythonTest):
             self.assertEqual(await again.get_items(limit=9), [])
             await mine.add_items(TURN[:1] * 700)
             await mine.add_items(TURN * 100)
-            self.assertEqual(await again.get_items(limit=1100), TURN[:1] * 600 + TURN * 100)
+            self.same(await again.get_items(limit=1100), TURN[:1] * 600 + TURN * 100)
         asyncio.run(calls())
+
+    def same(self, items, expected):
+        """assertEqual() of long lists would take minutes to print how they differ."""
+        self.assertEqual(len(items), len(expected))
+        for pair in zip(items, expected):
+            self.assertEqual(*pair)
 
     def test_lost_answers(self):
         """Nothing is stored or removed twice. Fails if an attempt has a key of its own."""
@@ -220,7 +229,7 @@ class AgentsSession(PythonTest):
         asyncio.run(calls())
 
     def test_users(self):
-        """A user does not see another one's session, nor change it."""
+        """A user does not see another one's session, nor change it. Fails if the user is not sent."""
         session_id = self.new_id()
         ann, bob = self.session(session_id, "änn"), self.session(session_id, "bob")
 
@@ -239,14 +248,15 @@ class AgentsSession(PythonTest):
         Fails if it reads a page instead of a window."""
         session_id = self.new_id()
         session = self.session(session_id)
-        approval = [{"type": "mcp_approval_request", "id": "mcpr_1", "name": "pay", "arguments": "{}", "server_label": "s"},
+        approval = [{"type": "mcp_approval_request", "id": "mcpr_1", "name": "pay", "arguments": "{}",
+                     "server_label": "s"},
                     {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}]
 
         async def calls():
             self.assertEqual(await session.get_items(), [])
             for _ in range(3):
                 await session.add_items(TURN * 80)
-            self.assertEqual(await session.get_items(), TURN * 200)
+            self.same(await session.get_items(), TURN * 200)
             self.assertEqual(await self.session(session_id, max_messages=9).get_items(), TURN)
             await session.add_items([message("1"), CALL])
             self.assertEqual((await session.get_items())[-2:], [message("1"), CALL])
@@ -255,7 +265,8 @@ class AgentsSession(PythonTest):
         asyncio.run(calls())
 
     def test_conversations(self):
-        """OpenAI's interface shows the items as its own, and the session reads those of that interface."""
+        """OpenAI's interface shows the items as its own, and the session reads those of that interface. Fails
+        if an item is stored as one value."""
         session = self.session(self.new_id())
         asyncio.run(session.add_items(TURN))
         path = f"/v1/conversations/{session.session_id}/items"
