@@ -3,7 +3,7 @@
 //   const messages = [...(await chats.load(id)), message]; // for convertToModelMessages(messages)
 //   result.toUIMessageStreamResponse({ originalMessages: messages, generateMessageId: generateId,
 //     onFinish: ({ messages }) => chats.save(id, messages) }); // onEnd since ai 7
-// A message's id is its message_id, its parts come back byte for byte. To answer a message again: chats.cut(id, message.id) first.
+// A message's id is its message_id, its parts come back byte for byte. Call chats.cut(id, message.id) to answer a message again.
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
