@@ -102,8 +102,9 @@ enum err http_params_only(struct request_ctx *ctx, const struct http_request *re
         const struct sv name = req->params[i].name;
         struct sv key = name;
         const struct sv kind = sv_cut(&key, '.');
-        const struct sv any = arena_printf(ctx->arena, "%.*s.KEY", SV_ARG(kind));
-        if (names_index(known, name) < known->n || (key.p && names_index(known, any) < known->n))
+        if (names_index(known, name) < known->n ||
+            (key.p &&
+             names_index(known, arena_printf(ctx->arena, "%.*s.KEY", SV_ARG(kind))) < known->n))
             continue;
         ctx->err.field_is_sent = true;
         return ctx_fail(ctx, ERR_INVALID, "unknown_parameter", name.p,

@@ -60,6 +60,7 @@ class ListTest(StackTest):
             page = self.page(cursor=cursor, **query)
             pages.append([s["session_id"] for s in page["data"]])
             self.assertLessEqual(len(page["data"]), query.get("limit", 20))
+            self.assertLess(len(pages), 500)
             cursor = page["next_cursor"]
             if not cursor:
                 return pages

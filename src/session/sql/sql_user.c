@@ -20,10 +20,10 @@
 #define SQL_FROM(whose, compare)                                                                    \
     " tenant = $1" whose "AND (created_at, generation) " compare " (" SQL_AT("$3") ", $4::bigint) "
 
-/* The order is an index's, so the sessions are read one by one, until there is one match more than the
- * limit ($5), or $8 of them were read, or $9 ms have passed: then they "stop". Under row-level security
- * no index can serve @>, which is not leakproof. Such a bound is a row, match or not: the list goes on
- * after it. Matches beyond the budget in bytes ($6) are left out. */
+/* Sessions are read one by one, in the order of an index, until there is one match more than the limit
+ * ($5). At the latest the list stops at the $8th, or at the first one after $9 ms: that row comes, match
+ * or not, and the next list begins after it. Under row-level security no index can serve @>, which is
+ * not leakproof. Matches beyond the budget in bytes ($6) are left out. */
 #define SQL_LIST(whose, compare, order, context)                                                    \
     "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
     " CASE WHEN matches THEN metadata END AS metadata, matches, stops, found FROM (SELECT *,"      \
@@ -32,8 +32,9 @@
     " expires_at > now() AND NOT" SQL_IS_TOMBSTONE("session_id")                                   \
     "AND ($7::jsonb IS NULL OR metadata @> $7) AS matches, seen = $8::bigint OR clock_timestamp()" \
     " > statement_timestamp() + $9::bigint * interval '1 millisecond' AS stops FROM (SELECT *,"    \
-    " row_number() OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING) AS seen FROM (SELECT * FROM sessions WHERE"           \
-    SQL_FROM(whose, compare) "AND created_at > " SQL_AT("$10") " ORDER BY " order " LIMIT $8) q) r ORDER BY " order ") m"      \
+    " row_number() OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING) AS seen"                     \
+    " FROM (SELECT * FROM sessions WHERE" SQL_FROM(whose, compare)                                 \
+    "AND created_at > " SQL_AT("$10") " ORDER BY " order " LIMIT $8) q) r ORDER BY " order ") m"    \
     " WHERE matches OR stops ORDER BY " order " LIMIT $5::bigint + 1) p WINDOW w AS (ORDER BY " order \
     ")) s WHERE rank <= $5 AND (rank = 1 OR total <= $6::bigint) ORDER BY " order
 
