@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""Which messages a window holds, by the rules alone: slow and plain, over all messages of a session.
+
+Message is a message as the native API shows it, with what the rules ask of it. Session finds what belongs together
+and what must be left out, and lists every window that there may be, the largest first: the answer is the first one
+that fits.
+"""
+import dataclasses
+
+ROLES = {"human": "user", "ai": "assistant", "function": "tool"}
+ITEM_CALLS = {kind + "_call": kind + "_call_output" for kind in (
+    "function", "custom_tool", "computer", "local_shell", "shell", "apply_patch")}
+ITEM_CALLS |= {"tool_search_call": "tool_search_output", "mcp_approval_request": "mcp_approval_response"}
+ITEM_OUTPUTS = set(ITEM_CALLS.values())
+KINDS = ("tokens", "bytes", "messages")
+
+
+class Message:
+    """calls and results are lists of (kind, id). A closed message ends the results before it: it holds more than
+    results."""
+
+    def __init__(self, shown, content=0, extra=0, metadata=2):
+        """shown: the message as the native API shows it. The others: how many bytes of it are stored."""
+        self.json, self.seq, self.type = shown, shown["seq"], shown["type"]
+        self.role = ROLES.get(shown["role"], shown["role"])
+        self.estimated = "tokens" not in shown
+        self.tokens = (content + extra + 3) // 4 if self.estimated else shown["tokens"]
+        self.bytes = content + extra + metadata
+        self.calls, self.results, self.misplaced, self.closed = [], [], False, True
+        if self.type == "message":
+            self._of_message(shown)
+        else:
+            self._of_item(shown)
+        if self.results:
+            self.closed = self.closed and not self.type in ITEM_OUTPUTS
+
+    def _of_message(self, shown):
+        parts = shown["content"] if isinstance(shown["content"], list) else []
+        extra = shown.get("extra", {})
+        if self.role == "assistant":
+            for name in "tool_calls", "invalid_tool_calls":
+                self.calls += [("chat", c["id"]) for c in shown.get(name) or extra.get(name) or []]
+            self.calls += [("parts", p["id"]) for p in parts if p["type"] == "tool_use"]
+        if self.role == "tool" and shown.get("tool_call_id"):
+            self.results, self.closed = [("chat", shown["tool_call_id"])], False
+        if self.role == "user":
+            are = [p["type"] == "tool_result" for p in parts]
+            self.results = [("parts", p["tool_use_id"]) for p in parts if p["type"] == "tool_result"]
+            self.misplaced = are != sorted(are, reverse=True)
+            self.closed = not self.results or not all(are)
+
+    def _of_item(self, shown):
+        extra = shown.get("extra", {})
+        content = shown["content"] if isinstance(shown["content"], dict) else {}
+        id_ = extra.get("call_id") or content.get("call_id") or shown["message_id"]
+        if self.type.startswith("tool_search"):
+            id_ = extra.get("call_id") or content.get("call_id")
+        if self.type == "mcp_approval_request":
+            id_ = shown["message_id"]
+        if self.type == "mcp_approval_response":
+            id_ = extra.get("approval_request_id") or content.get("approval_request_id")
+        if id_ and self.type in ITEM_CALLS:
+            self.calls = [(ITEM_CALLS[self.type], id_)]
+        elif id_ and self.type in ITEM_OUTPUTS:
+            self.results = [(self.type, id_)]
+
+    @property
+    def is_assistants(self):
+        """Whether reasoning may belong to it."""
+        if self.type == "message":
+            return self.role == "assistant"
+        return self.type not in ITEM_OUTPUTS
+
+
+@dataclasses.dataclass
+class Window:
+    """One window that there may be."""
+    answer: dict        # what the answer says of it; data holds the numbers of the messages
+    messages: int
+
+    @property
+    def sums(self):
+        return {"tokens": self.answer["tokens"], "bytes": self.answer["bytes"], "messages": self.messages}
+
+    def fits(self, budget):
+        return all(self.sums[kind] <= budget.get(kind, most) for kind, most in (
+            ("tokens", 2 ** 31), ("bytes", 16 << 20), ("messages", 1000)))
+
+
+class Session:
+    """messages: all of a session, oldest first."""
+
+    def __init__(self, messages, start_on=("user",), end_on=(), include_system=True):
+        self.all = messages
+        self.answers = {}           # of each call, by (index, which): the index of its result
+        self.orphans = set()        # indexes of messages with a result that has no call
+        for i, message in enumerate(messages):
+            for one in message.results:
+                if message.misplaced or not self._answer(i, one):
+                    self.orphans.add(i)
+        self.group = self._groups()
+        self.end = self._end(end_on)
+        self.include_system = include_system
+        self.left_out = self._left_out()
+        self.kept = [i for i in range(self.end) if i not in self.left_out]
+        systems = [i for i in range(self.end) if messages[i].type == "message"
+                   and messages[i].role in ("system", "developer")]
+        self.system = systems[-1] if systems else None
+        self.starts = [i for i in self.kept if messages[i].role in start_on and not messages[i].results
+                       and not self._is_crossed(i)]
+
+    def _answer(self, i, one):
+        """Gives a result to the nearest call before it that has none."""
+        for at in range(i - 1, -1, -1):
+            for which, call in enumerate(self.all[at].calls):
+                if call == one and (at, which) not in self.answers:
+                    between = self.all[at + 1:i]
+                    if one[0] in ("chat", "parts") and any(m.closed for m in between):
+                        return False
+                    self.answers[at, which] = i
+                    return True
+        return False
+
+    def _groups(self):
+        """The group of each message: a set of indexes that all of its members share."""
+        group = [{i} for i in range(len(self.all))]
+
+        def join(i, k):
+            if group[i] is not group[k]:
+                both = group[i] | group[k]
+                for member in both:
+                    group[member] = both
+        for (at, _), i in self.answers.items():
+            join(at, i)
+        for i, message in enumerate(self.all):
+            if message.type == "reasoning":
+                for k in range(i + 1, len(self.all)):
+                    if not self.all[k].is_assistants:
+                        break
+                    join(i, k)
+        return group
+
+    def _is_crossed(self, i):
+        """Whether a group has members before i, and i or one after it."""
+        return any(min(group) < i <= max(group) for group in self.group[:i] if not group & self.left_out)
+
+    def _end(self, end_on):
+        for i in range(len(self.all) - 1, -1, -1):
+            if self.all[i].role in end_on and all(max(self.group[k]) <= i for k in range(i + 1)):
+                return i + 1
+        return len(self.all)
+
+    def _is_open(self, i):
+        return all(m.results and not m.closed or self.all[i].type != "message" and (m.calls or m.type == "reasoning")
+                   for m in self.all[i + 1:self.end])
+
+    def _left_out(self):
+        bad = set(self.orphans)
+        for i, message in enumerate(self.all[:self.end]):
+            unanswered = any((i, which) not in self.answers for which in range(len(message.calls)))
+            if unanswered and not self._is_open(i):
+                bad.add(i)
+            if message.type == "reasoning" and not any(
+                    self.all[k].type != "reasoning" for k in self.group[i] if i < k < self.end):
+                bad.add(i)
+        return {i for i in range(self.end) if self.group[i] & bad}
+
+    def windows(self):
+        """Every window, the largest first."""
+        if self.starts:
+            found = [self._window(None, i) for i in self.starts]
+            newest = self.starts[-1]
+            return found + [self._window(newest, i) for i in self.kept if i > newest and not self._is_crossed(i)]
+        return [self._window(None, i) for i in self.kept if not self._is_crossed(i)]
+
+    def _window(self, start, first):
+        part = [i for i in self.kept if i >= first]
+        data = set(part) if start is None else {start, *part}
+        if self.include_system and self.system is not None:
+            data.add(self.system)
+        chosen = [self.all[i] for i in sorted(data)]
+        gap = [i for i in range(start + 1, first) if i not in data] if start is not None else []
+        older = [i for i in range(first) if i not in data and i != self.system]
+        shows_system = self.system in part or self.include_system
+        return Window({
+            "data": [m.seq for m in chosen],
+            "tokens": sum(m.tokens for m in chosen),
+            "estimated": sum(m.estimated for m in chosen),
+            "bytes": sum(m.bytes for m in chosen),
+            "first_seq": self.all[first].seq,
+            "last_seq": self.all[part[-1]].seq,
+            "system_seq": self.all[self.system].seq if self.system is not None and shows_system else None,
+            "truncated": bool(older or gap),
+            "open_calls": [id_ for i in part for which, (_, id_) in enumerate(self.all[i].calls)
+                           if (i, which) not in self.answers],
+            "omitted": [self.all[i].seq for i in sorted(self.left_out) if i >= first],
+            "gap": {"first_seq": self.all[gap[0]].seq, "last_seq": self.all[gap[-1]].seq} if gap else None,
+        }, len(chosen))
+
+
+EMPTY = {"data": [], "tokens": 0, "estimated": 0, "bytes": 0, "first_seq": None, "last_seq": None, "system_seq": None,
+         "truncated": False, "open_calls": [], "omitted": [], "gap": None}
+
+
+def answer(windows, budget):
+    """(status, what the answer says): of a session with messages, from its windows."""
+    if not windows:
+        return 422, {"code": "no_window"}
+    for window in windows:
+        if window.fits(budget):
+            return 200, window.answer
+    return 422, {"code": "budget_too_small", **{"needed_" + kind: windows[-1].sums[kind] for kind in KINDS}}
