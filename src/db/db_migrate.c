@@ -162,15 +162,31 @@ static enum err check_login(const struct migration_run *m, const char *url)
  * connection, and ends with it. */
 static bool take_lock(const struct migration_run *m)
 {
-    int got = run_number(m, "lock", "SELECT pg_try_advisory_lock(123560530273657)::int");
-    if (got != 0)
-        return got == 1;
-    report(m, STEP, "waiting for another migration to end");
-    return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)");
+    static const char sql[] = "SELECT pg_try_advisory_lock(123560530273657)::int";
+    int got = run_number(m, "lock", sql);
+    if (got == 0)
+        report(m, STEP, "waiting for another migration to end");
+    /* It asks again and again. CREATE INDEX CONCURRENTLY waits for the snapshot of a statement that
+     * waits for the lock, and would wait forever. */
+    for (; got == 0; got = run_number(m, "lock", sql))
+        deadline_wait(deadline_in_ms(LOCK_PAUSE_MS));
+    return got == 1;
+}
+
+/* Runs the statements up to the first that fails. Returns the result of the last one that ran. */
+static PGresult *run_steps(const struct migration_run *m, const char *const *steps, size_t n)
+{
+    PGresult *res = NULL;
+    for (size_t i = 0; i == 0 || (i < n && is_good(res)); i++) {
+        PQclear(res);
+        res = PQexec(m->c->pg, steps[i]);
+    }
+    return res;
 }
 
 /* One migration and its row in parley_schema: both or neither. The result of what failed, of
- * COMMIT, or of a script with a COMMIT of its own, which would stay half applied if it failed. */
+ * COMMIT, or of a script with a COMMIT of its own, which would stay half applied if it failed. One
+ * that is concurrent comes before its row, and is repeated where the row is missing. */
 static PGresult *try_migration(const struct migration_run *m, const struct db_migration *mig,
                                bool up)
 {
@@ -183,13 +199,12 @@ static PGresult *try_migration(const struct migration_run *m, const struct db_mi
         snprintf(row + n, sizeof(row) - (size_t)n,
                  "; UPDATE parley_schema SET min_compatible = %d WHERE version = %d",
                  mig->min_compatible, mig->version);
+    const char *const alone[] = {mig->down, up ? mig->up : row, row};
+    if (mig->concurrently)
+        return run_steps(m, alone, up ? 3 : 2);
     const char *const steps[] = {"BEGIN; SET LOCAL lock_timeout = '" LOCK_WAIT "'",
                                  up ? mig->up : mig->down, row};
-    PGresult *res = NULL;
-    for (size_t i = 0; i == 0 || (i < ARRAY_LEN(steps) && is_good(res)); i++) {
-        PQclear(res);
-        res = PQexec(m->c->pg, steps[i]);
-    }
+    PGresult *res = run_steps(m, steps, ARRAY_LEN(steps));
     if (!is_good(res) || PQtransactionStatus(m->c->pg) != PQTRANS_INTRANS)
         return res;
     PQclear(res);
@@ -213,7 +228,7 @@ static bool apply_migration(const struct migration_run *m, const struct db_migra
         deadline_wait(deadline_in_ms(LOCK_PAUSE_MS));
     }
     res = check_result(m, what, res);
-    const bool own_end = res && strcmp(PQcmdStatus(res), "COMMIT") != 0;
+    const bool own_end = res && !mig->concurrently && strcmp(PQcmdStatus(res), "COMMIT") != 0;
     if (own_end)
         report(m, FAULT, "%s: the script ended the transaction", what);
     else if (!res)

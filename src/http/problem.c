@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/http/response.h"
 
-#include "parley/json/json_writer.h"
+#include "parley/json/members.h"
 
 /* The one table from enum err to HTTP. detail: for an error that has no text of its own, such as a
  * failure of the server, or a value that the database refused. */
@@ -23,6 +23,7 @@ static const struct {
     [ERR_TOO_LARGE] = {413, 0, "The request exceeds a limit of the database."},
     [ERR_URI_TOO_LONG] = {414, 0, ""},
     [ERR_MEDIA_TYPE] = {415, 0, ""},
+    [ERR_UNPROCESSABLE] = {422, 0, ""},
     [ERR_KEY_REUSED] = {422, 0, ""},
     [ERR_LIMITED] = {429, 1, ""},
     [ERR_TIMEOUT] = {503, 1, "The request took too long; nothing was changed."},
@@ -62,6 +63,7 @@ void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
 void http_problem(struct request_ctx *ctx, const struct http_request *req,
                   struct http_response *res)
 {
+    static const char *const no_members[] = {NULL};
     (void)req;
     const struct http_fault fault = http_fault_of(ctx);
     http_fault_begin(ctx, &fault, res);
@@ -77,6 +79,7 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     json_put_str(&j, "code", fault.code);
     if (ctx->err.field[0])
         json_put_str(&j, "field", ctx->err.field);
+    json_members_write(&j, sv_from(ctx->err.members), no_members);
     json_put_sv(&j, "request_id", ctx->request_id);
     json_write_object_close(&j);
 }

@@ -38,6 +38,7 @@ static enum err wrong_type(const struct field_reader *r, const struct json_field
         [JSON_STRING] = "A string is expected.",       [JSON_I64] = "An integer is expected.",
         [JSON_OBJECT] = "An object is expected.",      [JSON_ARRAY] = "An array is expected.",
         [JSON_OBJECT_TEXT] = "An object is expected.", [JSON_STRING_TEXT] = "A string is expected.",
+        [JSON_I64_TEXT] = "An integer is expected.",
     };
     return fail_at(r, "wrong_type", sv_from(f->name), expected[f->type]);
 }
@@ -94,9 +95,13 @@ static enum err read_i64(const struct field_reader *r, const struct json_field *
         return sv_to_u64(node->raw, &large)
                    ? fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.")
                    : wrong_type(r, f);
-    if (!in_bounds(f, v))
+    const bool text = f->type == JSON_I64_TEXT;
+    if (!in_bounds(f, v) || (text && node->raw.p[0] == '-'))
         return out_of_bounds(r, f);
-    store(r, f, &v, sizeof(v));
+    if (text)
+        store(r, f, &node->raw, sizeof(node->raw));
+    else
+        store(r, f, &v, sizeof(v));
     return ERR_NONE;
 }
 
@@ -136,6 +141,7 @@ static enum err read_member(const struct field_reader *r, const struct json_fiel
     case JSON_STRING:
         return read_string(r, f, node);
     case JSON_I64:
+    case JSON_I64_TEXT:
         return read_i64(r, f, node);
     default:
         return read_node(r, f, node);

@@ -20,14 +20,14 @@
 
 #include "parley/session/session_json.h"
 
-static const uint64_t codec_magic = UINT64_C(0x05706c7300736c05);
+static const uint64_t codec_magic = UINT64_C(0x06706c7300736c06);
 static const uint32_t absent = UINT32_MAX;
 
 /* Bytes of the text; n == absent: an absent field. */
 struct span {
     uint32_t at, n;
 };
-enum { SESSION_TEXTS = 6, MESSAGE_TEXTS = 7, SESSION_NUMBERS = 12, ROOM = 12 * 1024 };
+enum { SESSION_TEXTS = 6, MESSAGE_TEXTS = 8, SESSION_NUMBERS = 12, ROOM = 12 * 1024 };
 struct header {
     uint64_t magic;
     int64_t numbers[SESSION_NUMBERS];
@@ -100,7 +100,8 @@ static void write_message(struct writer *w, const struct session_message *m, str
     if (w->all.failed)
         return;
     out->texts[0] = (struct span){(uint32_t)from, (uint32_t)(text_n(w) - from)};
-    const struct sv texts[] = {m->message_id, m->type, m->role, m->content, m->metadata, m->extra};
+    const struct sv texts[] = {m->message_id, m->type,  m->role,  m->content,
+                               m->metadata,   m->extra, m->tokens};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         write_span(w, from, m->native, texts[i], offsets[i], &out->texts[i + 1]);
 }
@@ -176,8 +177,8 @@ static bool read_spans(struct sv text, const struct span *spans, size_t n, struc
 
 static bool read_message(struct sv text, const struct entry *e, struct session_message *m)
 {
-    struct sv *const texts[MESSAGE_TEXTS] = {&m->native,  &m->message_id, &m->type, &m->role,
-                                             &m->content, &m->metadata,   &m->extra};
+    struct sv *const texts[MESSAGE_TEXTS] = {&m->native,  &m->message_id, &m->type,  &m->role,
+                                             &m->content, &m->metadata,   &m->extra, &m->tokens};
     m->seq = e->seq;
     m->created_at = e->created_at;
     return read_spans(text, e->texts, MESSAGE_TEXTS, texts);

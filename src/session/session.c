@@ -83,8 +83,9 @@ enum err session_messages_of(struct request_ctx *ctx, const struct session_messa
         const int64_t seq = receipt->first_seq + (int64_t)i;
         const struct sv id = session_message_id(d->message_id, receipt->generation, seq,
                                                 ids + (i - skip) * (UUID_LEN + 1));
-        out[i - skip] = (struct session_message){
-            seq, id, d->type, d->role, d->content, d->metadata, d->extra, receipt->at, SV_NONE};
+        out[i - skip] =
+            (struct session_message){seq,         id,       d->type,   d->role,     d->content,
+                                     d->metadata, d->extra, d->tokens, receipt->at, SV_NONE};
     }
     return ERR_NONE;
 }

@@ -3,6 +3,7 @@
 #ifndef PARLEY_SESSION_INTERNAL_H
 #define PARLEY_SESSION_INTERNAL_H
 
+#include "parley/session/window.h"
 #include "session/sql/sql.h"
 
 /* ---- session.c ---- */
@@ -23,6 +24,55 @@ MUSTCHECK enum err session_add_messages(struct request_ctx *ctx,
  * cached by a write. */
 bool session_is_read_as_sent(struct sv metadata, const struct session_message_draft *messages,
                              size_t n);
+
+/* ---- tool_calls.c: which messages belong together ---- */
+
+struct tool_message {
+    size_t parent; /* of its group: see tool_group */
+    size_t behind; /* the message before the run of results that it is in, or follows;
+                    * SIZE_MAX: there is none */
+    unsigned role; /* enum session_roles */
+    bool has_call, has_nameless_call;
+    bool has_result, has_nameless_result;
+    bool has_late_result; /* behind another part of its content, where no model accepts it */
+    bool is_result;       /* it has nothing but results */
+    bool is_call_item, is_reasoning;
+    bool is_assistant;  /* it may follow a reasoning item */
+    bool is_orphan;     /* it has a result whose call is not among these messages */
+    bool is_unanswered; /* it has a call whose result is not among them */
+    bool is_unfit;      /* no model accepts it */
+};
+/* A call or a result with an id. */
+struct tool_event {
+    struct sv id;
+    size_t at, order; /* its message; its place among all of them */
+    bool is_result;
+    bool is_open; /* a call without a result */
+};
+struct tool_links {
+    struct tool_message *m;    /* one for each message */
+    struct tool_event *events; /* in the order of the session */
+    size_t n_events;
+};
+/* In the arena. Takes n log n steps. */
+MUSTCHECK enum err tool_links_read(struct request_ctx *ctx, const struct session_message *messages,
+                                   size_t n, struct tool_links *out);
+/* The message that stands for all that belong together with this one. */
+size_t tool_group(struct tool_message *m, size_t at);
+
+/* ---- window.c: which messages of a session's end are its window ---- */
+
+enum window_result {
+    WINDOW_CHOSEN,
+    WINDOW_NEEDS_MORE, /* of the session than the tail */
+    WINDOW_TOO_SMALL,  /* the budgets: *needed is set */
+    WINDOW_NONE        /* no model accepts any of the messages */
+};
+/* is_last: the tail has to do. Fails only with ERR_NOMEM. */
+MUSTCHECK enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
+                                 const struct session_window_query *query, bool is_last,
+                                 struct session_window *out, struct session_cost *needed,
+                                 enum window_result *result);
 
 /* ---- codec.c: a session as bytes for the caches ---- */
 

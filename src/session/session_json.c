@@ -60,6 +60,8 @@ void session_json_message(struct json_writer *j, const struct session_message *m
     write_json(j, "metadata", m->metadata, &at[4]);
     if (m->extra.p)
         write_extra(j, m, &at[5]);
+    if (m->tokens.p)
+        write_json(j, "tokens", m->tokens, &at[6]);
     json_put_time(j, "created_at", m->created_at);
     json_write_object_close(j);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads: a session, a page of messages. */
+/* Reads: a session, a page of messages, a window. */
 #include "session_internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
@@ -57,4 +59,78 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     out->over_budget = out->n == 1 && (int64_t)(m->content.n + m->metadata.n + m->extra.n) >
                                           sql_page_budget(s, query);
     return ERR_NONE;
+}
+
+/* ---- windows ---- */
+
+/* Of the tail that a cache has. */
+static void tail_of_session(const struct session *session, int64_t last_seq,
+                            struct window_tail *out)
+{
+    *out =
+        (struct window_tail){.messages = session->messages,
+                             .n = session->n_messages,
+                             .is_complete = session->n_messages == (size_t)session->message_count,
+                             .generation = session->generation,
+                             .version = session->version,
+                             .mark = session->mark};
+    while (out->n > 0 && out->messages[out->n - 1].seq > last_seq)
+        out->n--;
+}
+
+/* What to read at first for a window. A message has seldom fewer than 16 tokens, or 64 bytes, and
+ * some are left out. */
+static size_t rows_at_first(const struct session_cost *most)
+{
+    enum { SPARE = 32 };
+    int64_t n = most->messages;
+    n = most->tokens / 16 < n ? most->tokens / 16 : n;
+    n = most->bytes / 64 < n ? most->bytes / 64 : n;
+    return (size_t)n + SPARE;
+}
+
+static enum err window_refused(struct request_ctx *ctx, enum window_result result,
+                               const struct session_cost *needed)
+{
+    if (result == WINDOW_NONE)
+        return ctx_fail(ctx, ERR_UNPROCESSABLE, "no_window", NULL,
+                        "No model accepts any message of the session: each is a result without its "
+                        "call, or a call without its result.");
+    const enum err e = ctx_fail(ctx, ERR_UNPROCESSABLE, "budget_too_small", NULL,
+                                "The messages that a window needs at least do not fit.");
+    snprintf(ctx->err.members, sizeof(ctx->err.members),
+             "{\"needed_messages\":%" PRId64 ",\"needed_tokens\":%" PRId64
+             ",\"needed_bytes\":%" PRId64 "}",
+             needed->messages, needed->tokens, needed->bytes);
+    return e;
+}
+
+enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                        const struct session_window_query *query, struct session_window *out)
+{
+    enum { READ_MAX = 4000 };
+    const int64_t last_seq = query->last_seq > 0 ? query->last_seq : INT64_MAX;
+    const int64_t page = s->settings.page_bytes;
+    struct session_window_query q = *query;
+    struct session_cost needed;
+    struct window_tail tail;
+    struct session session = {.degraded = false};
+    enum window_result result = WINDOW_NEEDS_MORE;
+    q.most.bytes = q.most.bytes < page ? q.most.bytes : page;
+    if (s->cache) {
+        TRY(fresh_read(s, ctx, id, user, 0, &session));
+        tail_of_session(&session, last_seq, &tail);
+        TRY(window_choose(ctx, &tail, &q, false, out, &needed, &result));
+        if (result == WINDOW_NEEDS_MORE && session.degraded)
+            return sql_away(ctx);
+    }
+    for (int last = 0; result == WINDOW_NEEDS_MORE; last++) {
+        const enum err e =
+            sql_window_tail(s, ctx, id, user, last_seq, last ? READ_MAX : rows_at_first(&q.most),
+                            last ? page : q.most.bytes, &tail);
+        TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
+        TRY(window_choose(ctx, &tail, &q, last, out, &needed, &result));
+    }
+    out->degraded = session.degraded;
+    return result == WINDOW_CHOSEN ? ERR_NONE : window_refused(ctx, result, &needed);
 }

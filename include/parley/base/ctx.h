@@ -19,7 +19,8 @@ struct err_info {
     bool detail_is_sent; /* the same of detail */
     char detail[256];    /* one sentence for a person; "" when there is nothing to add */
     char cause[256];     /* the message of a server or the system, without content of clients */
-    int retry_after_s;   /* 0: none */
+    char members[160]; /* a JSON object with more members for the client; "" when there are none */
+    int retry_after_s; /* 0: none */
 };
 
 /* How a request spent its time, for its log line and the metrics. Microseconds. */

@@ -1,7 +1,8 @@
 /*
  * Numbered migrations, compiled into the program from src/db/migrations/NNN_name.{up,down}.sql.
- * Each is one transaction. They run under an advisory lock, so that several hosts may start at
- * once, and as the owner of the tables. At the end the serving role gets its rights.
+ * Each is one transaction, except for those that build an index of a big table. They run under an
+ * advisory lock, so that several hosts may start at once, and as the owner of the tables. At the
+ * end the serving role gets its rights.
  *
  * Thread rule: blocks; for a process that serves nobody at the time.
  */
@@ -20,6 +21,10 @@ struct db_migration {
     /* The oldest program that can serve once this is applied, as the schema version that it knows.
      * 0: none but those that know this one. */
     int min_compatible;
+    /* up is one CREATE INDEX CONCURRENTLY, and down one DROP INDEX CONCURRENTLY IF EXISTS. Neither
+     * may be in a transaction. So down runs before up, since an attempt that failed may have left
+     * an invalid index. */
+    bool concurrently;
 };
 
 /* Ascending from 1 without a gap; made by migrations/embed.sh. */

@@ -21,7 +21,7 @@ enum {
     SESSION_THREAD_MAX = 10000,  /* of a session that is answered as a whole */
     SESSION_WINDOW = 20,         /* newest messages that a cached session has; the default page */
     SESSION_KEY_MAX = 255,       /* bytes of an idempotency key */
-    SESSION_LAYOUT = 5           /* of a session as bytes in a cache (src/session/codec.c) */
+    SESSION_LAYOUT = 6           /* of a session as bytes in a cache (src/session/codec.c) */
 };
 
 struct session_message {
@@ -30,8 +30,9 @@ struct session_message {
     struct sv type, role; /* role may be absent */
     struct sv content;    /* JSON text; absent where a type has none */
     struct sv metadata;   /* JSON text */
-    struct sv extra; /* JSON object with members of other interfaces and of OpenAI's chat format;
-                      * absent: none */
+    struct sv extra;  /* JSON object with members of other interfaces and of OpenAI's chat format;
+                       * absent: none */
+    struct sv tokens; /* the number that its client counted, as text; absent: none */
     int64_t created_at;
     struct sv native; /* its JSON form, from a cache; absent: not written yet. Code that changes
                        * another field must clear this one */
@@ -77,6 +78,7 @@ struct session_message_draft {
     struct sv content;    /* JSON text or absent */
     struct sv metadata;   /* JSON text, never absent */
     struct sv extra;      /* JSON object that is not empty, or absent */
+    struct sv tokens;     /* a number from 0 to 2^31-1 as text, or absent */
 };
 
 struct session_draft {

@@ -15,8 +15,11 @@ extern const char *const session_chat_members[];
 
 /* Where the values of the text fields begin in what was written; of a string, after its quote.
  * Session: id, user, language, context, metadata; message: id, type, role, content, metadata,
- * extra. May be NULL. A form that was copied has no offsets. */
-enum { SESSION_JSON_TEXTS = 6 };
+ * extra, tokens. May be NULL. A form that was copied has no offsets. */
+enum { SESSION_JSON_TEXTS = 7 };
+
+/* A member of an item: in extra, or in a content that is an object. Absent: there is none. */
+struct sv session_item_member(const struct session_message *m, const char *name);
 
 void session_json_message(struct json_writer *j, const struct session_message *m, size_t *at);
 /* An array of messages. */

@@ -40,7 +40,7 @@ enum api_body_kind {
     API_BODY_PATCH = 1 << 13     /* application/merge-patch+json is accepted as well */
 };
 
-enum { API_PARAMS_MAX = 5, API_LIST = -1 };
+enum { API_PARAMS_MAX = 8, API_LIST = -1 };
 struct api_param {
     const char *name;           /* NULL ends a list */
     int64_t min, max, fallback; /* of an integer; max 0: the handler reads it; API_LIST: so, and it

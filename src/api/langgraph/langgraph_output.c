@@ -4,6 +4,7 @@
 
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
+#include "parley/session/session_json.h"
 
 /* LangChain's name for a role. */
 static struct sv type_of(struct sv role)
@@ -88,13 +89,11 @@ static bool is_openai_form(struct sv calls)
     return json_element_next(&calls, &call) && function_of(call).p;
 }
 
-/* A member of an item: in extra, or in a content that is an object. Absent: null. */
+/* A member of an item; absent: null. */
 static struct sv part_of(const struct session_message *m, const char *name)
 {
-    const struct sv part = json_member_get(m->extra, name);
-    const bool object = !part.p && m->content.p && m->content.p[0] == '{';
-    const struct sv found = object ? json_member_get(m->content, name) : part;
-    return found.p ? found : SV("null");
+    const struct sv part = session_item_member(m, name);
+    return part.p ? part : SV("null");
 }
 
 /* LangChain's clients cannot read a thread that has an item. So OpenAI's items of a tool call and

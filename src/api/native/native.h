@@ -5,13 +5,14 @@
 
 #include "api/common/handler.h"
 #include "parley/session/users.h"
+#include "parley/session/window.h"
 
 /* native_sessions.c, native_messages.c, native_users.c */
 api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
     native_messages_append, native_messages_page, native_message_get, native_message_delete,
-    native_user_sessions, native_user_export, native_user_delete;
+    native_window_get, native_user_sessions, native_user_export, native_user_delete;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
-    native_message_params[], native_list_params[];
+    native_message_params[], native_list_params[], native_window_params[];
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
@@ -23,6 +24,20 @@ MUSTCHECK enum err native_read_patch(const struct json_input *body, struct sessi
 /* One message, as it is or as {"message": {…}} (*single), or {"messages": […]}. */
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
+
+/* native_window.c: the parameters of a window, first in the list of a route. */
+enum { NATIVE_WINDOW_PARAMS = 6 };
+#define NATIVE_WINDOW                                                                          \
+    {"max_messages", 1, SESSION_MESSAGES_MAX, SESSION_MESSAGES_MAX, {NULL}},                   \
+        {"max_tokens", 1, INT32_MAX, INT64_MAX, {NULL}},                                       \
+        {"max_bytes", 1, INT32_MAX, INT32_MAX, {NULL}}, {.name = "start_on", .max = API_LIST}, \
+        {.name = "end_on", .max = API_LIST},                                                   \
+    {                                                                                          \
+        .name = "include_system", .choices = { "false", "true" }                               \
+    }
+MUSTCHECK enum err native_read_window(struct api_call *c, struct session_window_query *out);
+/* Writes the object of a window. */
+void native_write_window(struct json_writer *j, const struct session_window *w);
 
 /* native_cursor.c: the cursor of a user's list of sessions. *out is in the arena. */
 MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, struct sv user,

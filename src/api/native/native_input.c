@@ -22,6 +22,7 @@ static const struct json_field message_fields[] = {
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0},
     {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED, IN_MESSAGE(metadata), 0, 0},
     {"extra", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY, IN_MESSAGE(extra), 0, 0},
+    {"tokens", JSON_I64_TEXT, JSON_NULLABLE, IN_MESSAGE(tokens), 0, INT32_MAX},
     {"name", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},
     {"tool_calls", JSON_ARRAY, JSON_NULLABLE, UNUSED},
     {"tool_call_id", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},

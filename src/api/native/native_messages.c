@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "parley/base/uuid.h"
+#include "parley/json/members.h"
 #include "parley/session/session_json.h"
 
 static void write_message_id(struct json_writer *j, const struct session_receipt *r, int64_t seq,
@@ -15,9 +16,34 @@ static void write_message_id(struct json_writer *j, const struct session_receipt
     json_write_sv(j, session_message_id(given, r->generation, seq, made));
 }
 
+/* What an append returns of the session besides its receipt. */
+struct append_return {
+    bool has_window;
+    struct session_window_query query;
+    struct session_window window;
+    struct http_fault fault; /* code NULL: the window is set */
+    struct sv needed;        /* of the fault: more members, as an object, or "" */
+};
+
+static void write_returned_window(struct json_writer *j, const struct append_return *r)
+{
+    static const char *const none[] = {NULL};
+    json_write_key(j, "window");
+    if (!r->fault.code) {
+        native_write_window(j, &r->window);
+        return;
+    }
+    json_write_null(j);
+    json_put_object(j, "window_problem");
+    json_put_str(j, "code", r->fault.code);
+    json_put_str(j, "detail", r->fault.detail);
+    json_members_write(j, r->needed, none);
+    json_write_object_close(j);
+}
+
 /* Made of the receipt alone, so that a replay gives the same answer. */
 static void write_receipt(struct json_writer *j, const struct session_append *append, bool single,
-                          const struct session_receipt *r)
+                          const struct session_receipt *r, const struct append_return *returned)
 {
     json_write_object_open(j);
     json_put_sv(j, "session_id", r->session_id);
@@ -42,25 +68,67 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
         json_write_key(j, "messages");
         session_json_messages(j, r->window, r->n_window);
     }
+    if (returned->has_window)
+        write_returned_window(j, returned);
     json_write_object_close(j);
 }
 
-enum { APPEND_CREATE, APPEND_RETURN };
+enum { APPEND_CREATE = NATIVE_WINDOW_PARAMS, APPEND_RETURN };
 const struct api_param native_append_params[] = {
+    NATIVE_WINDOW,
     [APPEND_CREATE] = {.name = "create", .choices = {"false", "true"}},
-    [APPEND_RETURN] = {"return", 0, SESSION_MESSAGES_MAX, 0, {NULL}},
+    [APPEND_RETURN] = {.name = "return"},
     {.name = NULL}};
+
+/* ?return=N or ?return=window, and the parameters of the window. */
+static enum err read_return(struct api_call *c, struct session_append *append,
+                            struct append_return *out)
+{
+    int64_t n = 0;
+    out->has_window = sv_eq(http_param_get(c->req, "return"), SV("window"));
+    if (out->has_window)
+        return native_read_window(c, &out->query);
+    for (size_t i = 0; i < NATIVE_WINDOW_PARAMS; i++)
+        if (http_param_get(c->req, native_append_params[i].name).p)
+            return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", native_append_params[i].name,
+                            "%s is only for return=window.", native_append_params[i].name);
+    TRY(http_param_i64(c->ctx, c->req, "return", 0, SESSION_MESSAGES_MAX, 0, &n));
+    append->return_n = (size_t)n;
+    return ERR_NONE;
+}
+
+/* The window of what the session had after the append, so that a replay gives the same. The append
+ * is stored, so that a window that cannot be given does not fail the request. */
+static enum err read_returned_window(struct api_call *c, struct append_return *r)
+{
+    r->query.last_seq = c->receipt.last_seq;
+    const enum err e = session_window(c->sessions, c->ctx, c->receipt.session_id,
+                                      c->precondition.user, &r->query, &r->window);
+    if (e == ERR_NONE)
+        return e;
+    r->fault = http_fault_of(c->ctx);
+    r->needed = arena_dup(c->ctx->arena, sv_from(c->ctx->err.members));
+    const struct sv detail = arena_dup(c->ctx->arena, sv_from(r->fault.detail));
+    if (!r->needed.p || !detail.p)
+        return ctx_nomem(c->ctx);
+    r->fault.detail = detail.p;
+    ctx_clear_error(c->ctx);
+    return ERR_NONE;
+}
 
 enum err native_messages_append(struct api_call *c)
 {
-    struct session_append append = {.create = c->params[APPEND_CREATE],
-                                    .return_n = (size_t)c->params[APPEND_RETURN]};
+    struct session_append append = {.create = c->params[APPEND_CREATE]};
+    struct append_return returned = {.has_window = false};
     bool single = false;
+    TRY(read_return(c, &append, &returned));
     TRY(native_read_messages(&c->body, &append, &single));
     TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
+    if (returned.has_window)
+        TRY(read_returned_window(c, &returned));
     struct json_writer j = api_begin(c->res, c->receipt.status);
-    write_receipt(&j, &append, single, &c->receipt);
+    write_receipt(&j, &append, single, &c->receipt, &returned);
     return api_set_etag_receipt(c);
 }
 

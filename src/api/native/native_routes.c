@@ -17,6 +17,8 @@ static const struct api_route routes[] = {
      {api_session_delete, WRITE | API_NO_BODY, api_no_params}},
     {{HTTP_POST, "/v1/sessions/*/messages", "messages_append", api_run},
      {native_messages_append, WRITE | API_BODY_REQUIRED, native_append_params}},
+    {{HTTP_GET, "/v1/sessions/*/window", "window_get", api_run},
+     {native_window_get, READ | API_IF_NONE_MATCH, native_window_params}},
     {{HTTP_GET, "/v1/sessions/*/messages", "messages_page", api_run},
      {native_messages_page, READ | API_IF_NONE_MATCH, native_page_params}},
     {{HTTP_GET, "/v1/sessions/*/messages/*", "message_get", api_run},

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # embed.sh GRANTS.sql FILE.sql…: prints the C file with db_grants and the table db_migration_table.
 # Each migration is a pair NNN_name.up.sql and NNN_name.down.sql; the numbers run from 001 without a
-# gap. From 012 on the first line of NNN_name.up.sql is "-- min_compatible: N".
+# gap. From 012 on the first line of NNN_name.up.sql is "-- min_compatible: N". The second may be
+# "-- concurrently".
 set -eu
 
 fail()
@@ -42,11 +43,12 @@ for up in $(printf '%s\n' "$@" | sort); do
     [ "${base%%_*}" = "$(printf '%03d' "$n")" ] || fail "$up: migration $n was expected here"
     needs=$(sed -n '1s/^-- min_compatible: \([0-9]*\)$/\1/p' "$up")
     [ "$n" -lt 12 ] || [ -n "$needs" ] || fail "$up does not begin with -- min_compatible: N"
+    concurrently=$(sed -n '2s/^-- concurrently$/true/p' "$up")
     bytes "static const char up_$n" "$up"
     bytes "static const char down_$n" "$down"
-    table="$table    {$n, \"${base#*_}\", up_$n, down_$n, ${needs:-0}},
+    table="$table    {$n, \"${base#*_}\", up_$n, down_$n, ${needs:-0}, ${concurrently:-false}},
 "
 done
 
-printf 'const struct db_migration db_migration_table[] = {\n%s    {0, NULL, NULL, NULL, 0},\n};\n' "$table"
+printf 'const struct db_migration db_migration_table[] = {\n%s    {0, NULL, NULL, NULL, 0, false},\n};\n' "$table"
 echo "const size_t db_migration_count = $n;"

@@ -133,6 +133,26 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
 
+/* ---- sql_window.c: the end of a session ---- */
+
+/* The newest messages of a session, oldest first. */
+struct window_tail {
+    struct session_message *messages;
+    size_t n;
+    bool is_complete; /* the session has no older ones */
+    /* Of the older ones, the newest system or developer message, and the newest of the user that
+     * has no tool's result; NULL: there is none. Only if is_looked_for. */
+    bool is_looked_for;
+    const struct session_message *system, *start;
+    int64_t generation, version;
+    uint64_t mark;
+};
+/* At most limit messages up to last_seq, and at most so many bytes, or one message more. Bare
+ * ERR_NOT_FOUND. */
+MUSTCHECK enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                   struct sv user, int64_t last_seq, size_t limit, int64_t bytes,
+                                   struct window_tail *out);
+
 /* ---- sql_common.c: idempotency records ---- */
 
 /* Takes receipt and state from the key's record. Bare ERR_NOT_FOUND: there is none. One that is
@@ -218,8 +238,8 @@ MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx,
                              const struct session_write *w, struct db_call *calls, size_t n,
                              struct db_param *generation);
 
-/* Arrays over drafts: types, roles, contents, metadata, ids, extra. */
-enum { SQL_MESSAGE_PARAMS = 6 };
+/* Arrays over drafts: types, roles, contents, metadata, ids, extra, tokens. */
+enum { SQL_MESSAGE_PARAMS = 7 };
 MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
                                       const struct session_message_draft *messages, size_t n,
                                       struct db_param *out);

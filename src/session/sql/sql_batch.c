@@ -28,10 +28,10 @@ enum {
     " AS i(" of ", n) WHERE " SQL_KEY_IS_NEW("i.key") "),"
 #define SQL_STORE_MEMBERS                                                                          \
     SQL_INSERT_MESSAGES "SELECT $1, r.generation, r.last_seq - r.messages + d.at, d.id, d.type, d.role,"   \
-    " d.content, d.metadata::jsonb, d.extra, coalesce(octet_length(d.content), 0)"                 \
+    " d.content, d.metadata::jsonb, d.extra, d.tokens::integer, coalesce(octet_length(d.content), 0)"                 \
     " + octet_length(d.metadata::jsonb::text) + coalesce(octet_length(d.extra), 0), r.updated_at"  \
     " FROM r JOIN unnest($8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[]," \
-    " $14::text[], $15::text[]) AS d(of, at, type, role, content, metadata, id, extra) ON d.of = r.n),"  \
+    " $14::text[], $15::text[], $16::text[]) AS d(of, at, type, role, content, metadata, id, extra, tokens) ON d.of = r.n),"  \
     SQL_INSERT_RECORD "SELECT $1, key, fingerprint, 201, session_id, generation, version, state_version,"  \
     " least(last_seq, last_seq - messages + 1), last_seq, message_count, updated_at, expires_at, created_at,"  \
     " mark, state_mark, NULL, user_id FROM r, (SELECT count(*) FROM s) after_sessions"             \
@@ -92,7 +92,7 @@ const struct db_stmt sql_append_plain_batch_stmt = {
 const struct db_stmt sql_create_batch_stmt = {
     "create_batch",
     SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],"
-                " $16::bigint[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::bigint[]",
+                " $17::bigint[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[]",
                 "session_id, user_id, mark, messages, key, fingerprint, generation, language, context,"
                 " metadata, ttl, sliding")
     " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
@@ -168,7 +168,7 @@ static bool is_plain(struct db_member *const *members, size_t n)
 
 /* ---- parameters ---- */
 
-enum { PLAIN_PARAMS = 6, APPEND_PARAMS = 15, CREATE_PARAMS = 21 };
+enum { PLAIN_PARAMS = 6, APPEND_PARAMS = 16, CREATE_PARAMS = 22 };
 
 struct columns {
     struct sv text[5][DB_BATCHER_MAX];
@@ -209,7 +209,7 @@ static enum err plain_params(struct request_ctx *ctx, struct db_member *const *m
     return db_text_array(ctx, c->text[4], n, &p[5]);
 }
 
-/* $8 to $15: the messages of all members, each with its member's number and its place in it. */
+/* $8 to $16: the messages of all members, each with its member's number and its place in it. */
 static enum err message_params(struct request_ctx *ctx, struct db_member *const *members, size_t n,
                                struct db_param *p)
 {
@@ -235,7 +235,7 @@ static enum err message_params(struct request_ctx *ctx, struct db_member *const 
     return sql_message_arrays(ctx, all, total, &p[9]);
 }
 
-/* $16 to $21. */
+/* $17 to $22. */
 static enum err session_params(const struct sessions *s, struct request_ctx *ctx,
                                struct db_member *const *members, size_t n, struct columns *c,
                                struct db_param *p)
@@ -249,12 +249,12 @@ static enum err session_params(const struct sessions *s, struct request_ctx *ctx
         c->text[1][i] = draft->context;
         c->text[2][i] = draft->metadata;
     }
-    TRY(db_i64_array(ctx, c->number[1], n, &p[15]));
-    TRY(db_text_array(ctx, c->text[0], n, &p[16]));
-    TRY(db_text_array(ctx, c->text[1], n, &p[17]));
-    TRY(db_text_array(ctx, c->text[2], n, &p[18]));
-    TRY(db_i64_array(ctx, c->number[2], n, &p[19]));
-    return db_i64_array(ctx, c->number[3], n, &p[20]);
+    TRY(db_i64_array(ctx, c->number[1], n, &p[16]));
+    TRY(db_text_array(ctx, c->text[0], n, &p[17]));
+    TRY(db_text_array(ctx, c->text[1], n, &p[18]));
+    TRY(db_text_array(ctx, c->text[2], n, &p[19]));
+    TRY(db_i64_array(ctx, c->number[2], n, &p[20]));
+    return db_i64_array(ctx, c->number[3], n, &p[21]);
 }
 
 /* ---- results ---- */

@@ -235,7 +235,7 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
               id = db_column(rows, "message_id"), type = db_column(rows, "type"),
               role = db_column(rows, "role"), content = db_column(rows, "content"),
               metadata = db_column(rows, "message_metadata"), extra = db_column(rows, "extra"),
-              at = db_column(rows, "message_created_at");
+              tokens = db_column(rows, "tokens"), at = db_column(rows, "message_created_at");
     size_t count = 0;
     while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
         count++;
@@ -254,6 +254,7 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
         m->content = db_get_text(rows, row, content);
         m->metadata = db_get_text(rows, row, metadata);
         m->extra = db_get_text(rows, row, extra);
+        m->tokens = db_get_text(rows, row, tokens);
         m->created_at = db_get_time(rows, row, at);
         m->native = SV_NONE;
     }
@@ -292,7 +293,7 @@ enum err sql_reserved_generations(struct request_ctx *ctx,
 bool sql_message_is_plain(const struct session_message_draft *m)
 {
     return sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
-           !m->extra.p && sv_eq(m->metadata, SV("{}"));
+           !m->extra.p && !m->tokens.p && sv_eq(m->metadata, SV("{}"));
 }
 
 enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
@@ -311,6 +312,7 @@ enum err sql_message_arrays(struct request_ctx *ctx, const struct session_messag
         texts[3][i] = messages[i].metadata;
         texts[4][i] = messages[i].message_id;
         texts[5][i] = messages[i].extra;
+        texts[6][i] = messages[i].tokens;
     }
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         TRY(db_text_array(ctx, texts[i], n, &out[i]));

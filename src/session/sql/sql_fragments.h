@@ -104,11 +104,11 @@
     " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
 #define SQL_INSERT_MESSAGES                                                                        \
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
-    " metadata, extra, size, created_at) "
+    " metadata, extra, tokens, size, created_at) "
 /* Inserts drafts i into s. size is what will be read back: jsonb has a form of its own. */
 #define SQL_INSERT_DRAFTS(seq, at)                                                                 \
     SQL_INSERT_MESSAGES "SELECT $1, s.generation, " seq ", i.id, i.type, i.role, i.content,"        \
-    " i.metadata::jsonb, i.extra, coalesce(octet_length(i.content), 0)"                            \
+    " i.metadata::jsonb, i.extra, i.tokens::integer, coalesce(octet_length(i.content), 0)"                            \
     " + octet_length(i.metadata::jsonb::text) + coalesce(octet_length(i.extra), 0), " at " FROM s"
 
 /* Columns of a session as sql_session_from_row reads them, without its text. */
@@ -119,7 +119,7 @@
 /* Columns of a message as sql_messages_from_rows reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
-    " m.extra, m.created_at AS message_created_at "
+    " m.extra, m.tokens::text AS tokens, m.created_at AS message_created_at "
 
 /* JSON text as jsonb takes it: \u0000 becomes U+FDD0, a noncharacter, and 0000. Escaped backslashes are
  * U+0001 meanwhile, so that each backslash begins an escape. NULL: more than 1 MiB, for which a conversion

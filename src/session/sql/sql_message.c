@@ -13,7 +13,7 @@
 static const struct db_stmt append_one = {
     "append_one",
     SQL_APPEND("1") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14,"
+    "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14, $15::text::integer,"
     " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
     " + coalesce(octet_length($14), 0), s.updated_at"
     " FROM s)," SQL_RECORD("201", "s.last_seq", "NULL::text") "SELECT * FROM s"};
@@ -32,8 +32,8 @@ static const struct db_stmt append_many = {
     "append_many",
     SQL_APPEND("cardinality($9::text[])")
     SQL_INSERT_DRAFTS("s.last_seq - cardinality($9::text[]) + i.n", "s.updated_at")
-    ", unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
-    " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
+    ", unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],"
+    " $15::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, tokens, n)),"
     SQL_RECORD("201", "s.last_seq - cardinality($9::text[]) + 1", "NULL::text")
     "SELECT * FROM s"};
 
@@ -95,6 +95,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
     p[11] = db_jsonb(m->metadata);
     p[12] = db_text(m->message_id);
     p[13] = db_text(m->extra);
+    p[14] = db_text(m->tokens);
     return ERR_NONE;
 }
 

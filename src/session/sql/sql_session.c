@@ -89,19 +89,20 @@ enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv i
     return ERR_NONE;
 }
 
-/* ON CONFLICT waits for a request that is making the session now, so two at once make one. $19:
+/* ON CONFLICT waits for a request that is making the session now, so two at once make one. $20:
  * sql_generation. */
 /* clang-format off */
 static const struct db_stmt session_insert = {
     "session_insert",
     "WITH" SQL_EXPIRED
     "," SQL_INSERT_SESSION
-    " SELECT $19, $1, $2, $3, $8, $9, $10, $11, $12, now() + $11::bigint * interval '1 second', "
-    SQL_HOUR("now() + $11::bigint * interval '1 second'") ", $20, $20, $7, $7"
+    " SELECT $20, $1, $2, $3, $8, $9, $10, $11, $12, now() + $11::bigint * interval '1 second', "
+    SQL_HOUR("now() + $11::bigint * interval '1 second'") ", $21, $21, $7, $7"
     " FROM (SELECT count(*) FROM expired) after_expired WHERE " SQL_KEY_IS_NEW("$5")
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     SQL_INSERT_DRAFTS("i.n", "s.created_at") ", unnest($13::text[], $14::text[], $15::text[], $16::text[],"
-    " $17::text[], $18::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
+    " $17::text[], $18::text[], $19::text[])"
+    " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, tokens, n)),"
     SQL_RECORD("201", "least(1, s.last_seq)", "NULL::text")
     "SELECT * FROM s"};
 
@@ -120,7 +121,7 @@ static const struct db_stmt session_insert_plain = {
 
 enum {
     INSERT_PARAMS = SQL_PRECONDITION_PARAMS + 5 + SQL_MESSAGE_PARAMS + 2,
-    INSERT_GENERATION = 18
+    INSERT_GENERATION = 19
 };
 
 static enum err insert_params(struct request_ctx *ctx, const struct session_write *w,
@@ -134,7 +135,7 @@ static enum err insert_params(struct request_ctx *ctx, const struct session_writ
     out[9] = db_jsonb(draft->metadata);
     out[10] = db_i64(draft->ttl_seconds);
     out[11] = db_bool(draft->sliding);
-    out[19] = db_i64((int64_t)draft->n_messages);
+    out[20] = db_i64((int64_t)draft->n_messages);
     return sql_message_arrays(ctx, draft->messages, draft->n_messages, &out[12]);
 }
 
@@ -194,7 +195,7 @@ static const struct db_stmt session_copy_stmt = {
     " AND " SQL_MADE_ID("$9::bigint", "(1::bigint << 58) - 1") ") RETURNING" SQL_CHANGED "),"
     SQL_INSERT_MESSAGES
     "SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
-    " m.type, m.role, m.content, m.metadata, m.extra, m.size, m.created_at"
+    " m.type, m.role, m.content, m.metadata, m.extra, m.tokens, m.size, m.created_at"
     " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
     SQL_RECORD("201", "0", "(SELECT" SQL_STATE("o") "FROM o)")
     "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};

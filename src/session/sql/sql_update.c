@@ -13,7 +13,7 @@
  *
  * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
  * change). $12: clear. $13: enum session_edit. $14, $15: see
- * sql_message_name. From $16 on: messages. $22: whether the state is kept and returned, which has
+ * sql_message_name. From $16 on: messages. $23: whether the state is kept and returned, which has
  * the context before the update. */
 /* clang-format off */
 /* The message that e names. It depends on e alone, so that no plan begins with all messages of the
@@ -71,7 +71,7 @@ static const struct db_stmt session_lock = {
  * A change of its messages would then lock these, and wait for the session. */
 static const struct db_stmt session_edit = {
     "session_edit",
-    "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $22::boolean THEN" SQL_STATE("s")
+    "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $23::boolean THEN" SQL_STATE("s")
     "END AS state FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
     " AND s.state_mark = $10::bigint)) FOR NO KEY UPDATE SKIP LOCKED),"
@@ -79,14 +79,15 @@ static const struct db_stmt session_edit = {
     " CASE WHEN NOT $12::boolean THEN "
     SQL_SEQ_NAMED("l.generation", "i.id", "i.of", "i.at") " END AS seq"
     " FROM l, unnest($13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[],"
-    " $19::text[], $20::text[], $21::text[]) WITH ORDINALITY"
-    " AS i(edit, of, at, type, role, content, metadata, id, extra, n)),"
+    " $19::text[], $20::text[], $21::text[], $22::text[]) WITH ORDINALITY"
+    " AS i(edit, of, at, type, role, content, metadata, id, extra, tokens, n)),"
     " f AS (SELECT min(n) AS fault FROM e WHERE seq IS NULL AND (edit = 1 OR (edit = 0 AND unborn))),"
     " ok AS (SELECT l.generation FROM l, f WHERE f.fault IS NULL),"
     " removed AS (DELETE FROM messages m USING e WHERE e.edit > 0" SQL_EDITED " RETURNING 1),"
     " cleared AS (DELETE FROM messages m WHERE $12 AND m.tenant = $1"
     " AND m.generation = (SELECT generation FROM ok) RETURNING 1),"
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
+    " tokens = e.tokens::integer,"
     " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
     " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
     " AND (" SQL_ITEM_AS_READ ") IS NOT TRUE AND (" SQL_OTHER_AS_READ ") IS NOT TRUE"

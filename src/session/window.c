@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chooses the window among the newest messages of a session (session_read.c reads them):
+ *
+ * 1. Groups: messages that a model accepts together or not at all (tool_calls.c). Unfit ones are
+ *    left out.
+ * 2. The end: the newest message, or the newest of a role of end_on.
+ * 3. The beginning: the oldest message of a role of start_on from which on all fits the budgets. If
+ *    even the newest of these is too far back, it is kept, and as many of the newest groups as fit;
+ *    between them is a gap.
+ */
+#include "session_internal.h"
+
+#include <stdlib.h>
+
+enum { NOWHERE = -1 };
+
+enum { SYSTEM = SESSION_ROLE_SYSTEM | SESSION_ROLE_DEVELOPER };
+
+struct choice {
+    struct request_ctx *ctx;
+    const struct window_tail *tail;
+    const struct session_window_query *query;
+    struct tool_links links;
+    struct tool_message *m;    /* of links */
+    struct group *groups;      /* of the message that stands for a group: see tool_group */
+    bool has_unknown;          /* a result whose call may be before the tail */
+    bool assumes_orphans;      /* there is no such call */
+    size_t end;                /* the window ends before this message */
+    bool has_end;              /* a message of a role of end_on was found, if one was asked for */
+    bool *is_within;           /* of each message: a group goes across from the one before it */
+    struct session_cost *from; /* of all that is kept from a message on */
+    /* The system message of the window. NOWHERE: it is before the tail, or there is none. */
+    const struct session_message *system;
+    ptrdiff_t system_at;
+    /* The result: where the part without a gap begins, and the message before the gap. */
+    size_t begin;
+    const struct session_message *start;
+};
+
+static struct session_cost sum(struct session_cost a, struct session_cost b)
+{
+    return (struct session_cost){a.messages + b.messages, a.tokens + b.tokens, a.bytes + b.bytes};
+}
+
+static struct session_cost cost_of(const struct session_message *m)
+{
+    int64_t tokens;
+    if (!m)
+        return (struct session_cost){0, 0, 0};
+    if (!sv_to_i64(m->tokens, &tokens))
+        tokens = (int64_t)((m->content.n + m->extra.n + 3) / 4);
+    return (struct session_cost){1, tokens, (int64_t)(m->content.n + m->metadata.n + m->extra.n)};
+}
+
+static bool fits(const struct choice *c, struct session_cost cost)
+{
+    const struct session_cost most = c->query->most;
+    return cost.messages <= most.messages && cost.tokens <= most.tokens && cost.bytes <= most.bytes;
+}
+
+/* ---- groups ---- */
+
+struct group {
+    size_t first, last, n;
+    bool is_unfit;
+    bool is_cut; /* its call may be before the tail */
+};
+
+/* Whether the call of a result that has none here may be before the tail. */
+static bool may_have_call(const struct choice *c, size_t i)
+{
+    const bool is_item = !sv_eq(c->tail->messages[i].type, SV("message"));
+    return !c->tail->is_complete && !c->m[i].has_late_result &&
+           (is_item || c->m[i].behind == SIZE_MAX);
+}
+
+static void read_groups(struct choice *c)
+{
+    for (size_t i = 0; i < c->tail->n; i++) {
+        struct group *g = &c->groups[tool_group(c->m, i)];
+        if (g->n++ == 0)
+            g->first = i;
+        g->last = i;
+        g->is_unfit |= c->m[i].is_unfit;
+        if (!c->m[i].is_orphan)
+            continue;
+        c->has_unknown |= may_have_call(c, i);
+        if (may_have_call(c, i) && !c->assumes_orphans)
+            g->is_cut = true;
+        else
+            g->is_unfit = true;
+    }
+}
+
+static struct group *group_of(const struct choice *c, size_t i)
+{
+    return &c->groups[tool_group(c->m, i)];
+}
+
+/* Where no window may begin, and none may end before. Unfit groups count only for the end: whether
+ * they are fit may depend on it. */
+static void mark_within(struct choice *c, bool unfit_too)
+{
+    size_t until = 0; /* where the last of the groups ends that began before i */
+    for (size_t i = 0; i < c->tail->n; i++)
+        if (group_of(c, i)->is_cut && !group_of(c, i)->is_unfit)
+            until = i + 1;
+    for (size_t i = 0; i < c->tail->n; i++) {
+        const struct group *g = group_of(c, i);
+        c->is_within[i] = i < until;
+        if ((unfit_too || !g->is_unfit) && g->last + 1 > until)
+            until = g->last + 1;
+    }
+}
+
+static void find_end(struct choice *c)
+{
+    const size_t n = c->tail->n;
+    c->end = n;
+    c->has_end = !c->query->end_on;
+    mark_within(c, true);
+    for (size_t i = n; c->query->end_on && i > 0; i--)
+        if ((c->m[i - 1].role & c->query->end_on) && (i == n || !c->is_within[i])) {
+            c->end = i;
+            c->has_end = true;
+            return;
+        }
+}
+
+/* A call without a result is open if only results follow it; an item's also if other calls do. All
+ * others were left unanswered. */
+static void find_unanswered(struct choice *c)
+{
+    bool only_results = true, only_tools = true;
+    for (size_t i = c->end; i-- > 0;) {
+        const struct tool_message *m = &c->m[i];
+        if (m->is_unanswered && !(m->is_call_item ? only_tools : only_results))
+            group_of(c, i)->is_unfit = true;
+        only_results = only_results && m->is_result;
+        only_tools = only_tools && (m->is_result || m->is_call_item || m->is_reasoning);
+    }
+}
+
+static bool is_kept(const struct choice *c, size_t i)
+{
+    return i < c->end && !group_of(c, i)->is_unfit;
+}
+
+static enum err prepare(struct choice *c)
+{
+    const size_t n = c->tail->n;
+    c->groups = arena_zalloc(c->ctx->arena, n * sizeof(*c->groups));
+    c->is_within = arena_zalloc(c->ctx->arena, n * sizeof(*c->is_within));
+    c->from = arena_zalloc(c->ctx->arena, (n + 1) * sizeof(*c->from));
+    if (!c->groups || !c->is_within || !c->from)
+        return ctx_nomem(c->ctx);
+    read_groups(c);
+    find_end(c);
+    find_unanswered(c);
+    mark_within(c, false);
+    c->system = NULL;
+    c->system_at = NOWHERE;
+    for (size_t i = c->end; i-- > 0;) {
+        const bool kept = is_kept(c, i);
+        c->from[i] = kept ? sum(c->from[i + 1], cost_of(&c->tail->messages[i])) : c->from[i + 1];
+        if (kept && !c->system && c->query->include_system && (c->m[i].role & SYSTEM)) {
+            c->system = &c->tail->messages[i];
+            c->system_at = (ptrdiff_t)i;
+        }
+    }
+    if (!c->system && c->query->include_system)
+        c->system = c->tail->system;
+    return ERR_NONE;
+}
+
+/* ---- the beginning ---- */
+
+static bool may_begin(const struct choice *c, size_t i)
+{
+    return is_kept(c, i) && !c->is_within[i];
+}
+
+static bool is_start(const struct choice *c, size_t i)
+{
+    return may_begin(c, i) && !c->m[i].has_result && (c->m[i].role & c->query->start_on);
+}
+
+/* Of a window that begins at i, with a start before it or NULL. */
+static struct session_cost cost_from(const struct choice *c, size_t i,
+                                     const struct session_message *start)
+{
+    const bool adds_system = c->system && c->system != start && c->system_at < (ptrdiff_t)i;
+    return sum(sum(c->from[i], cost_of(start)), cost_of(adds_system ? c->system : NULL));
+}
+
+/* The first message from `from` on at which a window that fits may begin, or the end. */
+static size_t first_that_fits(const struct choice *c, size_t from,
+                              bool (*begins)(const struct choice *, size_t),
+                              const struct session_message *start)
+{
+    size_t i = from;
+    while (i < c->end && !(begins(c, i) && fits(c, cost_from(c, i, start))))
+        i++;
+    return i;
+}
+
+/* The newest message at which a window may begin, or the end. */
+static size_t newest(const struct choice *c, bool (*begins)(const struct choice *, size_t))
+{
+    size_t i = c->end;
+    while (i > 0 && !begins(c, i - 1))
+        i--;
+    return i > 0 ? i - 1 : c->end;
+}
+
+/* Even the newest start is too far back, or there is none. */
+static enum window_result choose_with_gap(struct choice *c, bool is_last,
+                                          struct session_cost *needed)
+{
+    const struct window_tail *tail = c->tail;
+    const size_t last = newest(c, may_begin), start = newest(c, is_start);
+    const bool knows_all = tail->is_complete || is_last;
+    size_t after = 0;
+    c->start = NULL;
+    if (start < c->end) {
+        c->start = &tail->messages[start];
+        after = start + 1;
+    } else if (!knows_all && (!tail->is_looked_for || c->query->start_on != SESSION_ROLE_USER)) {
+        return WINDOW_NEEDS_MORE;
+    } else if (c->query->start_on & SESSION_ROLE_USER) {
+        c->start = tail->start;
+    }
+    if (last == c->end && !knows_all)
+        return WINDOW_NEEDS_MORE;
+    if (c->from[0].messages == 0)
+        return WINDOW_NONE;
+    if (start < c->end && last <= start) {
+        *needed = cost_from(c, start, NULL);
+        return WINDOW_TOO_SMALL;
+    }
+    *needed = cost_from(c, last < c->end ? last : 0, c->start);
+    c->begin = first_that_fits(c, after, may_begin, c->start);
+    return c->begin < c->end ? WINDOW_CHOSEN : WINDOW_TOO_SMALL;
+}
+
+static enum window_result choose(struct choice *c, bool is_last, struct session_cost *needed)
+{
+    const struct window_tail *tail = c->tail;
+    const bool knows_all = tail->is_complete || is_last;
+    const bool knows_system = c->system || tail->is_looked_for || !c->query->include_system;
+    /* Where all of the tail fits, older messages may fit as well. */
+    if (!knows_all && (!knows_system || !c->has_end || fits(c, c->from[0])))
+        return WINDOW_NEEDS_MORE;
+    c->start = NULL;
+    c->begin = first_that_fits(c, 0, is_start, NULL);
+    return c->begin < c->end ? WINDOW_CHOSEN : choose_with_gap(c, is_last, needed);
+}
+
+/* ---- the result ---- */
+
+static int compare_seqs(const void *a, const void *b)
+{
+    const int64_t x = ((const struct session_message *)a)->seq;
+    const int64_t y = ((const struct session_message *)b)->seq;
+    return x < y ? -1 : x > y;
+}
+
+static void add_message(struct session_window *out, const struct session_message *m)
+{
+    out->messages[out->n++] = *m;
+    out->cost = sum(out->cost, cost_of(m));
+    out->estimated += !m->tokens.p;
+}
+
+static enum err fill(const struct choice *c, struct session_window *out)
+{
+    const struct window_tail *tail = c->tail;
+    struct arena *arena = c->ctx->arena;
+    const bool adds_system =
+        c->system && c->system != c->start && c->system_at < (ptrdiff_t)c->begin;
+    out->messages = arena_array(arena, c->end - c->begin + 2, sizeof(*out->messages));
+    out->omitted = arena_array(arena, c->end - c->begin, sizeof(*out->omitted));
+    out->open_calls = arena_array(arena, c->links.n_events, sizeof(*out->open_calls));
+    if (!out->messages || !out->omitted || !out->open_calls)
+        return ctx_nomem(c->ctx);
+    if (adds_system)
+        add_message(out, c->system);
+    if (c->start)
+        add_message(out, c->start);
+    qsort(out->messages, out->n, sizeof(*out->messages), compare_seqs);
+    for (size_t i = c->begin; i < c->end; i++) {
+        const struct session_message *m = &tail->messages[i];
+        if (!is_kept(c, i)) {
+            out->omitted[out->n_omitted++] = m->seq;
+            continue;
+        }
+        out->first_seq = out->first_seq ? out->first_seq : m->seq;
+        out->last_seq = m->seq;
+        add_message(out, m);
+    }
+    for (size_t i = 0; i < c->links.n_events; i++) {
+        const struct tool_event *e = &c->links.events[i];
+        if (e->is_open && e->at >= c->begin && is_kept(c, e->at))
+            out->open_calls[out->n_open_calls++] = e->id;
+    }
+    if (c->system && (adds_system || c->system_at >= (ptrdiff_t)c->begin || c->system == c->start))
+        out->system_seq = c->system->seq;
+    if (c->start) {
+        out->gap_first_seq = c->start->seq + 1;
+        out->gap_last_seq = out->first_seq - 1;
+    }
+    const bool has_older_system = adds_system && c->system_at != NOWHERE;
+    out->truncated = c->start || !tail->is_complete || c->begin > (has_older_system ? 1 : 0);
+    return ERR_NONE;
+}
+
+enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
+                       const struct session_window_query *query, bool is_last,
+                       struct session_window *out, struct session_cost *needed,
+                       enum window_result *result)
+{
+    struct choice c = {.ctx = ctx, .tail = tail, .query = query};
+    *out = (struct session_window){
+        .generation = tail->generation, .version = tail->version, .mark = tail->mark};
+    *result = tail->is_complete || is_last ? WINDOW_CHOSEN : WINDOW_NEEDS_MORE;
+    if (tail->n == 0)
+        return ERR_NONE;
+    TRY(tool_links_read(ctx, tail->messages, tail->n, &c.links));
+    c.m = c.links.m;
+    TRY(prepare(&c));
+    *result = choose(&c, is_last, needed);
+    if (c.has_unknown && !is_last && *result != WINDOW_NEEDS_MORE) {
+        /* The choice must not depend on where the calls of these results are. */
+        struct choice other = {.ctx = ctx,
+                               .tail = tail,
+                               .query = query,
+                               .links = c.links,
+                               .m = c.m,
+                               .assumes_orphans = true};
+        struct session_cost unused;
+        TRY(prepare(&other));
+        if (choose(&other, is_last, &unused) != WINDOW_CHOSEN || *result != WINDOW_CHOSEN ||
+            other.begin != c.begin || other.start != c.start)
+            *result = WINDOW_NEEDS_MORE;
+    }
+    return *result == WINDOW_CHOSEN ? fill(&c, out) : ERR_NONE;
+}
