@@ -7,7 +7,7 @@ import random
 from acceptance import ACCEPTS
 from tool_conversations import ALL
 from window_reference import KINDS, Session, answer
-from windows import WindowTest
+from windows import WindowTest, WithoutCaches
 
 PARAMETERS = {"tokens": "max_tokens", "bytes": "max_bytes", "messages": "max_messages"}
 # Each other query has every max_messages.
@@ -21,9 +21,9 @@ LONG = 40   # messages; a longer session gets fewer budgets
 class Stored:
     """A conversation of the table that is stored."""
 
-    def __init__(self, test, conversation):
+    def __init__(self, test, conversation, natively=False):
         self.test, self.conversation = test, conversation
-        self.path = test.store(conversation)
+        self.path = test.store(conversation) if not natively else test.store_all(conversation.messages)
         self.messages = test.read(self.path)
         self.history = [m.json for m in self.messages]
         self.by_seq = {m.seq: m for m in self.messages}
@@ -50,7 +50,8 @@ class Stored:
         chance = random.Random(self.conversation.name)
         for _ in range(n if windows else 0):
             some = chance.sample(KINDS, chance.choice((2, 3)))
-            yield {kind: max(1, chance.choice(windows).sums[kind] + chance.choice((-1, 0, 0, 1))) for kind in some}
+            budget = {kind: max(1, chance.choice(windows).sums[kind] + chance.choice((-1, 0, 0, 1))) for kind in some}
+            yield {kind: min(n, 1000) if kind == "messages" else n for kind, n in budget.items()}
 
     def ask(self, windows, budget, **query):
         """Asks for a window with this budget and checks the answer."""
@@ -92,7 +93,7 @@ class Stored:
 
     def check_needed(self, windows, **query):
         """What a refusal says is needed is enough, and each of it is needed."""
-        if not windows:
+        if not windows or windows[-1].sums["messages"] > 1000:
             return
         needed = windows[-1].sums
         for kind in (None, *KINDS):
@@ -189,3 +190,7 @@ class Windows(WindowTest):
                 self.assertIsNone(receipt["window"], about)
                 self.assertEqual({name: receipt["window_problem"].get(name) for name in want}, want, about)
                 self.assertTrue(receipt["window_problem"]["detail"], about)
+
+
+class WindowsWithoutCaches(WithoutCaches, Windows):
+    """The same from PostgreSQL alone."""

@@ -110,6 +110,8 @@ add("chat", "what stood between is deleted", U, call("a"), U, A, result("a"), A,
 add("chat", "content of several parts beside calls", {"role": "user", "content": [
     {"type": "text", "text": TEXT}, {"type": "image_url", "image_url": {"url": "data:,"}}]},
     call("a", content=[{"type": "text", "text": TEXT}]), result("a", [{"type": "text", "text": TEXT}]), A, U)
+add("chat", "ids that are escaped", U, call('a"\u00e9\\\U0001f600', "", " "), result(""), result('a"\u00e9\\\U0001f600'), result(" "),
+    U, call("A"), result("a"), A, omitted=(7, 8))
 add("chat", "an orphan at the end", U, A, U, A, result("a"), omitted=(5,))
 add("chat", "no calls", U, A, U, A, U, A)
 
@@ -208,6 +210,8 @@ add("items", "approvals", U, item("mcp_approval_request", id="mcpr_1", name="f",
 add("items", "tool searches", U, item("tool_search_call", call_id="a", arguments={}),
     item("tool_search_output", call_id="a", tools=[]), item("tool_search_call", call_id=None, execution="server"),
     item("tool_search_output", call_id=None, tools=[]), IA, U)
+add("items", "reasoning, call, reasoning, call", U, R1, fcall("a"), R2, fcall("b"), fout("a"), fout("b"), R3, IA, U)
+add("items", "a call between reasoning and message", U, R1, fcall("a"), IA, fout("a"), U, IA)
 add("items", "a web search between reasoning and message", U, R1, item("web_search_call", status="completed"), R2, IA, U)
 add("items", "a call without an output", U, fcall("a"), U, IA, omitted=(2,))
 add("items", "open at the end", U, R1, fcall("a"), fcall("b"), fout("b"), open=("a",))
@@ -266,6 +270,9 @@ add("langgraph", "partial results at the end", H, L, H, ai("a", "b"), tool("a"),
 add("langgraph", "a late result", H, ai("a"), H, tool("a"), L, H, omitted=(2, 4))
 add("langgraph", "two results for a call", H, ai("a"), tool("a"), tool("a"), L, omitted=(4,))
 add("langgraph", "OpenAI's form", U, call("a", "b"), result("a"), result("b"), A, U)
+add("langgraph", "Claude's calls, in tool_calls and in the content", H, {**ai("a", "b"), "content": [
+    {"type": "text", "text": TEXT}, *({"type": "tool_use", "id": id_, "name": "f", "input": {}} for id_ in "ab")]},
+    tool("a"), tool("b"), L, H, {**ai("c"), "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]}, open=("c",))
 add("langgraph", "a greeting first, an id again", L, H, ai("a"), tool("a"), L, H, ai("a"), tool("a"), first=2)
 add("langgraph", "no human at all", LS, L, ai("a"), tool("a"), L)
 add("langgraph", "a removed result", H, ai("a", "b"), tool("a"), tool("b"), L, H, delete=(3,), omitted=(2, 4))

@@ -16,8 +16,9 @@ KINDS = ("tokens", "bytes", "messages")
 
 
 class Message:
-    """calls and results are lists of (kind, id). A closed message ends the results before it: it holds more than
-    results."""
+    """calls and results are lists of (kind, id): the kind of the result. LangChain has the calls of Claude in two of the
+    forms at once, so that these are one kind. A closed message ends the results before it: it holds more than
+    results. An item without a role counts as the tool's if it is an output, else as the assistant's."""
 
     def __init__(self, shown, content=0, extra=0, metadata=2):
         """shown: the message as the native API shows it. The others: how many bytes of it are stored."""
@@ -31,8 +32,6 @@ class Message:
             self._of_message(shown)
         else:
             self._of_item(shown)
-        if self.results:
-            self.closed = self.closed and not self.type in ITEM_OUTPUTS
 
     def _of_message(self, shown):
         parts = shown["content"] if isinstance(shown["content"], list) else []
@@ -40,12 +39,13 @@ class Message:
         if self.role == "assistant":
             for name in "tool_calls", "invalid_tool_calls":
                 self.calls += [("chat", c["id"]) for c in shown.get(name) or extra.get(name) or []]
-            self.calls += [("parts", p["id"]) for p in parts if p["type"] == "tool_use"]
-        if self.role == "tool" and shown.get("tool_call_id"):
+            self.calls += [("chat", p["id"]) for p in parts if p["type"] == "tool_use"]
+            self.calls = list(dict.fromkeys(self.calls))
+        if self.role == "tool" and "tool_call_id" in shown:
             self.results, self.closed = [("chat", shown["tool_call_id"])], False
         if self.role == "user":
             are = [p["type"] == "tool_result" for p in parts]
-            self.results = [("parts", p["tool_use_id"]) for p in parts if p["type"] == "tool_result"]
+            self.results = [("chat", p["tool_use_id"]) for p in parts if p["type"] == "tool_result"]
             self.misplaced = are != sorted(are, reverse=True)
             self.closed = not self.results or not all(are)
 
@@ -62,7 +62,8 @@ class Message:
         if id_ and self.type in ITEM_CALLS:
             self.calls = [(ITEM_CALLS[self.type], id_)]
         elif id_ and self.type in ITEM_OUTPUTS:
-            self.results = [(self.type, id_)]
+            self.results, self.closed = [(self.type, id_)], False
+        self.role = "tool" if self.results else self.role or "assistant"
 
     @property
     def is_assistants(self):
@@ -106,8 +107,9 @@ class Session:
         systems = [i for i in range(self.end) if messages[i].type == "message"
                    and messages[i].role in ("system", "developer")]
         self.system = systems[-1] if systems else None
+        self.crossed = self._crossed()
         self.starts = [i for i in self.kept if messages[i].role in start_on and not messages[i].results
-                       and not self._is_crossed(i)]
+                       and i not in self.crossed]
 
     def _answer(self, i, one):
         """Gives a result to the nearest call before it that has none."""
@@ -115,7 +117,7 @@ class Session:
             for which, call in enumerate(self.all[at].calls):
                 if call == one and (at, which) not in self.answers:
                     between = self.all[at + 1:i]
-                    if one[0] in ("chat", "parts") and any(m.closed for m in between):
+                    if one[0] == "chat" and any(m.closed for m in between):
                         return False
                     self.answers[at, which] = i
                     return True
@@ -135,14 +137,16 @@ class Session:
         for i, message in enumerate(self.all):
             if message.type == "reasoning":
                 for k in range(i + 1, len(self.all)):
-                    if not self.all[k].is_assistants:
+                    again = self.all[k].type == "reasoning" and self.all[k - 1].type != "reasoning"
+                    if again or not self.all[k].is_assistants:
                         break
                     join(i, k)
         return group
 
-    def _is_crossed(self, i):
-        """Whether a group has members before i, and i or one after it."""
-        return any(min(group) < i <= max(group) for group in self.group[:i] if not group & self.left_out)
+    def _crossed(self):
+        """Where no window may begin: a group has members before."""
+        return {i for k in range(self.end) if k == min(self.group[k]) and k not in self.left_out
+                for i in range(k + 1, max(self.group[k]) + 1)}
 
     def _end(self, end_on):
         for i in range(len(self.all) - 1, -1, -1):
@@ -170,8 +174,8 @@ class Session:
         if self.starts:
             found = [self._window(None, i) for i in self.starts]
             newest = self.starts[-1]
-            return found + [self._window(newest, i) for i in self.kept if i > newest and not self._is_crossed(i)]
-        return [self._window(None, i) for i in self.kept if not self._is_crossed(i)]
+            return found + [self._window(newest, i) for i in self.kept if i > newest and i not in self.crossed]
+        return [self._window(None, i) for i in self.kept if i not in self.crossed]
 
     def _window(self, start, first):
         part = [i for i in self.kept if i >= first]

@@ -6,11 +6,25 @@ from urllib.parse import urlencode
 
 from harness import ParleyTest, Sql, Wire
 from langgraph import LangGraph
+from stack import Stack
 from window_reference import Message
 
 SIZES = """SELECT m.seq, coalesce(octet_length(m.content), 0), coalesce(octet_length(m.extra), 0),
  octet_length(m.metadata::text) FROM messages m JOIN sessions s USING (tenant, generation)
  WHERE s.session_id = '%s' ORDER BY m.seq"""
+
+
+class WithoutCaches:
+    """Mixed in before a test class of ParleyTest: PostgreSQL answers every read."""
+    shared = []
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack({"PARLEY_SWEEP": "0", "REDIS_URL": None, "PARLEY_HOSTS": "many", "PARLEY_MEMORY": "0"},
+                          servers=("postgres", "parley", "nginx"))
+        cls.addClassCleanup(cls.stack.close)
+        cls.stack.start()
+        cls.stack.wait_ready()
 
 
 class WindowTest(ParleyTest, LangGraph):
@@ -42,9 +56,20 @@ class WindowTest(ParleyTest, LangGraph):
             self.delete(f"{path}/messages/{seq}", status=204)
         return path
 
+    def store_all(self, messages):
+        """A session of any number of messages, sent natively; its path."""
+        path = self.make(self.new_id("w").replace(":", "-"))
+        for i in range(0, len(messages), 1000):
+            self.post(path + "/messages", {"messages": messages[i:i + 1000]}, status=201)
+        return path
+
     def read(self, path):
         """All messages, with their stored sizes."""
-        shown = self.get(path + "/messages?order=asc&limit=1000")["data"]
+        shown, after = [], 0
+        while after is not None:
+            page = self.get(f"{path}/messages?order=asc&limit=1000&after={after}")
+            shown += page["data"]
+            after = page["last_seq"] if page["has_more"] else None
         sizes = [[int(n) for n in line.split("\t")] for line in self.sql.ask(SIZES % path.rsplit("/", 1)[1])]
         self.assertEqual([m["seq"] for m in shown], [line[0] for line in sizes])
         return [Message(m, *line[1:]) for m, line in zip(shown, sizes)]
