@@ -147,6 +147,7 @@ struct window_tail {
     int64_t generation, version;
     uint64_t mark;
 };
+extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
 /* At most limit messages up to last_seq, and at most so many bytes, or one message more. Bare
  * ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv id,

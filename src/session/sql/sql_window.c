@@ -10,22 +10,24 @@
     " UNION ALL (SELECT " part ", 0," SQL_MESSAGE "FROM messages m WHERE m.tenant = s.tenant"      \
     " AND m.generation = s.generation AND m.role IN ('user', 'human', 'system', 'developer')"      \
     " AND m.content NOT LIKE '%\"tool_result\"%' AND m.role BETWEEN '" role "' AND '" role "'"     \
-    " AND m.seq < coalesce((SELECT min(t.seq) FROM t), 0)"                                         \
-    " ORDER BY m.role DESC, m.seq DESC LIMIT 1)"
+    " AND m.seq < o.oldest ORDER BY m.role DESC, m.seq DESC LIMIT 1)"
 
 /* $4: no message after this seq. $5: rows at most. $6: bytes; the first message that exceeds them comes,
- * to show that there are more. Of one snapshot, since it is one statement. */
-static const struct db_stmt window_tail = {
+ * to show that there are more. t: the tail. o: its oldest seq. Of one snapshot, since it is one
+ * statement. */
+const struct db_stmt sql_window_stmt = {
     "window_tail",
-    "SELECT s.generation, s.version, s.mark, m.* FROM sessions s LEFT JOIN LATERAL ("
+    "SELECT s.generation, s.version, s.mark, m.* FROM (SELECT * FROM sessions s WHERE s.tenant = $1"
+    " AND s.session_id BETWEEN $2 AND $2 AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3)"
+    " ORDER BY s.session_id LIMIT 1) s LEFT JOIN LATERAL ("
     "WITH t AS MATERIALIZED (SELECT * FROM (SELECT sum(m.size) OVER (ORDER BY m.seq DESC ROWS UNBOUNDED PRECEDING)"
     " AS total, m.size," SQL_MESSAGE "FROM (SELECT * FROM messages WHERE tenant = s.tenant"
     " AND generation = s.generation AND seq <= $4 ORDER BY seq DESC LIMIT $5) m) m WHERE m.total - m.size <= $6)"
-    " SELECT 0 AS part, t.total, t.seq, t.message_id, t.type, t.role, t.content, t.message_metadata, t.extra,"
+    " SELECT m.* FROM (SELECT coalesce(min(seq), 0) AS oldest FROM t) o CROSS JOIN LATERAL ("
+    "SELECT 0 AS part, t.total, t.seq, t.message_id, t.type, t.role, t.content, t.message_metadata, t.extra,"
     " t.tokens, t.message_created_at FROM t"
     SQL_NEWEST_OF("1", "system") SQL_NEWEST_OF("1", "developer")
-    SQL_NEWEST_OF("2", "user") SQL_NEWEST_OF("2", "human") ") m ON true"
-    " WHERE" SQL_LIVE "ORDER BY m.part, m.seq DESC"};
+    SQL_NEWEST_OF("2", "user") SQL_NEWEST_OF("2", "human") ") m) m ON true ORDER BY m.part, m.seq DESC"};
 /* clang-format on */
 
 /* Sets the tail from its rows, newest first: the tail, the system messages, the user's. */
@@ -57,7 +59,7 @@ enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv 
     struct db_rows rows;
     *out = (struct window_tail){.n = 0};
     TRY(sql_reachable(s, ctx));
-    TRY(db_query(s->db, ctx, DB_READ, &window_tail, p, ARRAY_LEN(p), &rows, NULL));
+    TRY(db_query(s->db, ctx, DB_READ, &sql_window_stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
         return ERR_NOT_FOUND;
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));

@@ -12,10 +12,10 @@ static const struct db_migration table[] = {
     {1, "one",
      "CREATE TABLE m_one (a int); DO $$ BEGIN EXECUTE format('GRANT SELECT ON m_one TO %I', "
      "current_setting('parley.role')); END $$;",
-     "DROP TABLE m_one;", 0},
+     "DROP TABLE m_one;", 0, false},
     {2, "two", "CREATE TABLE m_two (a int); SELECT pg_sleep(0.3); INSERT INTO m_two VALUES (1);",
-     "DROP TABLE m_two;", 0},
-    {3, "bad", "CREATE TABLE m_three (a int); SELECT 1/0;", "", 0},
+     "DROP TABLE m_two;", 0, false},
+    {3, "bad", "CREATE TABLE m_three (a int); SELECT 1/0;", "", 0, false},
 };
 
 struct report {
@@ -91,12 +91,12 @@ TEST(up_down_up_two_at_once)
 
 /* A correct script whose row cannot be added, because the script has added one itself. */
 static const struct db_migration row_fails[] = {
-    {1, "row", "CREATE TABLE m_one (a int); INSERT INTO parley_schema (version) VALUES (1);", "",
-     0},
+    {1, "row", "CREATE TABLE m_one (a int); INSERT INTO parley_schema (version) VALUES (1);", "", 0,
+     false},
 };
 
 static const struct db_migration ends[] = {
-    {1, "ends", "CREATE TABLE m_one (a int); COMMIT", "", 0},
+    {1, "ends", "CREATE TABLE m_one (a int); COMMIT", "", 0, false},
 };
 
 /* Fails if script and row are committed apart: tried. */
@@ -125,6 +125,51 @@ TEST(failed_step_leaves_nothing)
     fx_admin("DROP TABLE parley_schema, m_one");
 }
 
+/* A concurrent migration that failed leaves an invalid index, which the next attempt replaces.
+ * Hosts that wait for it hold no snapshot, for which it would wait. Fails if down does not run
+ * before up, or if the lock is waited for in one statement: tried. */
+static const struct db_migration indexes[] = {
+    {1, "one", "CREATE TABLE m_one (a int); INSERT INTO m_one VALUES (1), (1)", "DROP TABLE m_one",
+     0, false},
+    {2, "index", "CREATE UNIQUE INDEX CONCURRENTLY m_index ON m_one (a)",
+     "DROP INDEX CONCURRENTLY IF EXISTS m_index", 0, true},
+};
+
+static void *migrate_indexes(void *arg)
+{
+    struct runner *r = arg;
+    r->rc = db_migrate(r->admin_url, r->url, indexes, 2, -1, record, r->report);
+    return NULL;
+}
+
+TEST(concurrent_migration)
+{
+    static const char valid[] = "SELECT count(*) + sum(indisvalid::int) FROM pg_index"
+                                " WHERE indexrelid = to_regclass('m_index')";
+    struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct runner runners[3];
+    pthread_t threads[ARRAY_LEN(runners)];
+    const char *admin = fx_admin_url(), *url = fx_url();
+    CU_ASSERT_EQUAL(db_migrate(admin, url, indexes, 2, -1, record, &report), ERR_INTERNAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(report.text, "could not create unique index"));
+    CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 1);
+    CU_ASSERT_EQUAL(fx_admin(valid), 1);
+    fx_admin("DELETE FROM m_one WHERE ctid = '(0,1)'");
+    for (size_t i = 0; i < ARRAY_LEN(runners); i++) {
+        runners[i] = (struct runner){admin, url, &report, ERR_INTERNAL};
+        CU_ASSERT_EQUAL(pthread_create(&threads[i], NULL, migrate_indexes, &runners[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(runners); i++) {
+        pthread_join(threads[i], NULL);
+        OK(runners[i].rc);
+    }
+    CU_ASSERT_EQUAL(fx_admin(valid), 2);
+    CU_ASSERT_EQUAL(count(report.text, "index up: done"), 1);
+    OK(db_migrate(admin, url, indexes, 2, 1, record, &report));
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_class WHERE relname = 'm_index'"), 0);
+    OK(db_migrate(admin, url, indexes, 2, 0, record, &report));
+}
+
 /* A migration that waits for a reader gives up after a moment, and tries again: no write waits for
  * as long as the reader reads, up and down. Mutant: migrate-waits-for-a-reader. */
 enum { READER_S = 3 };
@@ -147,8 +192,8 @@ struct beside {
 static void *migrate_beside(void *arg)
 {
     static const struct db_migration widens[] = {
-        {1, "one", "CREATE TABLE m_one (a int)", "DROP TABLE m_one", 0},
-        {2, "two", "ALTER TABLE m_one ADD b int", "ALTER TABLE m_one DROP b", 0},
+        {1, "one", "CREATE TABLE m_one (a int)", "DROP TABLE m_one", 0, false},
+        {2, "two", "ALTER TABLE m_one ADD b int", "ALTER TABLE m_one DROP b", 0, false},
     };
     struct beside *b = arg;
     b->rc = db_migrate(b->url, fx_url(), widens, 2, b->target, record, &b->report);
@@ -195,9 +240,9 @@ TEST(writes_beside_a_reader_and_a_migration)
 TEST(newer_schema_that_bears_the_program)
 {
     static const struct db_migration newer[] = {
-        {1, "one", "ALTER TABLE parley_schema ADD COLUMN min_compatible int", "SELECT 1", 1},
-        {2, "two", "SELECT 1", "SELECT 1", 1},
-        {3, "three", "SELECT 1", "SELECT 1", 2},
+        {1, "one", "ALTER TABLE parley_schema ADD COLUMN min_compatible int", "SELECT 1", 1, false},
+        {2, "two", "SELECT 1", "SELECT 1", 1, false},
+        {3, "three", "SELECT 1", "SELECT 1", 2, false},
     };
     static const struct {
         int version; /* of the schema */

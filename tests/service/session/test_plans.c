@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The generic plans of the conditional read: with any statistics they use the primary key of
  * sessions and read no message. That of the read of a message: it names each message that it reads.
- * Those of batches of writes: they name each session, each key and each session's messages. */
+ * Those of batches of writes, and of a window: they name each session, each key and each session's
+ * messages. */
 #include "../../../src/session/session_internal.h"
 
 #include <limits.h>
@@ -66,8 +67,10 @@ struct batch_stmt {
     int n_params;
 };
 
-static const struct batch_stmt batch_stmts[] = {
-    {&sql_append_batch_stmt, 15}, {&sql_append_plain_batch_stmt, 6}, {&sql_create_batch_stmt, 21}};
+static const struct batch_stmt batch_stmts[] = {{&sql_append_batch_stmt, 16},
+                                                {&sql_append_plain_batch_stmt, 6},
+                                                {&sql_create_batch_stmt, 22},
+                                                {&sql_window_stmt, 6}};
 
 /* The scans of tables without all that names a session, its messages or a key; INT_MAX: there is a
  * sequential one. */

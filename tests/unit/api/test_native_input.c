@@ -220,7 +220,7 @@ TEST(details_help)
                   read_draft);
     expect_detail("{'sender':'user'}",
                   "There is no such field. Allowed: message_id, type, role, content, metadata, "
-                  "extra, name, tool_calls, tool_call_id, function_call, refusal, audio, "
+                  "extra, tokens, name, tool_calls, tool_call_id, function_call, refusal, audio, "
                   "annotations.",
                   read_messages);
     expect_detail("{'expiry':'slide'}",
