@@ -112,15 +112,14 @@ class Session:
                        and i not in self.crossed]
 
     def _answer(self, i, one):
-        """Gives a result to the nearest call before it that has none."""
+        """Gives a result to the nearest call of its id before it. False if that has one already."""
         for at in range(i - 1, -1, -1):
-            for which, call in enumerate(self.all[at].calls):
-                if call == one and (at, which) not in self.answers:
-                    between = self.all[at + 1:i]
-                    if one[0] == "chat" and any(m.closed for m in between):
-                        return False
-                    self.answers[at, which] = i
-                    return True
+            if one in self.all[at].calls:
+                call = at, self.all[at].calls.index(one)
+                if call in self.answers or one[0] == "chat" and any(m.closed for m in self.all[at + 1:i]):
+                    return False
+                self.answers[call] = i
+                return True
         return False
 
     def _groups(self):
