@@ -36,7 +36,7 @@ struct tool_message {
     bool has_result, has_nameless_result;
     bool has_late_result; /* behind another part of its content, where no model accepts it */
     bool is_result;       /* it has nothing but results */
-    bool is_call_item, is_reasoning;
+    bool is_item, is_call_item, is_reasoning;
     bool is_assistant;  /* it may follow a reasoning item */
     bool is_orphan;     /* it has a result whose call is not among these messages */
     bool is_unanswered; /* it has a call whose result is not among them */

@@ -140,6 +140,7 @@ static void read_item(struct scan *x, const struct session_message *m)
 {
     struct tool_message *t = x->m;
     t->role = m->role.p ? role_named(m->role) : SESSION_ROLE_ASSISTANT;
+    t->is_item = true;
     t->is_reasoning = sv_eq(m->type, SV("reasoning"));
     for (const struct item_type *i = item_types; i < item_types + ARRAY_LEN(item_types); i++) {
         const bool is_result = sv_eq(m->type, sv_from(i->output));
@@ -213,7 +214,8 @@ static int compare_order(const void *a, const void *b)
  * output; in the other forms the results follow the message of their calls. */
 static bool is_in_place(const struct tool_message *m, size_t call, size_t result)
 {
-    return (m[call].is_call_item || m[result].behind == call) && !m[result].has_late_result;
+    const bool are_items = m[call].is_item && m[result].is_item;
+    return (are_items || m[result].behind == call) && !m[result].has_late_result;
 }
 
 static void leave_open(struct tool_message *m, struct tool_event *call)

@@ -15,7 +15,7 @@
 
 enum { NOWHERE = -1 };
 
-enum { SYSTEM = SESSION_ROLE_SYSTEM | SESSION_ROLE_DEVELOPER };
+enum { USER = SESSION_ROLE_USER, SYSTEM = SESSION_ROLE_SYSTEM | SESSION_ROLE_DEVELOPER };
 
 struct choice {
     struct request_ctx *ctx;
@@ -24,8 +24,8 @@ struct choice {
     struct tool_links links;
     struct tool_message *m;    /* of links */
     struct group *groups;      /* of the message that stands for a group: see tool_group */
-    bool has_unknown;          /* a result whose call may be before the tail */
-    bool assumes_orphans;      /* there is no such call */
+    bool knows_all;            /* what is before the tail does not matter */
+    size_t known;              /* what is before this may belong to messages before the tail */
     size_t end;                /* the window ends before this message */
     bool has_end;              /* a message of a role of end_on was found, if one was asked for */
     bool *is_within;           /* of each message: a group goes across from the one before it */
@@ -62,34 +62,33 @@ static bool fits(const struct choice *c, struct session_cost cost)
 /* ---- groups ---- */
 
 struct group {
-    size_t first, last, n;
+    size_t last, n;
     bool is_unfit;
-    bool is_cut; /* its call may be before the tail */
 };
 
-/* Whether the call of a result that has none here may be before the tail. */
-static bool may_have_call(const struct choice *c, size_t i)
+/* Whether a message may belong to one before the tail: a result, whose call that is, or one of the
+ * assistant's run at the beginning, which that may be the reasoning for. */
+static bool may_belong_before(const struct choice *c, size_t i, bool is_in_first_run)
 {
-    const bool is_item = !sv_eq(c->tail->messages[i].type, SV("message"));
-    return !c->tail->is_complete && !c->m[i].has_late_result &&
-           (is_item || c->m[i].behind == SIZE_MAX);
+    const struct tool_message *m = &c->m[i];
+    return is_in_first_run || (m->is_orphan && (m->is_item || m->behind == SIZE_MAX));
 }
 
 static void read_groups(struct choice *c)
 {
+    bool is_in_first_run = true;
     for (size_t i = 0; i < c->tail->n; i++) {
         struct group *g = &c->groups[tool_group(c->m, i)];
-        if (g->n++ == 0)
-            g->first = i;
+        g->n++;
         g->last = i;
-        g->is_unfit |= c->m[i].is_unfit;
-        if (!c->m[i].is_orphan)
-            continue;
-        c->has_unknown |= may_have_call(c, i);
-        if (may_have_call(c, i) && !c->assumes_orphans)
-            g->is_cut = true;
-        else
-            g->is_unfit = true;
+        g->is_unfit |= c->m[i].is_unfit || c->m[i].is_orphan;
+        is_in_first_run = is_in_first_run && (c->m[i].is_assistant || c->m[i].is_reasoning);
+        if (!c->knows_all && may_belong_before(c, i, is_in_first_run))
+            c->known = i + 1;
+    }
+    for (size_t i = 0; i < c->known; i++) {
+        const struct group *g = &c->groups[tool_group(c->m, i)];
+        c->known = g->last >= c->known ? g->last + 1 : c->known;
     }
 }
 
@@ -102,10 +101,7 @@ static struct group *group_of(const struct choice *c, size_t i)
  * they are fit may depend on it. */
 static void mark_within(struct choice *c, bool unfit_too)
 {
-    size_t until = 0; /* where the last of the groups ends that began before i */
-    for (size_t i = 0; i < c->tail->n; i++)
-        if (group_of(c, i)->is_cut && !group_of(c, i)->is_unfit)
-            until = i + 1;
+    size_t until = c->known; /* where the last of the groups ends that began before i */
     for (size_t i = 0; i < c->tail->n; i++) {
         const struct group *g = group_of(c, i);
         c->is_within[i] = i < until;
@@ -186,6 +182,13 @@ static bool is_start(const struct choice *c, size_t i)
     return may_begin(c, i) && !c->m[i].has_result && (c->m[i].role & c->query->start_on);
 }
 
+/* A message that may stand before a gap: no other belongs to it. */
+static bool is_lone_start(const struct choice *c, size_t i)
+{
+    return is_kept(c, i) && group_of(c, i)->n == 1 && !c->m[i].has_result && !c->m[i].has_call &&
+           (c->m[i].role & c->query->start_on);
+}
+
 /* Of a window that begins at i, with a start before it or NULL. */
 static struct session_cost cost_from(const struct choice *c, size_t i,
                                      const struct session_message *start)
@@ -215,46 +218,38 @@ static size_t newest(const struct choice *c, bool (*begins)(const struct choice 
 }
 
 /* Even the newest start is too far back, or there is none. */
-static enum window_result choose_with_gap(struct choice *c, bool is_last,
-                                          struct session_cost *needed)
+static enum window_result choose_with_gap(struct choice *c, struct session_cost *needed)
 {
     const struct window_tail *tail = c->tail;
-    const size_t last = newest(c, may_begin), start = newest(c, is_start);
-    const bool knows_all = tail->is_complete || is_last;
+    const size_t last = newest(c, may_begin), start = newest(c, is_lone_start);
+    const bool has_start = start < c->end;
+    const bool is_sure = has_start ? start >= c->known || !c->m[start].is_assistant
+                                   : tail->is_looked_for && c->query->start_on == USER;
     size_t after = 0;
-    c->start = NULL;
-    if (start < c->end) {
-        c->start = &tail->messages[start];
-        after = start + 1;
-    } else if (!knows_all && (!tail->is_looked_for || c->query->start_on != SESSION_ROLE_USER)) {
-        return WINDOW_NEEDS_MORE;
-    } else if (c->query->start_on & SESSION_ROLE_USER) {
-        c->start = tail->start;
-    }
-    if (last == c->end && !knows_all)
+    if (!c->knows_all && (last == c->end || !is_sure))
         return WINDOW_NEEDS_MORE;
     if (c->from[0].messages == 0)
         return WINDOW_NONE;
-    if (start < c->end && last <= start) {
-        *needed = cost_from(c, start, NULL);
-        return WINDOW_TOO_SMALL;
+    if (has_start && last > start && last < c->end) {
+        c->start = &tail->messages[start];
+        after = start + 1;
+    } else if (!has_start && (c->query->start_on & USER)) {
+        c->start = tail->start;
     }
     *needed = cost_from(c, last < c->end ? last : 0, c->start);
-    c->begin = first_that_fits(c, after, may_begin, c->start);
+    c->begin =
+        first_that_fits(c, after, has_start && last == start ? is_start : may_begin, c->start);
     return c->begin < c->end ? WINDOW_CHOSEN : WINDOW_TOO_SMALL;
 }
 
-static enum window_result choose(struct choice *c, bool is_last, struct session_cost *needed)
+static enum window_result choose(struct choice *c, struct session_cost *needed)
 {
-    const struct window_tail *tail = c->tail;
-    const bool knows_all = tail->is_complete || is_last;
-    const bool knows_system = c->system || tail->is_looked_for || !c->query->include_system;
-    /* Where all of the tail fits, older messages may fit as well. */
-    if (!knows_all && (!knows_system || !c->has_end || fits(c, c->from[0])))
+    const bool knows_system = c->system || c->tail->is_looked_for || !c->query->include_system;
+    /* Where all that is known fits, older messages may fit as well. */
+    if (!c->knows_all && (!knows_system || !c->has_end || fits(c, c->from[c->known])))
         return WINDOW_NEEDS_MORE;
-    c->start = NULL;
     c->begin = first_that_fits(c, 0, is_start, NULL);
-    return c->begin < c->end ? WINDOW_CHOSEN : choose_with_gap(c, is_last, needed);
+    return c->begin < c->end ? WINDOW_CHOSEN : choose_with_gap(c, needed);
 }
 
 /* ---- the result ---- */
@@ -320,29 +315,16 @@ enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
                        struct session_window *out, struct session_cost *needed,
                        enum window_result *result)
 {
-    struct choice c = {.ctx = ctx, .tail = tail, .query = query};
+    struct choice c = {
+        .ctx = ctx, .tail = tail, .query = query, .knows_all = tail->is_complete || is_last};
     *out = (struct session_window){
         .generation = tail->generation, .version = tail->version, .mark = tail->mark};
-    *result = tail->is_complete || is_last ? WINDOW_CHOSEN : WINDOW_NEEDS_MORE;
+    *result = c.knows_all ? WINDOW_CHOSEN : WINDOW_NEEDS_MORE;
     if (tail->n == 0)
         return ERR_NONE;
     TRY(tool_links_read(ctx, tail->messages, tail->n, &c.links));
     c.m = c.links.m;
     TRY(prepare(&c));
-    *result = choose(&c, is_last, needed);
-    if (c.has_unknown && !is_last && *result != WINDOW_NEEDS_MORE) {
-        /* The choice must not depend on where the calls of these results are. */
-        struct choice other = {.ctx = ctx,
-                               .tail = tail,
-                               .query = query,
-                               .links = c.links,
-                               .m = c.m,
-                               .assumes_orphans = true};
-        struct session_cost unused;
-        TRY(prepare(&other));
-        if (choose(&other, is_last, &unused) != WINDOW_CHOSEN || *result != WINDOW_CHOSEN ||
-            other.begin != c.begin || other.start != c.start)
-            *result = WINDOW_NEEDS_MORE;
-    }
+    *result = choose(&c, needed);
     return *result == WINDOW_CHOSEN ? fill(&c, out) : ERR_NONE;
 }
