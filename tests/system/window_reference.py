@@ -108,8 +108,8 @@ class Session:
                    and messages[i].role in ("system", "developer")]
         self.system = systems[-1] if systems else None
         self.crossed = self._crossed()
-        self.starts = [i for i in self.kept if messages[i].role in start_on and not messages[i].results
-                       and i not in self.crossed]
+        self.start_on = start_on
+        self.starts = [i for i in self.kept if self._is_start(i) and i not in self.crossed]
 
     def _answer(self, i, one):
         """Gives a result to the nearest call of its id before it. False if that has one already."""
@@ -142,6 +142,9 @@ class Session:
                     join(i, k)
         return group
 
+    def _is_start(self, i):
+        return self.all[i].role in self.start_on and not self.all[i].results
+
     def _crossed(self):
         """Where no window may begin: a group has members before."""
         return {i for k in range(self.end) if k == min(self.group[k]) and k not in self.left_out
@@ -169,12 +172,17 @@ class Session:
         return {i for i in range(self.end) if self.group[i] & bad}
 
     def windows(self):
-        """Every window, the largest first."""
-        if self.starts:
-            found = [self._window(None, i) for i in self.starts]
-            newest = self.starts[-1]
-            return found + [self._window(newest, i) for i in self.kept if i > newest and i not in self.crossed]
-        return [self._window(None, i) for i in self.kept if i not in self.crossed]
+        """Every window, the largest first. The last one is what must fit at least."""
+        begins = [i for i in self.kept if i not in self.crossed]
+        found = [self._window(None, i) for i in self.starts]
+        if not begins or self.starts and self.starts[-1] == begins[-1]:
+            return found
+        # Before a gap stands a message that nothing else belongs to, so that it may stand within a group that is left out.
+        alone = [i for i in self.kept if self._is_start(i) and i < begins[-1] and len(self.group[i]) == 1
+                 and not self.all[i].calls]
+        if alone:
+            return found + [self._window(alone[-1], i) for i in begins if i > alone[-1]]
+        return found + [self._window(None, i) for i in begins]
 
     def _window(self, start, first):
         part = [i for i in self.kept if i >= first]
