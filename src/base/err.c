@@ -17,7 +17,7 @@ const char *err_name(enum err e)
         [ERR_TOO_LARGE] = "too_large",
         [ERR_URI_TOO_LONG] = "uri_too_long",
         [ERR_MEDIA_TYPE] = "unsupported_media_type",
-        [ERR_UNPROCESSABLE] = "unprocessable",
+        [ERR_NO_WINDOW] = "no_window",
         [ERR_KEY_REUSED] = "idempotency_key_reused",
         [ERR_LIMITED] = "rate_limited",
         [ERR_TIMEOUT] = "timeout",

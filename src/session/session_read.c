@@ -93,10 +93,10 @@ static enum err window_refused(struct request_ctx *ctx, enum window_result resul
                                const struct session_cost *needed)
 {
     if (result == WINDOW_NONE)
-        return ctx_fail(ctx, ERR_UNPROCESSABLE, "no_window", NULL,
+        return ctx_fail(ctx, ERR_NO_WINDOW, NULL, NULL,
                         "No model accepts any message of the session: each is a result without its "
                         "call, or a call without its result.");
-    const enum err e = ctx_fail(ctx, ERR_UNPROCESSABLE, "budget_too_small", NULL,
+    const enum err e = ctx_fail(ctx, ERR_NO_WINDOW, "budget_too_small", NULL,
                                 "The messages that a window needs at least do not fit.");
     snprintf(ctx->err.members, sizeof(ctx->err.members),
              "{\"needed_messages\":%" PRId64 ",\"needed_tokens\":%" PRId64

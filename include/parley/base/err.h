@@ -34,7 +34,7 @@ enum err {
     ERR_TOO_LARGE,       /* body, or a bounded collection */
     ERR_URI_TOO_LONG,
     ERR_MEDIA_TYPE,
-    ERR_UNPROCESSABLE,   /* valid, and what is stored cannot satisfy it */
+    ERR_NO_WINDOW,       /* no messages of the session can be sent to a model as it was asked */
     ERR_KEY_REUSED,      /* idempotency key used before with another request */
     ERR_LIMITED,         /* too many requests */
     ERR_TIMEOUT,         /* the deadline ran out and nothing was changed */

@@ -51,7 +51,7 @@ struct session_window {
     bool degraded; /* as in struct session */
 };
 
-/* ERR_UNPROCESSABLE, with what is needed in ctx->err.members: the budgets are too small, or no
+/* ERR_NO_WINDOW, with what is needed in ctx->err.members: the budgets are too small, or no
  * message of the session can be sent to a model. */
 MUSTCHECK enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sv user, const struct session_window_query *query,

@@ -8,17 +8,17 @@
 
 static const int expected[ERR_COUNT] = {
     [ERR_NONE] = 500, /* a bug of the caller */
-    [ERR_INVALID] = 400,       [ERR_UNAUTHENTICATED] = 401,
-    [ERR_FORBIDDEN] = 403,     [ERR_NOT_FOUND] = 404,
-    [ERR_METHOD] = 405,        [ERR_NOT_ACCEPTABLE] = 406,
-    [ERR_CONFLICT] = 409,      [ERR_BUSY] = 409,
-    [ERR_PRECONDITION] = 412,  [ERR_TOO_LARGE] = 413,
-    [ERR_URI_TOO_LONG] = 414,  [ERR_MEDIA_TYPE] = 415,
-    [ERR_KEY_REUSED] = 422,    [ERR_LIMITED] = 429,
-    [ERR_TIMEOUT] = 503,       [ERR_OVERLOAD] = 503,
-    [ERR_UNAVAILABLE] = 503,   [ERR_OUTCOME_UNKNOWN] = 503,
-    [ERR_NOMEM] = 500,         [ERR_INTERNAL] = 500,
-    [ERR_UNPROCESSABLE] = 422,
+    [ERR_INVALID] = 400,      [ERR_UNAUTHENTICATED] = 401,
+    [ERR_FORBIDDEN] = 403,    [ERR_NOT_FOUND] = 404,
+    [ERR_METHOD] = 405,       [ERR_NOT_ACCEPTABLE] = 406,
+    [ERR_CONFLICT] = 409,     [ERR_BUSY] = 409,
+    [ERR_PRECONDITION] = 412, [ERR_TOO_LARGE] = 413,
+    [ERR_URI_TOO_LONG] = 414, [ERR_MEDIA_TYPE] = 415,
+    [ERR_KEY_REUSED] = 422,   [ERR_LIMITED] = 429,
+    [ERR_TIMEOUT] = 503,      [ERR_OVERLOAD] = 503,
+    [ERR_UNAVAILABLE] = 503,  [ERR_OUTCOME_UNKNOWN] = 503,
+    [ERR_NOMEM] = 500,        [ERR_INTERNAL] = 500,
+    [ERR_NO_WINDOW] = 422,
 };
 
 /* Without an entry in the table the code is "internal". Fails if an entry is removed: tried. */
