@@ -10,7 +10,8 @@ open, and for items also the whole history, since a reasoning item is taken only
   call_id"; "Item of type 'reasoning' was provided without its required following item", and the other way round.
 - Anthropic, Messages: "Each tool_use block must have a corresponding tool_result block in the next message"; "unexpected
   tool_use_id found in tool_result blocks"; "tool_result blocks must come FIRST in the content array"; consecutive
-  messages of one role are combined; the first message is the user's.
+  messages of one role are combined; the first message is the user's. It also wants ids that are unique in the whole
+  request, which no choice of messages can see to: the caller must give later calls other ids.
 """
 OUTPUT = {"tool_search_call": "tool_search_output", "mcp_approval_request": "mcp_approval_response"}
 

@@ -85,20 +85,26 @@ class Long(WindowTest):
                         stored.ask(windows, budget, **query)
                     stored.check_needed(windows, **query)
 
-    def test_very_long(self):
-        """Fails if a start or an end is not found because it is too far back."""
+    def very_long(self, *wanted):
+        """Of 5003 messages, of which the first three have the roles that count."""
         path = self.make(messages=[message("s", "system"), message("q"), message("a", "assistant")])
         for _ in range(5):
             self.post(path + "/messages", {"messages": [{"role": "critic", "content": "c"}] * 1000}, status=201)
-        for query, seqs, gap in (("", [1, 2, 5002, 5003], (3, 5001)), ("&include_system=0", [2, 5001, 5002, 5003], (3, 5000)),
-                                 ("&start_on=assistant", [1, 3, 5002, 5003], (4, 5001)),
-                                 ("&start_on=system", [1, 5001, 5002, 5003], (2, 5000)),
-                                 ("&start_on=tool", [1, 5001, 5002, 5003], None), ("&end_on=assistant", [1, 2, 3], None),
-                                 ("&end_on=system", [1], None)):
+        for query, seqs, gap in wanted:
             with self.subTest(query=query):
                 got = self.get(f"{path}/window?max_messages=4{query}")
                 self.assertEqual([m["seq"] for m in got["data"]], seqs)
                 self.assertEqual(got["gap"], gap and {"first_seq": gap[0], "last_seq": gap[1]})
+
+    def test_very_long(self):
+        """Fails if the user's or the system's message is not found because it is too far back."""
+        self.very_long(("", [1, 2, 5002, 5003], (3, 5001)), ("&include_system=0", [2, 5001, 5002, 5003], (3, 5000)),
+                       ("&start_on=tool", [1, 5001, 5002, 5003], None))
+
+    def test_other_roles_very_far_back(self):
+        """Fails if a start or an end of another role is not found because it is too far back."""
+        self.very_long(("&start_on=assistant", [1, 3, 5002, 5003], (4, 5001)), ("&start_on=system", [1, 5001, 5002, 5003], (2, 5000)),
+                       ("&end_on=assistant", [1, 2, 3], None), ("&end_on=system", [1], None))
 
 
 class LongWithoutCaches(WithoutCaches, Long):
