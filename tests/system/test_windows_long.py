@@ -38,6 +38,10 @@ def many(n):
     return [a(i) for i in range(n)]
 
 
+def steps(n):
+    return [m for i in range(n) for m in (fcall(str(i)), fout(str(i)))]
+
+
 # (what it is, messages, queries)
 LONG = (
     ("an output a thousand messages after its call", [u(), fcall(), *talk(300), fout(), *talk(250)], ({},)),
@@ -49,6 +53,8 @@ LONG = (
     ("the user's word far back", [u(), a(), u(), *many(1100)], ({}, {"start_on": "user,system"}, {"include_system": "false"})),
     ("the system's word far back", [message("s", "system", tokens=5), u(), *talk(700)],
      ({}, {"start_on": "system"}, {"include_system": "false"}, {"start_on": "system", "include_system": "false"})),
+    ("the user's word far back, calls since", [message("s", "system", tokens=5), u(), a(), u(), *steps(300)], ({},)),
+    ("the user speaks while the first of many calls waits", [u(), a(), fcall("x"), u(1), fout("x"), *steps(300)], ({},)),
     ("both far back", [message("s", "system", tokens=5), u(), message("d", "developer", tokens=3), *many(1100)],
      ({}, {"start_on": "developer"})),
     ("system messages on both sides", [message("s", "system", tokens=5), u(), *many(60), message("d", "developer", tokens=3),
@@ -84,6 +90,12 @@ class Long(WindowTest):
                     for budget in ({}, *BUDGETS, *stored.together(windows, 10)):
                         stored.ask(windows, budget, **query)
                     stored.check_needed(windows, **query)
+
+    def test_what_looks_like_a_result(self):
+        """Fails if a search for the user's word passes over a message that has the text of a part's type."""
+        path = self.store_all([u(), a(), message([{"type": "text", "text": "tool_result"}]), *steps(60)])
+        status, got = self.window(path, max_messages=3)
+        self.assertEqual((status, [m["seq"] for m in got["data"]]), (200, [3, 122, 123]))
 
     def very_long(self, *wanted):
         """Of 5003 messages, of which the first three have the roles that count."""

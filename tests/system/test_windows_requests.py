@@ -390,6 +390,21 @@ class Tokens(WindowTest):
         self.assertEqual(len(self.get(f"/v1/conversations/{natively}/items")["data"]), 1)
         self.assertEqual(self.get(f"/v1/sessions/{natively}/messages/1")["tokens"], 9)
 
+    def test_changed_by_another_interface(self):
+        """Fails if an update that changes nothing loses the number, if a changed message keeps that of the old one, or if
+        a copy of a thread has none."""
+        path = self.make(messages=[message("x", message_id="a", tokens=9), message("y", "assistant", message_id="b", tokens=0)])
+        thread_id = path.rsplit("/", 1)[1]
+
+        def tokens(of=path):
+            return [m.get("tokens") for m in self.get(of)["messages"]]
+        self.ok(self.update(thread_id, *self.state(thread_id)["values"]["messages"]))
+        self.assertEqual(tokens(), [9, 0])
+        copy = self.post(f"/threads/{thread_id}/copy")["thread_id"]
+        self.assertEqual(tokens("/v1/sessions/" + copy), [9, 0])
+        self.ok(self.update(thread_id, {"type": "human", "id": "a", "content": "another text"}))
+        self.assertEqual(tokens(), [None, 0])
+
 
 class Tenants(StackTest):
     """Sessions of one id of two tenants, without caches."""
