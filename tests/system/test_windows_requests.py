@@ -195,6 +195,12 @@ class Requests(WindowTest):
                 if "=0" not in query:
                     self.problem(self.client.get(f"{path}/window?{query}"), 422, "budget_too_small")
 
+    def test_a_message_may_cost_nothing(self):
+        """Fails if 0 tokens are taken for none."""
+        path = self.make(messages=[message("x" * 100, tokens=0), message("y" * 100, "assistant", tokens=0), message("z", tokens=1)])
+        got = self.get(path + "/window?max_tokens=1")
+        self.assertEqual((got["tokens"], got["estimated"], len(got["data"])), (1, 0, 3))
+
     def test_tool_calls_are_counted(self):
         """Fails if the estimate counts the content alone."""
         path = self.make()
