@@ -6,7 +6,7 @@ import json
 from harness import at_once, message
 from stack import StackTest
 from window_reference import EMPTY, Message, Session
-from windows import WindowTest
+from windows import WindowTest, WithoutCaches
 
 MAX = 2 ** 31 - 1
 TURNS = [("system", 1), ("assistant", 2), ("user", 3), ("assistant", 5), ("user", 7), ("developer", 11), ("assistant", 13),
@@ -430,3 +430,11 @@ class Tenants(StackTest):
         self.get(path, headers={**two, "If-None-Match": tag})
         for key, text in (one, "of one"), (two, "of two"):
             self.assertEqual([m["content"] for m in self.get(path, headers=key)["data"]], [text])
+
+
+class RequestsWithoutCaches(WithoutCaches, Requests):
+    """From PostgreSQL alone."""
+
+
+class TokensWithoutCaches(WithoutCaches, Tokens):
+    """The same."""
