@@ -18,6 +18,8 @@ static void write_message_id(struct json_writer *j, const struct session_receipt
 
 /* What an append returns of the session besides its receipt. */
 struct append_return {
+    size_t limit; /* of the newest messages; 0: none are asked for */
+    struct session_page newest;
     bool has_window;
     struct session_window_query query;
     struct session_window window;
@@ -41,7 +43,7 @@ static void write_returned_window(struct json_writer *j, const struct append_ret
     json_write_object_close(j);
 }
 
-/* Made of the receipt alone, so that a replay gives the same answer. */
+/* A replay gives the same answer. */
 static void write_receipt(struct json_writer *j, const struct session_append *append, bool single,
                           const struct session_receipt *r, const struct append_return *returned)
 {
@@ -63,10 +65,12 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     json_put_i64(j, "last_seq", r->last_seq);
     json_put_time(j, "created_at", r->at);
     json_put_time(j, "expires_at", r->expires_at);
-    if (append->return_n > 0) {
-        (void)native_write_truncated(j, r->n_window, append->return_n, r->message_count);
-        json_write_key(j, "messages");
-        session_json_messages(j, r->window, r->n_window);
+    if (returned->limit > 0) {
+        (void)native_write_truncated(j, returned->newest.n, returned->limit, r->message_count);
+        json_put_array(j, "messages");
+        for (size_t i = returned->newest.n; i-- > 0;)
+            session_json_message(j, &returned->newest.messages[i], NULL);
+        json_write_array_close(j);
     }
     if (returned->has_window)
         write_returned_window(j, returned);
@@ -81,8 +85,7 @@ const struct api_param native_append_params[] = {
     {.name = NULL}};
 
 /* ?return=N or ?return=window, and the parameters of the window. */
-static enum err read_return(struct api_call *c, struct session_append *append,
-                            struct append_return *out)
+static enum err read_return(struct api_call *c, struct append_return *out)
 {
     int64_t n = 0;
     out->has_window = sv_eq(http_param_get(c->req, "return"), SV("window"));
@@ -93,12 +96,26 @@ static enum err read_return(struct api_call *c, struct session_append *append,
             return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", native_append_params[i].name,
                             "%s is only for return=window.", native_append_params[i].name);
     TRY(http_param_i64(c->ctx, c->req, "return", 0, SESSION_MESSAGES_MAX, 0, &n));
-    append->return_n = (size_t)n;
+    out->limit = (size_t)n;
     return ERR_NONE;
 }
 
-/* The window of what the session had after the append, so that a replay gives the same. The append
- * is stored, so that a window that cannot be given does not fail the request. */
+/* What is returned was there after the append, so that a replay gives the same. The append is
+ * stored: a read that fails does not fail the request. */
+
+static void read_newest(struct api_call *c, struct append_return *r)
+{
+    const struct session_receipt *receipt = &c->receipt;
+    const struct session_page_query query = {
+        .before = receipt->last_seq + 1, .limit = r->limit, .is_recent = true};
+    const enum err e = session_page(c->sessions, c->ctx, receipt->session_id, c->precondition.user,
+                                    &query, &r->newest);
+    /* A degraded page may lack what was appended; another generation is another session. */
+    if (e != ERR_NONE || r->newest.degraded || r->newest.generation != receipt->generation)
+        r->newest.n = 0;
+    ctx_clear_error(c->ctx);
+}
+
 static enum err read_returned_window(struct api_call *c, struct append_return *r)
 {
     r->query.last_seq = c->receipt.last_seq;
@@ -119,12 +136,14 @@ static enum err read_returned_window(struct api_call *c, struct append_return *r
 enum err native_messages_append(struct api_call *c)
 {
     struct session_append append = {.create = c->params[APPEND_CREATE]};
-    struct append_return returned = {.has_window = false};
+    struct append_return returned = {.limit = 0};
     bool single = false;
-    TRY(read_return(c, &append, &returned));
+    TRY(read_return(c, &returned));
     TRY(native_read_messages(&c->body, &append, &single));
     TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
+    if (returned.limit > 0)
+        read_newest(c, &returned);
     if (returned.has_window)
         TRY(read_returned_window(c, &returned));
     struct json_writer j = api_begin(c->res, c->receipt.status);
