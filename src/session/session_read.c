@@ -85,15 +85,23 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
 
 /* ---- windows ---- */
 
-/* What to read at first for a window. A message has seldom fewer than 16 tokens, or 64 bytes, and
- * some are left out. */
-static size_t rows_at_first(const struct session_cost *most)
+static int64_t least(int64_t a, int64_t b)
 {
-    enum { SPARE = 32 };
-    int64_t n = most->messages;
-    n = most->tokens / 16 < n ? most->tokens / 16 : n;
-    n = most->bytes / 64 < n ? most->bytes / 64 : n;
-    return (size_t)n + SPARE;
+    return a < b ? a : b;
+}
+
+/* What to read of the session's end: what a usual window needs, where a message has 32 tokens or
+ * more, a token 5 bytes or less, and few messages are left out. */
+struct tail_size {
+    int64_t rows, bytes;
+};
+enum { ROWS_MAX = 4000, MORE = 8 };
+
+static struct tail_size tail_size_at_first(const struct session_cost *most)
+{
+    const int64_t tokens = least(most->tokens, INT32_MAX);
+    return (struct tail_size){32 + least(most->messages, least(tokens / 32, most->bytes / 128)),
+                              least(most->bytes, 5 * tokens + 2048)};
 }
 
 static enum err window_refused(struct request_ctx *ctx, enum window_result result,
@@ -115,7 +123,6 @@ static enum err window_refused(struct request_ctx *ctx, enum window_result resul
 enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                         const struct session_window_query *query, struct session_window *out)
 {
-    enum { READ_MAX = 4000 };
     const int64_t last_seq = query->last_seq > 0 ? query->last_seq : INT64_MAX;
     const int64_t page = s->settings.page_bytes;
     struct session_window_query q = *query;
@@ -123,7 +130,7 @@ enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct window_tail tail;
     struct session session = {.degraded = false};
     enum window_result result = WINDOW_NEEDS_MORE;
-    q.most.bytes = q.most.bytes < page ? q.most.bytes : page;
+    q.most.bytes = least(q.most.bytes, page);
     if (s->cache) {
         TRY(fresh_read(s, ctx, id, user, 0, &session));
         tail_of_session(&session, last_seq, &tail);
@@ -131,12 +138,15 @@ enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv i
         if (result == WINDOW_NEEDS_MORE && session.degraded)
             return sql_away(ctx);
     }
-    for (int last = 0; result == WINDOW_NEEDS_MORE; last++) {
+    struct tail_size size = tail_size_at_first(&q.most);
+    while (result == WINDOW_NEEDS_MORE) {
+        size = (struct tail_size){least(size.rows, ROWS_MAX), least(size.bytes, page)};
+        const bool is_last = size.rows == ROWS_MAX && size.bytes == page;
         const enum err e =
-            sql_window_tail(s, ctx, id, user, last_seq, last ? READ_MAX : rows_at_first(&q.most),
-                            last ? page : q.most.bytes, &tail);
+            sql_window_tail(s, ctx, id, user, last_seq, (size_t)size.rows, size.bytes, &tail);
         TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
-        TRY(window_choose(ctx, &tail, &q, last, out, &needed, &result));
+        TRY(window_choose(ctx, &tail, &q, is_last, out, &needed, &result));
+        size = (struct tail_size){size.rows * MORE, size.bytes * MORE};
     }
     out->degraded = session.degraded;
     return result == WINDOW_CHOSEN ? ERR_NONE : window_refused(ctx, result, &needed);

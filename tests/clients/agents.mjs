@@ -3,9 +3,10 @@
 // A scripted model answers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Agent, OpenAIConversationsSession, run, setTracingDisabled, tool, Usage } from "@openai/agents";
+import { Agent, OpenAIConversationsSession, run, setTracingDisabled, tool } from "@openai/agents";
 import OpenAI from "openai";
 import { z } from "zod";
+import { Scripted } from "./scripted.mjs";
 import { kinds, native, newId, openai, refusal, relay, user } from "./support.mjs";
 
 setTracingDisabled(true);
@@ -106,26 +107,6 @@ test("a_session_with_an_id_of_its_own", async () => {
   await mine.addItems([assistant("from the agent")]);
   assert.deepEqual(texts(await mine.getItems()), ["from the bot", "from the agent"]);
 });
-
-// A model that gives prepared answers, and keeps its inputs.
-class Scripted {
-  asked = [];
-
-  constructor(...turns) {
-    this.turns = turns;
-  }
-
-  async getResponse({ input }) {
-    this.asked.push(structuredClone(input));
-    return { usage: new Usage(), output: this.turns.shift(), responseId: `resp_${this.asked.length}` };
-  }
-
-  async *getStreamedResponse(request) {
-    const { output, responseId } = await this.getResponse(request);
-    const usage = { inputTokens: 0, outputTokens: 0, totalTokens: 0 };
-    yield { type: "response_done", response: { id: responseId, usage, output } };
-  }
-}
 
 const said = (id, words) => [{ id, ...assistant(words) }];
 const called = (callId) => [

@@ -3,8 +3,9 @@
 // address, PARLEY_KEY and PARLEY_OTHER_KEY are keys of two tenants, PARLEY_CONTROL takes orders of control().
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import http from "node:http";
+import { tmpdir } from "node:os";
 import OpenAI from "openai";
 
 export const url = process.env.PARLEY_URL;
@@ -66,6 +67,18 @@ export async function native(method, path, body, headers) {
   const text = await answer.text();
   assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
   return text ? JSON.parse(text) : undefined;
+}
+
+// The module that an adapter of docs/examples/adapters is when it is copied to where the clients are installed.
+export async function adapter(name) {
+  const directory = mkdtempSync(`${tmpdir()}/adapter-`);
+  try {
+    symlinkSync(new URL("node_modules", import.meta.url), `${directory}/node_modules`);
+    copyFileSync(new URL(`../../docs/examples/adapters/${name}`, import.meta.url), `${directory}/${name}`);
+    return await import(`${directory}/${name}`);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 // An order to the servers, such as control("database", "stop"). test_clients.py has them.
