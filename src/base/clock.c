@@ -3,6 +3,8 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 enum { US_PER_MS = 1000, US_PER_S = 1000000, S_PER_DAY = 86400 };
@@ -107,4 +109,41 @@ void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1])
         *out++ = after[i];
     }
     *out = '\0';
+}
+
+/* Date, time and offset are written again and compared: strptime(3) takes much that is no RFC 3339,
+ * and timegm(3) any day and second. */
+bool clock_read_rfc3339(struct sv text, int64_t *out)
+{
+    char s[CLOCK_RFC3339_MAX + 1] = "", again[CLOCK_RFC3339_LEN + 1];
+    struct tm tm = {.tm_sec = 0}, offset = {.tm_sec = 0};
+    int64_t unit = US_PER_S;
+    if (text.n > CLOCK_RFC3339_MAX)
+        return false;
+    memcpy(s, text.p, text.n);
+    const char *p = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+    int64_t t = (int64_t)timegm(&tm) * US_PER_S;
+    clock_rfc3339(t, again);
+    if (!p || strlen(s) != text.n || strncmp(s, again, (size_t)(p - s)) != 0)
+        return false;
+    if (*p == '.') {
+        for (p++; *p >= '0' && *p <= '9' && unit > 1; p++) {
+            unit /= 10;
+            t += (*p - '0') * unit;
+        }
+        if (unit == US_PER_S)
+            return false;
+    }
+    if (*p == '+' || *p == '-') {
+        const bool east = *p++ == '+';
+        const bool is_read = strptime(p, "%H:%M", &offset);
+        snprintf(again, sizeof(again), "%02d:%02d", offset.tm_hour, offset.tm_min);
+        if (!is_read || strcmp(p, again) != 0)
+            return false;
+        t += (east ? -60 : 60) * (offset.tm_hour * INT64_C(60) + offset.tm_min) * US_PER_S;
+    } else if (strcmp(p, "Z") != 0) {
+        return false;
+    }
+    *out = t;
+    return true;
 }

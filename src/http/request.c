@@ -100,7 +100,11 @@ enum err http_params_only(struct request_ctx *ctx, const struct http_request *re
 {
     for (size_t i = 0; i < req->n_params; i++) {
         const struct sv name = req->params[i].name;
-        if (names_index(known, name) < known->n)
+        struct sv key = name;
+        const struct sv kind = sv_cut(&key, '.');
+        if (names_index(known, name) < known->n ||
+            (key.p &&
+             names_index(known, arena_printf(ctx->arena, "%.*s.KEY", SV_ARG(kind))) < known->n))
             continue;
         ctx->err.field_is_sent = true;
         return ctx_fail(ctx, ERR_INVALID, "unknown_parameter", name.p,

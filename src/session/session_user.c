@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The sessions of one user: listed, exported, erased. */
+/* The sessions of one user: listed, exported, erased. A list may be of the whole tenant. */
 #include "session_internal.h"
 
 #include <string.h>
 
-enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                      const struct session_position *after, size_t limit, struct session_list *out)
+enum err session_list(struct sessions *s, struct request_ctx *ctx,
+                      const struct session_list_query *q, struct session_list *out)
 {
     TRY(sql_reachable(s, ctx));
-    return sql_user_list(s, ctx, user, after, false, limit, out);
+    return sql_list(s, ctx, q, false, out);
 }
 
 /* ---- export ---- */
@@ -25,11 +25,26 @@ static bool is_after(struct session_position a, struct session_position b)
     return a.created_at != b.created_at ? a.created_at > b.created_at : a.generation > b.generation;
 }
 
+/* The first session after a position: NULL: of all. One list may end before it finds one. */
+static enum err first_after(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                            const struct session_position *after, bool oldest_first,
+                            struct session_list *out)
+{
+    struct session_list_query q = {user, SV_NONE, 0, SESSION_ANY_TIME, after, 1};
+    struct session_position at;
+    do {
+        TRY(sql_list(s, ctx, &q, oldest_first, out));
+        at = out->end;
+        q.after = &at;
+    } while (out->n == 0 && out->has_more);
+    return ERR_NONE;
+}
+
 /* The export ends at the session that is the newest now, even if the user goes on creating. */
 static enum err export_begin(struct sessions *s, struct request_ctx *ctx, struct session_export *x)
 {
     struct session_list newest;
-    TRY(sql_user_list(s, ctx, x->user, NULL, false, 1, &newest));
+    TRY(first_after(s, ctx, x->user, NULL, false, &newest));
     x->begun = true;
     x->until = newest.n > 0 ? position_of(&newest.sessions[0]) : (struct session_position){0, 0};
     return ERR_NONE;
@@ -68,7 +83,7 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
         return export_messages(s, ctx, x, out);
     if (!x->begun)
         TRY(export_begin(s, ctx, x));
-    TRY(sql_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list));
+    TRY(first_after(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, &list));
     out->end = list.n == 0 || is_after(position_of(&list.sessions[0]), x->until);
     if (out->end)
         return ERR_NONE;

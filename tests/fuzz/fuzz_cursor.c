@@ -11,9 +11,15 @@
 
 #include "../../src/api/native/native.h"
 
+#define LIST(who)                \
+    &(struct session_list_query) \
+    {                            \
+        .user = (who)            \
+    }
+
 static bool reads(struct fuzz *f, struct sv owner, struct sv text, struct session_position *at)
 {
-    enum err e = native_cursor_read(&f->ctx, owner, text, at);
+    enum err e = native_cursor_read(&f->ctx, LIST(owner), text, at);
     if (e != ERR_NONE)
         fuzz_refused(&f->ctx, e);
     ctx_clear_error(&f->ctx);
@@ -61,14 +67,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         memcpy(&place, text.p, sizeof(place));
         text.p += sizeof(place) + 2;
         text.n -= sizeof(place) + 2;
-        DEMAND(native_cursor_make(&f.ctx, owner, place, &made) == ERR_NONE);
+        DEMAND(native_cursor_make(&f.ctx, LIST(owner), place, &made) == ERR_NONE);
         DEMAND(reads(&f, owner, made, &got));
         DEMAND(got.created_at == place.created_at && got.generation == place.generation);
         belongs_to_one(&f, owner, made);
         refuses_changes(&f, owner, made, how);
     }
     if (text.p && reads(&f, owner, text, &got)) {
-        DEMAND(native_cursor_make(&f.ctx, owner, got, &made) == ERR_NONE);
+        DEMAND(native_cursor_make(&f.ctx, LIST(owner), got, &made) == ERR_NONE);
         DEMAND(sv_eq(made, text));
     }
     fuzz_close(&f);

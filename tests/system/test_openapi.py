@@ -71,6 +71,7 @@ MORE = {
     "session_patch": [{"body": {"context": {"x": "y" * 60000}}, "twice": True}],
     "messages_page": [{"query": "?order=asc&limit=1"}],
     "user_sessions": [{"query": "?limit=1"}],
+    "session_list": [{"query": "?limit=1&metadata.a=b"}, {"query": "?user_id=ann", "headers": OTHER}],
     "openai_conversation_create": [
         {"body": {"items": [{"type": "reasoning", "id": "rs_1", "summary": []}], "topic": "x"}}],
     "openai_items_create": [{"body": {"items": [{"id": "m1", "role": "user", "content": "x"}]}}],

@@ -111,6 +111,13 @@ class Pasted(StackTest):
                    '"type":"function_call".*"At 09:12."',
                    '"message_id":"call_.*"name":"book"', '"data":')
 
+    def test_long_conversations(self):
+        """A window, one with a gap, one that comes with an append, and a message with tokens."""
+        self.twice("docs/guide/long-conversations.md",
+                   '"seq":1,[^ ]*"You know all.*"seq":4,.*"seq":7,.*"truncated":true.*"gap":null',
+                   '"seq":1,.*"seq":4,.*"seq":7,.*"gap":{"first_seq":5,"last_seq":6}',
+                   '"window":{"data":.*"And the one after it', '"message_id"')
+
     def test_retries(self):
         """The second attempt is the answer of the first. Fails if each attempt takes a new key: tried."""
         self.twice("docs/guide/retries.md", "201 Created.*201 Created.*[Ii]dempotent-[Rr]eplayed: true")

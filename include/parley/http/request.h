@@ -82,7 +82,8 @@ MUSTCHECK enum err http_param_once(struct request_ctx *ctx, const struct http_re
 MUSTCHECK enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req,
                                   const char *name, int64_t min, int64_t max, int64_t fallback,
                                   int64_t *out);
-/* ERR_INVALID naming the first parameter that is not known, and those that are. */
+/* ERR_INVALID naming the first parameter that is not known, and those that are. A known name such
+ * as metadata.KEY stands for every name with its beginning up to the dot. */
 MUSTCHECK enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
                                     const struct names *known);
 

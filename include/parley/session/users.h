@@ -1,4 +1,4 @@
-/* Many sessions: those of one user (listed, exported, erased), and searches over those of a tenant.
+/* Many sessions: those of a tenant or one user (listed, exported, erased), and searches over them.
  * Thread rule and errors: session.h. */
 #ifndef PARLEY_SESSION_USERS_H
 #define PARLEY_SESSION_USERS_H
@@ -15,12 +15,20 @@ struct session_list {
     struct session *sessions; /* without messages, and without context (absent) */
     size_t n;
     bool has_more;
+    struct session_position end; /* of a list with has_more: what was read, up to here */
 };
-/* Live sessions, newest first, after a position (NULL: from the newest). limit: 1 to
- * SESSION_LIST_MAX. Fewer come where page_bytes is reached. */
-MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                const struct session_position *after, size_t limit,
-                                struct session_list *out);
+#define SESSION_ANY_TIME INT64_C(253402300800000000) /* year 10000: no session is created then */
+struct session_list_query {
+    struct sv user;                        /* absent: any */
+    struct sv metadata;                    /* as in struct session_query */
+    int64_t created_after, created_before; /* neither is in it. Any: 0 and SESSION_ANY_TIME */
+    const struct session_position *after;  /* NULL: from the newest */
+    size_t limit;                          /* 1 to SESSION_LIST_MAX */
+};
+/* The live sessions that match, newest first. Fewer than limit, or none, come with has_more where
+ * page_bytes, or the sessions or the time that one call may read, are reached. */
+MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx,
+                                const struct session_list_query *q, struct session_list *out);
 
 /* An export, oldest session first. Each call reads one session, or some messages of the last one.
  * No connection is held between calls. The export has each session that was live when it began and

@@ -7,12 +7,13 @@
 #include "parley/session/users.h"
 #include "parley/session/window.h"
 
-/* native_sessions.c, native_messages.c, native_users.c */
+/* native_sessions.c, native_messages.c, native_users.c, native_list.c */
 api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
     native_messages_append, native_messages_page, native_message_get, native_message_delete,
-    native_window_get, native_user_sessions, native_user_export, native_user_delete;
+    native_window_get, native_session_list, native_user_export, native_user_delete;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
-    native_message_params[], native_list_params[], native_window_params[];
+    native_message_params[], native_list_params[], native_user_list_params[],
+    native_window_params[];
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
@@ -41,12 +42,13 @@ void native_write_seq(struct json_writer *j, const char *key, int64_t seq);
 /* Writes the object of a window. */
 void native_write_window(struct json_writer *j, const struct session_window *w);
 
-/* native_cursor.c: the cursor of a user's list of sessions. *out is in the arena. */
-MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, struct sv user,
+/* native_cursor.c: the cursor of a list of sessions, q without after and limit. *out is in the
+ * arena. */
+MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, const struct session_list_query *q,
                                       struct session_position at, struct sv *out);
 /* ERR_INVALID naming "cursor" unless native_cursor_make gives this text for this list. */
-MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, struct sv user, struct sv text,
-                                      struct session_position *at);
+MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, const struct session_list_query *q,
+                                      struct sv text, struct session_position *at);
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);

@@ -7,6 +7,8 @@ enum { READ = API_SESSION | API_USER_HEADER, WRITE = API_SESSION | API_PRECONDIT
 static const struct api_route routes[] = {
     {{HTTP_POST, "/v1/sessions", "session_create", api_run},
      {native_session_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL, api_no_params}},
+    {{HTTP_GET, "/v1/sessions", "session_list", api_run},
+     {native_session_list, API_USER_HEADER, native_list_params}},
     {{HTTP_PUT, "/v1/sessions/*", "session_put", api_run},
      {native_session_put, WRITE | API_BODY_OPTIONAL, api_no_params}},
     {{HTTP_GET, "/v1/sessions/*", "session_get", api_run},
@@ -26,7 +28,7 @@ static const struct api_route routes[] = {
     {{HTTP_DELETE, "/v1/sessions/*/messages/*", "message_delete", api_run},
      {native_message_delete, WRITE | API_MESSAGE | API_NO_BODY, native_message_params}},
     {{HTTP_GET, "/v1/users/*/sessions", "user_sessions", api_run},
-     {native_user_sessions, API_PATH_USER, native_list_params}},
+     {native_session_list, API_PATH_USER, native_user_list_params}},
     {{HTTP_GET, "/v1/users/*/export", "user_export", api_run},
      {native_user_export, API_PATH_USER, api_no_params}},
     {{HTTP_DELETE, "/v1/users/*", "user_delete", api_run},

@@ -1,43 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers of /v1/users/{id}. */
+/* Handlers of /v1/users/{id}: erasure and export. */
 #include "native.h"
 
 #include "parley/obs/log.h"
 #include "parley/session/session_json.h"
-
-/* ---- list ---- */
-
-enum { LIST_DEFAULT = 20 };
-
-const struct api_param native_list_params[] = {
-    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, {.name = "cursor"}, {.name = NULL}};
-
-enum err native_user_sessions(struct api_call *c)
-{
-    struct session_list list;
-    struct session_position after = {0, 0};
-    const struct sv cursor = http_param_get(c->req, "cursor");
-    if (cursor.p)
-        TRY(native_cursor_read(c->ctx, c->id, cursor, &after));
-    TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &after : NULL, (size_t)c->params[0],
-                     &list));
-    struct sv next = SV_NONE;
-    if (list.has_more) {
-        const struct session *last = &list.sessions[list.n - 1];
-        const struct session_position end = {last->created_at, last->generation};
-        TRY(native_cursor_make(c->ctx, c->id, end, &next));
-    }
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
-    json_put_array(&j, "data");
-    for (size_t i = 0; i < list.n; i++)
-        native_write_session(&j, &list.sessions[i]);
-    json_write_array_close(&j);
-    json_put_bool(&j, "has_more", list.has_more);
-    json_put_sv(&j, "next_cursor", next);
-    json_write_object_close(&j);
-    return ERR_NONE;
-}
 
 /* ---- erase ---- */
 

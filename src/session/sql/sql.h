@@ -171,10 +171,12 @@ MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
 
 /* ---- sql_user.c: the sessions of one user ---- */
 
-/* Live sessions after a position, newest first without context, or oldest first with it. */
-MUSTCHECK enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                 const struct session_position *after, bool oldest_first,
-                                 size_t limit, struct session_list *out);
+/* Live sessions, newest first without context, or oldest first with it: of a user alone. */
+MUSTCHECK enum err sql_list(struct sessions *s, struct request_ctx *ctx,
+                            const struct session_list_query *q, bool oldest_first,
+                            struct session_list *out);
+enum { SQL_LIST_PARAMS = 10 };
+extern const struct db_stmt sql_list_plan_stmt, sql_list_stmts[3]; /* a test reads their plans */
 /* Sessions after a position that are no tombstones, as rows of own_id, generation, created_at. */
 MUSTCHECK enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                      const struct session_position *after, size_t limit,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SQL on the sessions of one user. All of it uses the index sessions_of_user, which is in the
- * order of creation: the cost of a page does not depend on where it is.
+ * The SQL on the sessions of one user, and the list of those of a tenant. A user's sessions are
+ * found by the index sessions_of_user, a tenant's by sessions_created. Both are in the order of
+ * creation: the cost of a page does not depend on where it is.
  *
  * A tombstone keeps its user_id until its last row is deleted, so that a repeated erasure finds
  * what an earlier one did not finish. An idempotency record has the user who owned the session
@@ -9,32 +10,46 @@
  */
 #include "sql_fragments.h"
 
-/* $3, $4: the position after which to begin. One row more than the limit is read, to know whether
- * there are more. Sessions beyond the budget in bytes ($6) are left out. */
 /* clang-format off */
-#define SQL_USERS_FROM(compare)                                                                    \
-    " tenant = $1 AND user_id = $2 AND (created_at, generation) " compare                           \
-    " (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4::bigint) "
-
-#define SQL_LIST(compare, order, context)                                                           \
-    "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
-    " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
-    " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
-    SQL_USERS_FROM(compare) "AND expires_at > now() AND NOT" SQL_IS_TOMBSTONE("session_id")        \
-    " ORDER BY " order " LIMIT $5::bigint + 1) p"                                                  \
-    " WINDOW w AS (ORDER BY " order ")) s WHERE rank <= $5"                                        \
-    " AND (rank = 1 OR total <= $6::bigint) ORDER BY " order
-
+#define SQL_AT(us) "(timestamptz 'epoch' + " us "::bigint * interval '1 microsecond')"
+#define SQL_USERS " AND user_id = $2 "
+#define SQL_ANYBODYS " AND $2::text IS NULL "
 #define SQL_NEWEST_FIRST "created_at DESC, generation DESC"
 
-static const struct db_stmt user_list_newest = {
-    "user_list_newest", SQL_LIST("<", SQL_NEWEST_FIRST, "NULL::text")};
-static const struct db_stmt user_list_oldest = {
-    "user_list_oldest", SQL_LIST(">", "created_at, generation", "context")};
+/* $3, $4: the position after which to begin. */
+#define SQL_FROM(whose, compare)                                                                    \
+    " tenant = $1" whose "AND (created_at, generation) " compare " (" SQL_AT("$3") ", $4::bigint) "
+
+/* Sessions are read one by one, in the order of an index, until there is one match more than the limit
+ * ($5). At the latest the list stops at the $8th, or at the first one after $9 ms: that row comes, match
+ * or not, and the next list begins after it. Under row-level security no index can serve @>, which is
+ * not leakproof. Matches beyond the budget in bytes ($6) are left out. */
+#define SQL_LIST(whose, compare, order, context)                                                    \
+    "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
+    " CASE WHEN matches THEN metadata END AS metadata, matches, stops, found FROM (SELECT *,"      \
+    " row_number() OVER w AS rank, count(*) OVER () AS found, sum(CASE WHEN matches THEN"          \
+    " octet_length(metadata::text) ELSE 0 END) OVER w AS total FROM (SELECT * FROM (SELECT *,"     \
+    " expires_at > now() AND NOT" SQL_IS_TOMBSTONE("session_id")                                   \
+    "AND ($7::jsonb IS NULL OR metadata @> $7) AS matches, seen = $8::bigint OR clock_timestamp()" \
+    " > statement_timestamp() + $9::bigint * interval '1 millisecond' AS stops FROM (SELECT *,"    \
+    " row_number() OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING) AS seen"                     \
+    " FROM (SELECT * FROM sessions WHERE" SQL_FROM(whose, compare)                                 \
+    "AND created_at > " SQL_AT("$10") " ORDER BY " order " LIMIT $8) q) r ORDER BY " order ") m"    \
+    " WHERE matches OR stops ORDER BY " order " LIMIT $5::bigint + 1) p WINDOW w AS (ORDER BY " order \
+    ")) s WHERE rank <= $5 AND (rank = 1 OR total <= $6::bigint) ORDER BY " order
+
+/* The plan is generic. A sort would read all sessions before it gives the first one; without
+ * statistics PostgreSQL takes that for the cheaper plan. */
+const struct db_stmt sql_list_plan_stmt = {"list_plan",
+                                           "SELECT set_config('enable_sort', 'off', true)"};
+const struct db_stmt sql_list_stmts[3] = {
+    {"tenant_list_newest", SQL_LIST(SQL_ANYBODYS, "<", SQL_NEWEST_FIRST, "NULL::text")},
+    {"user_list_newest", SQL_LIST(SQL_USERS, "<", SQL_NEWEST_FIRST, "NULL::text")},
+    {"user_list_oldest", SQL_LIST(SQL_USERS, ">", "created_at, generation", "context")}};
 
 static const struct db_stmt user_to_erase = {
     "user_to_erase",
-    "SELECT session_id AS own_id, generation, created_at FROM sessions WHERE" SQL_USERS_FROM("<")
+    "SELECT session_id AS own_id, generation, created_at FROM sessions WHERE" SQL_FROM(SQL_USERS, "<")
     "AND NOT" SQL_IS_TOMBSTONE("session_id") "ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
 
 /* Rows are locked in one order, so that two erasures at once do not deadlock. A statement that waited
@@ -73,31 +88,45 @@ static const struct db_stmt user_left = {
     " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) AS is_left"};
 /* clang-format on */
 
-/* $1 to $4. after: NULL: from the first one. */
+/* $1 to $4 */
 static void position_params(const struct request_ctx *ctx, struct sv user,
-                            const struct session_position *after, bool oldest_first,
-                            struct db_param *out)
+                            struct session_position after, struct db_param *out)
 {
-    const int64_t first = oldest_first ? 0 : INT64_C(253402300800000000); /* 1970, year 10000 */
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(user);
-    out[2] = db_i64(after ? after->created_at : first);
-    out[3] = db_i64(after ? after->generation : 0);
+    out[2] = db_i64(after.created_at);
+    out[3] = db_i64(after.generation);
 }
 
-enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                       const struct session_position *after, bool oldest_first, size_t limit,
-                       struct session_list *out)
+enum err sql_list(struct sessions *s, struct request_ctx *ctx, const struct session_list_query *q,
+                  bool oldest_first, struct session_list *out)
 {
-    struct db_param p[6];
-    struct db_rows rows;
-    position_params(ctx, user, after, oldest_first, p);
-    p[4] = db_i64((int64_t)limit);
+    enum { SCAN_MAX = 5000, SCAN_MS = 1000 };
+    const struct session_position first = {oldest_first ? q->created_after : q->created_before, 0};
+    struct db_param p[SQL_LIST_PARAMS];
+    position_params(ctx, q->user, q->after ? *q->after : first, p);
+    p[4] = db_i64((int64_t)q->limit);
     p[5] = db_i64(s->settings.page_bytes);
-    TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
-                 ARRAY_LEN(p), &rows, NULL));
+    p[6] = db_jsonb(q->metadata);
+    p[7] = db_i64(SCAN_MAX);
+    p[8] = db_i64(SCAN_MS);
+    p[9] = db_i64(q->created_after);
+    struct db_call calls[] = {
+        {&sql_list_plan_stmt, NULL, 0, {0}},
+        {&sql_list_stmts[q->user.p ? 1 + oldest_first : 0], p, ARRAY_LEN(p), {0}}};
+    TRY(db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
+    const struct db_rows rows = calls[1].rows;
     TRY(sql_sessions_from_rows(ctx, &rows, out));
-    out->has_more = rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "found")) > rows.count;
+    if (rows.count == 0)
+        return ERR_NONE;
+    int last = 0; /* rows after the first one that stops are of no use */
+    while (last < rows.count - 1 && !db_get_bool(&rows, last, db_column(&rows, "stops")))
+        last++;
+    out->n = (size_t)last + db_get_bool(&rows, last, db_column(&rows, "matches"));
+    out->has_more = db_get_bool(&rows, last, db_column(&rows, "stops")) ||
+                    db_get_i64(&rows, 0, db_column(&rows, "found")) > rows.count;
+    out->end =
+        (struct session_position){out->sessions[last].created_at, out->sessions[last].generation};
     return ERR_NONE;
 }
 
@@ -105,7 +134,7 @@ enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct s
                            const struct session_position *after, size_t limit, struct db_rows *out)
 {
     struct db_param p[5];
-    position_params(ctx, user, after, false, p);
+    position_params(ctx, user, after ? *after : (struct session_position){SESSION_ANY_TIME, 0}, p);
     p[4] = db_i64((int64_t)limit);
     return db_query(s->db, ctx, DB_READ, &user_to_erase, p, ARRAY_LEN(p), out, NULL);
 }

@@ -100,7 +100,9 @@ static void the_sweeper_completes_an_erasure(void)
                  " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
                  " 'er3:a'");
     CU_ASSERT_EQUAL(fixture_get(w, "er3", "er3:a"), ERR_NOT_FOUND);
-    OK(session_list(w->sessions, fixture_request(w, "er3"), SV("anna"), NULL, 10, &list));
+    const struct session_list_query q = {
+        .user = SV("anna"), .created_before = SESSION_ANY_TIME, .limit = 10};
+    OK(session_list(w->sessions, fixture_request(w, "er3"), &q, &list));
     CU_ASSERT_EQUAL(list.n, 0);
     hosts_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er3"), 0);

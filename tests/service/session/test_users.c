@@ -32,8 +32,11 @@ static void next_page(struct fixture *w, const char *tenant, const char *user, s
                       struct walk *walk)
 {
     struct session_list list = {.n = 0};
-    enum err e = session_list(w->sessions, fixture_request(w, tenant), sv_from(user),
-                              walk->pages > 0 ? &walk->at : NULL, limit, &list);
+    const struct session_list_query q = {.user = sv_from(user),
+                                         .created_before = SESSION_ANY_TIME,
+                                         .after = walk->pages > 0 ? &walk->at : NULL,
+                                         .limit = limit};
+    enum err e = session_list(w->sessions, fixture_request(w, tenant), &q, &list);
     OK(e);
     CU_ASSERT_TRUE(list.n <= limit && (list.n == limit || !list.has_more));
     for (size_t i = 0; e == ERR_NONE && i < list.n && walk->n < 200; i++) {

@@ -5,6 +5,13 @@
 
 #include "../suite.h"
 
+/* The list of a user. */
+#define LIST(who)                                         \
+    &(struct session_list_query)                          \
+    {                                                     \
+        .user = (who), .created_before = SESSION_ANY_TIME \
+    }
+
 static struct request_ctx *ctx_of_t1(void)
 {
     struct request_ctx *ctx = test_ctx();
@@ -16,7 +23,7 @@ static bool reads(struct request_ctx *ctx, struct sv user, struct sv text,
                   struct session_position *at)
 {
     ctx_clear_error(ctx);
-    bool ok = native_cursor_read(ctx, user, text, at) == ERR_NONE;
+    bool ok = native_cursor_read(ctx, LIST(user), text, at) == ERR_NONE;
     if (!ok)
         CU_ASSERT_TRUE(ctx->err.err == ERR_INVALID && strcmp(ctx->err.field, "cursor") == 0);
     return ok;
@@ -30,7 +37,7 @@ TEST(made_and_read)
     for (size_t i = 0; i < ARRAY_LEN(positions); i++) {
         struct sv text = SV_NONE;
         struct session_position got = {7, 7};
-        CU_ASSERT_EQUAL(native_cursor_make(ctx, SV("ann"), positions[i], &text), ERR_NONE);
+        CU_ASSERT_EQUAL(native_cursor_make(ctx, LIST(SV("ann")), positions[i], &text), ERR_NONE);
         CU_ASSERT_TRUE(reads(ctx, SV("ann"), text, &got));
         CU_ASSERT_TRUE(got.created_at == positions[i].created_at &&
                        got.generation == positions[i].generation);
@@ -48,7 +55,7 @@ TEST(is_of_one_list)
     struct sv text = SV_NONE;
     const struct session_position position = {1, 2};
     struct session_position got;
-    CU_ASSERT_EQUAL(native_cursor_make(ctx, SV("ann"), position, &text), ERR_NONE);
+    CU_ASSERT_EQUAL(native_cursor_make(ctx, LIST(SV("ann")), position, &text), ERR_NONE);
     CU_ASSERT_TRUE(reads(ctx, SV("ann"), text, &got));
     CU_ASSERT_FALSE(reads(ctx, SV("bob"), text, &got));
     CU_ASSERT_FALSE(reads(ctx, SV(""), text, &got));
@@ -59,6 +66,34 @@ TEST(is_of_one_list)
     CU_ASSERT_FALSE(reads(ctx, SV("1ann"), text, &got));
     ctx->tenant = SV("t1a");
     CU_ASSERT_FALSE(reads(ctx, SV("nn"), text, &got));
+}
+
+/* Fails if one of the filters is left out of the checksum, or if the limit is in it: tried. */
+TEST(is_of_its_filters)
+{
+    struct request_ctx *ctx = ctx_of_t1();
+    struct session_position got;
+    struct sv text = SV_NONE;
+    const struct session_list_query lists[] = {
+        {.created_before = 9},
+        {.created_before = 8},
+        {.created_before = 9, .created_after = 1},
+        {.created_before = 1, .created_after = 9},
+        {.created_before = 9, .user = SV("ann")},
+        {.created_before = 9, .metadata = SV("{\"a\":\"b\"}")},
+        {.created_before = 9, .metadata = SV("{\"a\":\"c\"}")},
+        {.created_before = 9, .metadata = SV("ann")},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        CU_ASSERT_EQUAL(native_cursor_make(ctx, &lists[i], (struct session_position){1, 2}, &text),
+                        ERR_NONE);
+        for (size_t k = 0; k < ARRAY_LEN(lists); k++) {
+            struct session_list_query q = lists[k];
+            q.limit = 7;
+            ctx_clear_error(ctx);
+            CU_ASSERT_EQUAL(native_cursor_read(ctx, &q, text, &got) == ERR_NONE, i == k);
+        }
+    }
 }
 
 /* Each character changed, the text cut, and made longer. Fails if the checksum is not compared, or
@@ -73,7 +108,7 @@ TEST(tampered)
     struct session_position got;
     char copy[64] = "";
     unsigned wrong = 0;
-    CU_ASSERT_EQUAL(native_cursor_make(ctx, SV("ann"), position, &text), ERR_NONE);
+    CU_ASSERT_EQUAL(native_cursor_make(ctx, LIST(SV("ann")), position, &text), ERR_NONE);
     CU_ASSERT_TRUE(text.n > 0 && text.n < sizeof(copy) - 4);
     for (size_t i = 0; i < text.n; i++) {
         for (size_t k = 0; all[k]; k++) {

@@ -48,6 +48,84 @@ TEST(same_as_gmtime)
     CU_ASSERT_EQUAL(different, 0);
 }
 
+/* What clock_rfc3339 writes for all years, and other forms. Fails if the date and time are not
+ * compared with what is written again, nor the offset, if an offset has the other sign, or if a
+ * seventh decimal or none is taken: tried. */
+TEST(times_are_read)
+{
+    static const struct {
+        const char *text;
+        int64_t us;
+    } t[] = {
+        {"2000-02-29T00:00:00.000001Z", 951782400000001},
+        {"2026-11-23T21:50:00Z", 1795470600000000},
+        {"2026-11-23T21:50:00.5Z", 1795470600500000},
+        {"2026-11-23T21:50:00.000000+00:00", 1795470600000000},
+        {"2026-11-23T23:20:00+01:30", 1795470600000000},
+        {"2026-11-22T22:50:00.1-23:00", 1795470600100000},
+        {"0001-01-01T00:00:00-00:00", -62135596800000000},
+        {"9999-12-31T23:59:59.999999-23:59", 253402387139999999},
+    };
+    static const char *const wrong[] = {
+        "",
+        "Z",
+        "2026-11-23",
+        "2026-11-23T21:50:00",
+        "2026-11-23T21:50Z",
+        "2026-11-23 21:50:00Z",
+        "2026-11-23t21:50:00z",
+        "2026-11-23T21:50:00.Z",
+        "2026-11-23T21:50:00.1234567Z",
+        "2026-11-23T21:50:00,5Z",
+        "2026-11-23T21:50:00+0100",
+        "2026-11-23T21:50:00+01",
+        "2026-11-23T21:50:00+24:00",
+        "2026-11-23T21:50:00+01:60",
+        "2026-11-23T21:50:00+1:00",
+        "2026-11-23T21:50:00+ 1:00",
+        "2026-11-23T21:50:00+01:00Z",
+        "2026-11-23T21:50:00ZZ",
+        "2026-02-29T00:00:00Z",
+        "2100-02-29T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-01-00T00:00:00Z",
+        "2026-04-31T00:00:00Z",
+        "2026-11-23T24:00:00Z",
+        "2026-11-23T21:60:00Z",
+        "2016-12-31T23:59:60Z",
+        "0000-01-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "+026-11-23T21:50:00Z",
+        "2026-1-23T21:50:00Z",
+        "2026-11- 3T21:50:00Z",
+        " 2026-11-23T21:50:00Z",
+        "1795470600",
+        "now",
+        "infinity",
+        "2026-11-23T21:50:00.000000+00:000",
+    };
+    int64_t us;
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        us = 0;
+        CU_ASSERT_TRUE(clock_read_rfc3339(sv_from(t[i].text), &us));
+        CU_ASSERT_EQUAL(us, t[i].us);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        us = 7;
+        CU_ASSERT_FALSE(clock_read_rfc3339(sv_from(wrong[i]), &us));
+        CU_ASSERT_EQUAL(us, 7);
+    }
+    CU_ASSERT_FALSE(clock_read_rfc3339(SV("2026-11-23T21:50:00Z\0"), &us));
+    int different = 0;
+    for (int64_t s = -62135596800; s <= 253402300799; s += 86400 * 17 + 12345) {
+        char text[CLOCK_RFC3339_LEN + 1];
+        clock_rfc3339(s * 1000000 + 123, text);
+        different += !clock_read_rfc3339(sv_from(text), &us) || us != s * 1000000 + 123;
+    }
+    CU_ASSERT_EQUAL(different, 0);
+}
+
 TEST(deadlines)
 {
     struct deadline past = deadline_in_ms(-1), far = deadline_in_ms(60000);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* Lists of sessions: of a user, and of the tenant with filters. */
+#include <string.h>
+
+#include "native.h"
+#include "parley/base/clock.h"
+#include "parley/session/session_json.h"
+
+enum { LIST_DEFAULT = 20 };
+#define PAGE_PARAMS                                       \
+    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, \
+    {                                                     \
+        .name = "cursor"                                  \
+    }
+
+const struct api_param native_user_list_params[] = {PAGE_PARAMS, {.name = NULL}};
+const struct api_param native_list_params[] = {PAGE_PARAMS,
+                                               {.name = "user_id"},
+                                               {.name = "created_after"},
+                                               {.name = "created_before"},
+                                               {.name = "metadata.KEY", .max = API_LIST},
+                                               {.name = NULL}};
+
+/* *out stays as it is if the parameter is not given. */
+static enum err read_time(struct api_call *c, const char *name, int64_t *out)
+{
+    const struct sv value = http_param_get(c->req, name);
+    char text[CLOCK_RFC3339_MAX];
+    if (!value.p)
+        return ERR_NONE;
+    if (value.n > 6 && value.n <= sizeof(text)) {
+        memcpy(text, value.p, value.n);
+        /* The plus sign of an offset, which was not encoded. No such time has a space. */
+        if (text[value.n - 6] == ' ')
+            text[value.n - 6] = '+';
+        if (clock_read_rfc3339((struct sv){text, value.n}, out))
+            return ERR_NONE;
+    }
+    return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", name,
+                    "%s must be a time of RFC 3339 with at most six decimals, such as "
+                    "2026-11-23T21:50:00.000000Z.",
+                    name);
+}
+
+static int compare_names(struct sv a, struct sv b)
+{
+    const int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+/* Makes {"KEY":"VALUE"} of all metadata.KEY=VALUE, sorted, so that a cursor does not depend on the
+ * order in which the client sends them. */
+static enum err read_metadata(struct api_call *c, struct sv *out)
+{
+    const struct sv prefix = SV("metadata.");
+    const struct http_param *sorted[HTTP_PARAMS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < c->req->n_params; i++) {
+        const struct http_param *p = &c->req->params[i];
+        size_t at = n;
+        if (!sv_starts_with(p->name, prefix))
+            continue;
+        c->ctx->err.field_is_sent = true;
+        if (p->name.n == prefix.n)
+            return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", p->name.p,
+                            "The name of a member of the metadata must follow the dot.");
+        TRY(http_param_once(c->ctx, c->req, p->name.p));
+        for (; at > 0 && compare_names(sorted[at - 1]->name, p->name) > 0; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = p;
+        n++;
+    }
+    c->ctx->err.field_is_sent = false;
+    if (n == 0)
+        return ERR_NONE;
+    struct buf b;
+    buf_init(&b, c->ctx->arena, 256);
+    struct json_writer j = {.b = &b};
+    json_write_object_open(&j);
+    for (size_t i = 0; i < n; i++) {
+        struct sv key = sorted[i]->name;
+        sv_skip(&key, prefix.n);
+        json_write_sv(&j, key);
+        buf_putc(&b, ':');
+        j.comma = false;
+        json_write_sv(&j, sorted[i]->value);
+    }
+    json_write_object_close(&j);
+    *out = buf_get(&b);
+    return b.failed ? ctx_nomem(c->ctx) : ERR_NONE;
+}
+
+static enum err read_list(struct api_call *c, struct session_list_query *q)
+{
+    const struct sv user = http_param_get(c->req, "user_id"), header = c->precondition.user;
+    if (user.p && (!api_user_valid(user) || sv_trim(user).n != user.n))
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "user_id",
+                        "A user is named by " API_USER_RULE ", and without a blank at either end.");
+    if (user.p && header.p && !sv_eq(user, header))
+        return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
+    q->user = c->id.p ? c->id : user.p ? user : header;
+    TRY(read_time(c, "created_after", &q->created_after));
+    TRY(read_time(c, "created_before", &q->created_before));
+    return read_metadata(c, &q->metadata);
+}
+
+/* Of both lists: the route of a user's refuses the filters. */
+enum err native_session_list(struct api_call *c)
+{
+    struct session_list_query q = {.created_before = SESSION_ANY_TIME,
+                                   .limit = (size_t)c->params[0]};
+    struct session_list list;
+    struct session_position after;
+    const struct sv cursor = http_param_get(c->req, "cursor");
+    struct sv next = SV_NONE;
+    TRY(read_list(c, &q));
+    if (cursor.p) {
+        TRY(native_cursor_read(c->ctx, &q, cursor, &after));
+        q.after = &after;
+    }
+    TRY(session_list(c->sessions, c->ctx, &q, &list));
+    if (list.has_more)
+        TRY(native_cursor_make(c->ctx, &q, list.end, &next));
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_put_array(&j, "data");
+    for (size_t i = 0; i < list.n; i++)
+        native_write_session(&j, &list.sessions[i]);
+    json_write_array_close(&j);
+    json_put_bool(&j, "has_more", list.has_more);
+    json_put_sv(&j, "next_cursor", next);
+    json_write_object_close(&j);
+    return ERR_NONE;
+}

@@ -1,0 +1,9 @@
+// What: A cursor is valid for the filters of its list only.
+// Test: unit api/native_cursor
+// In: src/api/native/native_cursor.c
+
+@@ @@
+native_cursor_make(...) { <...
+- q->metadata
++ SV_NONE
+...> }
