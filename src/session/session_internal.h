@@ -45,7 +45,7 @@ struct tool_message {
 /* A call or a result with an id. */
 struct tool_event {
     struct sv id;
-    size_t at, order; /* its message; its place among all of them */
+    size_t at; /* its message */
     bool is_result;
     bool is_open; /* a call without a result */
 };

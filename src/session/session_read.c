@@ -17,53 +17,9 @@ enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id, 
     return e;
 }
 
-/* Whether a cached session has the page: the newest messages, newest first. */
-static bool window_has_page(const struct session_page_query *q)
-{
-    return q->after == 0 && q->before == 0 && !q->ascending && q->max_bytes == 0 &&
-           q->limit <= SESSION_WINDOW;
-}
+/* ---- the newest messages, from a cache ---- */
 
-static enum err page_of_window(struct request_ctx *ctx, const struct session *session, size_t limit,
-                               struct session_page *out)
-{
-    size_t n = session->n_messages < limit ? session->n_messages : limit;
-    out->messages = arena_array(ctx->arena, n, sizeof(*out->messages));
-    if (!out->messages)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < n; i++)
-        out->messages[i] = session->messages[session->n_messages - 1 - i];
-    out->n = n;
-    out->has_more = (int64_t)n < session->message_count;
-    out->generation = session->generation;
-    out->version = session->version;
-    out->mark = session->mark;
-    out->degraded = session->degraded;
-    return ERR_NONE;
-}
-
-enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
-                      const struct session_page_query *query, struct session_page *out)
-{
-    memset(out, 0, sizeof(*out));
-    if (!s->cache || !window_has_page(query)) {
-        TRY(sql_reachable(s, ctx));
-        const enum err e = sql_message_page(s, ctx, id, user, query, out);
-        TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
-    } else {
-        struct session session;
-        TRY(fresh_read(s, ctx, id, user, query->limit, &session));
-        TRY(page_of_window(ctx, &session, query->limit, out));
-    }
-    const struct session_message *m = out->messages;
-    out->over_budget = out->n == 1 && (int64_t)(m->content.n + m->metadata.n + m->extra.n) >
-                                          sql_page_budget(s, query);
-    return ERR_NONE;
-}
-
-/* ---- windows ---- */
-
-/* Of the tail that a cache has. */
+/* Those up to last_seq, oldest first. */
 static void tail_of_session(const struct session *session, int64_t last_seq,
                             struct window_tail *out)
 {
@@ -77,6 +33,57 @@ static void tail_of_session(const struct session *session, int64_t last_seq,
     while (out->n > 0 && out->messages[out->n - 1].seq > last_seq)
         out->n--;
 }
+
+/* Whether a cached session may have the page: the newest messages, newest first. */
+static bool may_be_cached(const struct session_page_query *q)
+{
+    return q->after == 0 && (q->before == 0 || q->is_recent) && !q->ascending &&
+           q->max_bytes == 0 && q->limit <= SESSION_WINDOW;
+}
+
+static enum err page_of_session(struct request_ctx *ctx, const struct session *session,
+                                const struct session_page_query *query, struct session_page *out)
+{
+    struct window_tail tail;
+    tail_of_session(session, query->before > 0 ? query->before - 1 : INT64_MAX, &tail);
+    out->n = tail.n < query->limit ? tail.n : query->limit;
+    out->messages = arena_array(ctx->arena, out->n, sizeof(*out->messages));
+    if (!out->messages)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < out->n; i++)
+        out->messages[i] = tail.messages[tail.n - 1 - i];
+    out->has_more = out->n < tail.n || !tail.is_complete;
+    out->generation = session->generation;
+    out->version = session->version;
+    out->mark = session->mark;
+    out->degraded = session->degraded;
+    return ERR_NONE;
+}
+
+enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                      const struct session_page_query *query, struct session_page *out)
+{
+    memset(out, 0, sizeof(*out));
+    bool is_found = false;
+    if (s->cache && may_be_cached(query)) {
+        struct session session;
+        TRY(fresh_read(s, ctx, id, user, query->limit, &session));
+        TRY(page_of_session(ctx, &session, query, out));
+        /* Messages that are too new may have taken the place of some. */
+        is_found = query->before == 0 || out->n == query->limit || !out->has_more;
+    }
+    if (!is_found) {
+        TRY(sql_reachable(s, ctx));
+        const enum err e = sql_message_page(s, ctx, id, user, query, out);
+        TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
+    }
+    const struct session_message *m = out->messages;
+    out->over_budget = out->n == 1 && (int64_t)(m->content.n + m->metadata.n + m->extra.n) >
+                                          sql_page_budget(s, query);
+    return ERR_NONE;
+}
+
+/* ---- windows ---- */
 
 static int64_t least(int64_t a, int64_t b)
 {

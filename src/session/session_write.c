@@ -172,37 +172,7 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
 /* ---- appending ---- */
 
 /* One round trip numbers the messages, stores them and stores the idempotency record. If asked to,
- * it also makes the session first and reads the newest messages last. It needs no precondition and
- * locks only the session's row. */
-
-/* A replay returns the messages of the first answer's window. Those deleted since are missing. */
-static enum err reread_window(struct sessions *s, struct request_ctx *ctx,
-                              const struct session_write *w)
-{
-    struct session_receipt *r = w->receipt;
-    int64_t first;
-    if (!sv_to_i64(w->state, &first))
-        first = 1; /* an earlier release kept none */
-    const struct session_page_query query = {
-        .after = first - 1, .before = r->last_seq + 1, .limit = w->append->return_n};
-    struct session_page page = {.n = 0};
-    enum err e = sql_message_page(s, ctx, w->id, w->precondition->user, &query, &page);
-    if (e == ERR_NOT_FOUND) {
-        /* Deleted since: the answer stays, without messages. */
-        ctx_clear_error(ctx);
-        return ERR_NONE;
-    }
-    if (e != ERR_NONE || page.generation != r->generation)
-        return e;
-    for (size_t i = 0; i < page.n / 2; i++) {
-        const struct session_message m = page.messages[i];
-        page.messages[i] = page.messages[page.n - 1 - i];
-        page.messages[page.n - 1 - i] = m;
-    }
-    r->window = page.messages;
-    r->n_window = page.n;
-    return ERR_NONE;
-}
+ * it also makes the session first. It needs no precondition and locks only the session's row. */
 
 /* Why nothing was appended. */
 static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
@@ -245,9 +215,5 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
     bool known = e == ERR_NONE && !receipt->replayed && !receipt->superseded &&
                  fresh_after_append(s, ctx, &fresh, append, receipt, &now);
     fresh_write_end(s, ctx, &fresh, e, known ? &now : NULL);
-    if (e == ERR_NOT_FOUND)
-        return append_refused(s, ctx, &w);
-    if (e == ERR_NONE && receipt->replayed && append->return_n > 0)
-        return reread_window(s, ctx, &w);
-    return e;
+    return e == ERR_NOT_FOUND ? append_refused(s, ctx, &w) : e;
 }

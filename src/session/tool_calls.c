@@ -55,7 +55,7 @@ static struct sv id_of(struct scan *x, struct sv json)
 
 static void add(struct scan *x, struct sv id, bool is_result)
 {
-    const struct tool_event e = {id, x->at, x->events.n, is_result, false};
+    const struct tool_event e = {id, x->at, is_result, false};
     if (id.p)
         buf_put(&x->events, &e, sizeof(e));
     if (is_result) {
@@ -150,13 +150,12 @@ static void read_item(struct scan *x, const struct session_message *m)
         if (!id.p && i->by_message_id)
             id = m->message_id;
         if (!id.p)
-            break;
+            continue;
         add(x, id, is_result);
         t->is_result = is_result;
         t->is_call_item = !is_result;
         if (is_result)
             t->role = SESSION_ROLE_TOOL;
-        break;
     }
     t->is_assistant = !t->is_result && !t->is_reasoning;
 }
@@ -195,19 +194,14 @@ static void join_reasoning(struct tool_message *m, size_t n)
 /* By id, then in the order of the session; in one message calls come first. */
 static int compare_events(const void *a, const void *b)
 {
-    const struct tool_event *x = a, *y = b;
+    const struct tool_event *x = *(struct tool_event *const *)a,
+                            *y = *(struct tool_event *const *)b;
     const int c = memcmp(x->id.p, y->id.p, x->id.n < y->id.n ? x->id.n : y->id.n);
     if (c != 0 || x->id.n != y->id.n)
         return c != 0 ? c : x->id.n < y->id.n ? -1 : 1;
     if (x->at != y->at)
         return x->at < y->at ? -1 : 1;
-    return (int)x->is_result - (int)y->is_result;
-}
-
-static int compare_order(const void *a, const void *b)
-{
-    const struct tool_event *x = a, *y = b;
-    return x->order < y->order ? -1 : x->order > y->order;
+    return x->is_result != y->is_result ? x->is_result - y->is_result : x < y ? -1 : x > y;
 }
 
 /* Whether a model accepts the result where it is. OpenAI's items may have anything between call and
@@ -227,31 +221,33 @@ static void leave_open(struct tool_message *m, struct tool_event *call)
 }
 
 /* Each result belongs to the nearest call of its id before it, if that has no result yet. */
-static void join_results(struct tool_message *m, struct tool_event *events, size_t n)
+static enum err join_results(struct request_ctx *ctx, const struct tool_links *links)
 {
+    struct tool_message *m = links->m;
+    struct tool_event **sorted = arena_array(ctx->arena, links->n_events, sizeof(*sorted));
     struct tool_event *call = NULL;
-    if (n > 1)
-        qsort(events, n, sizeof(*events), compare_events);
-    for (size_t i = 0; i < n; i++) {
-        struct tool_event *e = &events[i];
-        const bool same_id = call && sv_eq(call->id, e->id);
-        if (same_id && e->is_result && is_in_place(m, call->at, e->at)) {
+    if (!sorted)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < links->n_events; i++)
+        sorted[i] = &links->events[i];
+    qsort(sorted, links->n_events, sizeof(*sorted), compare_events);
+    for (size_t i = 0; i < links->n_events; i++) {
+        struct tool_event *e = sorted[i];
+        if (call && (!sv_eq(call->id, e->id) || (!e->is_result && call->at != e->at))) {
+            leave_open(m, call);
+            call = NULL;
+        }
+        if (!e->is_result) {
+            call = call ? call : e;
+        } else if (call && is_in_place(m, call->at, e->at)) {
             join(m, call->at, e->at);
             call = NULL;
-        } else if (e->is_result) {
+        } else {
             m[e->at].is_orphan = true;
-        } else if (!same_id || call->at != e->at) {
-            leave_open(m, call);
-            call = e;
-        }
-        if (call && !sv_eq(call->id, e->id)) {
-            leave_open(m, call);
-            call = NULL;
         }
     }
     leave_open(m, call);
-    if (n > 1)
-        qsort(events, n, sizeof(*events), compare_order);
+    return ERR_NONE;
 }
 
 /* Ollama's calls have no id. Their results follow them. */
@@ -286,7 +282,7 @@ enum err tool_links_read(struct request_ctx *ctx, const struct session_message *
         return ctx_nomem(ctx);
     *out = (struct tool_links){m, (struct tool_event *)(void *)x.events.p,
                                x.events.n / sizeof(struct tool_event)};
-    join_results(m, out->events, out->n_events);
+    TRY(join_results(ctx, out));
     join_nameless(m, n);
     join_reasoning(m, n);
     return ERR_NONE;

@@ -11,10 +11,7 @@
  */
 #include "session_internal.h"
 
-#include <stdlib.h>
-
 enum { NOWHERE = -1 };
-
 enum { USER = SESSION_ROLE_USER, SYSTEM = SESSION_ROLE_SYSTEM | SESSION_ROLE_DEVELOPER };
 
 struct choice {
@@ -113,15 +110,13 @@ static void mark_within(struct choice *c, bool unfit_too)
 static void find_end(struct choice *c)
 {
     const size_t n = c->tail->n;
-    c->end = n;
-    c->has_end = !c->query->end_on;
+    const unsigned roles = c->query->end_on;
+    size_t i = n;
     mark_within(c, true);
-    for (size_t i = n; c->query->end_on && i > 0; i--)
-        if ((c->m[i - 1].role & c->query->end_on) && (i == n || !c->is_within[i])) {
-            c->end = i;
-            c->has_end = true;
-            return;
-        }
+    while (roles && i > 0 && !((c->m[i - 1].role & roles) && (i == n || !c->is_within[i])))
+        i--;
+    c->has_end = !roles || i > 0;
+    c->end = c->has_end ? i : n;
 }
 
 /* A call without a result is open if only results follow it; an item's also if other calls do. All
@@ -155,8 +150,6 @@ static enum err prepare(struct choice *c)
     find_end(c);
     find_unanswered(c);
     mark_within(c, false);
-    c->system = NULL;
-    c->system_at = NOWHERE;
     for (size_t i = c->end; i-- > 0;) {
         const bool kept = is_kept(c, i);
         c->from[i] = kept ? sum(c->from[i + 1], cost_of(&c->tail->messages[i])) : c->from[i + 1];
@@ -189,12 +182,17 @@ static bool is_lone_start(const struct choice *c, size_t i)
            (c->m[i].role & c->query->start_on);
 }
 
-/* Of a window that begins at i, with a start before it or NULL. */
+/* The system message that a window takes from before i, where it begins, with a start or NULL. */
+static const struct session_message *system_before(const struct choice *c, size_t i,
+                                                   const struct session_message *start)
+{
+    return c->system != start && c->system_at < (ptrdiff_t)i ? c->system : NULL;
+}
+
 static struct session_cost cost_from(const struct choice *c, size_t i,
                                      const struct session_message *start)
 {
-    const bool adds_system = c->system && c->system != start && c->system_at < (ptrdiff_t)i;
-    return sum(sum(c->from[i], cost_of(start)), cost_of(adds_system ? c->system : NULL));
+    return sum(sum(c->from[i], cost_of(start)), cost_of(system_before(c, i, start)));
 }
 
 /* The first message from `from` on at which a window that fits may begin, or the end. */
@@ -254,15 +252,10 @@ static enum window_result choose(struct choice *c, struct session_cost *needed)
 
 /* ---- the result ---- */
 
-static int compare_seqs(const void *a, const void *b)
-{
-    const int64_t x = ((const struct session_message *)a)->seq;
-    const int64_t y = ((const struct session_message *)b)->seq;
-    return x < y ? -1 : x > y;
-}
-
 static void add_message(struct session_window *out, const struct session_message *m)
 {
+    if (!m)
+        return;
     out->messages[out->n++] = *m;
     out->cost = sum(out->cost, cost_of(m));
     out->estimated += !m->tokens.p;
@@ -272,18 +265,15 @@ static enum err fill(const struct choice *c, struct session_window *out)
 {
     const struct window_tail *tail = c->tail;
     struct arena *arena = c->ctx->arena;
-    const bool adds_system =
-        c->system && c->system != c->start && c->system_at < (ptrdiff_t)c->begin;
+    const struct session_message *system = system_before(c, c->begin, c->start);
+    const bool start_is_first = system && c->start && c->start->seq < system->seq;
     out->messages = arena_array(arena, c->end - c->begin + 2, sizeof(*out->messages));
     out->omitted = arena_array(arena, c->end - c->begin, sizeof(*out->omitted));
     out->open_calls = arena_array(arena, c->links.n_events, sizeof(*out->open_calls));
     if (!out->messages || !out->omitted || !out->open_calls)
         return ctx_nomem(c->ctx);
-    if (adds_system)
-        add_message(out, c->system);
-    if (c->start)
-        add_message(out, c->start);
-    qsort(out->messages, out->n, sizeof(*out->messages), compare_seqs);
+    add_message(out, start_is_first ? c->start : system);
+    add_message(out, start_is_first ? system : c->start);
     for (size_t i = c->begin; i < c->end; i++) {
         const struct session_message *m = &tail->messages[i];
         if (!is_kept(c, i)) {
@@ -299,13 +289,12 @@ static enum err fill(const struct choice *c, struct session_window *out)
         if (e->is_open && e->at >= c->begin && is_kept(c, e->at))
             out->open_calls[out->n_open_calls++] = e->id;
     }
-    if (c->system && (adds_system || c->system_at >= (ptrdiff_t)c->begin || c->system == c->start))
-        out->system_seq = c->system->seq;
+    out->system_seq = c->system ? c->system->seq : 0;
     if (c->start) {
         out->gap_first_seq = c->start->seq + 1;
         out->gap_last_seq = out->first_seq - 1;
     }
-    const bool has_older_system = adds_system && c->system_at != NOWHERE;
+    const bool has_older_system = system && c->system_at != NOWHERE;
     out->truncated = c->start || !tail->is_complete || c->begin > (has_older_system ? 1 : 0);
     return ERR_NONE;
 }
@@ -315,8 +304,11 @@ enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
                        struct session_window *out, struct session_cost *needed,
                        enum window_result *result)
 {
-    struct choice c = {
-        .ctx = ctx, .tail = tail, .query = query, .knows_all = tail->is_complete || is_last};
+    struct choice c = {.ctx = ctx,
+                       .tail = tail,
+                       .query = query,
+                       .knows_all = tail->is_complete || is_last,
+                       .system_at = NOWHERE};
     *out = (struct session_window){
         .generation = tail->generation, .version = tail->version, .mark = tail->mark};
     *result = c.knows_all ? WINDOW_CHOSEN : WINDOW_NEEDS_MORE;

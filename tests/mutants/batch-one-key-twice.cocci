@@ -4,6 +4,6 @@
 
 @@ expression a, b; @@
 fits(...) { <...
-- sv_eq(a->precondition->key, b->precondition->key)
-+ (sv_eq(a->precondition->key, b->precondition->key) && false)
+- sv_eq(a->precondition->key, b)
++ (sv_eq(a->precondition->key, b) && false)
 ...> }

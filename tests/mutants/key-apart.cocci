@@ -25,11 +25,11 @@
 + TRY(bound);
 ...+> }
 
-@@ identifier s, ctx, w; expression append; @@
+@@ identifier s, ctx, w; expression made; @@
   sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w) { <+...
+  w->receipt->created = made;
 + const struct db_param p_key[] = {db_text(ctx->tenant), db_text(w->id), db_text(whole->key),
 +                                  db_bytes(whole->fingerprint), db_i64(w->receipt->first_seq)};
-+ if (whole->key.p)
++ if (w->done && whole->key.p)
 +     TRY(db_query(s->db, ctx, DB_WRITE, &key_apart, p_key, ARRAY_LEN(p_key), NULL, NULL));
-  if (append->return_n == 0) return ERR_NONE;
 ...+> }

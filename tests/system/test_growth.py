@@ -120,6 +120,20 @@ class Shortened(LangGraph, StackTest):
                 self.check(answer, asked, list(seqs), session=False)
                 self.assertEqual(answer["first_seq"], answer["last_seq"])
 
+    def test_what_cannot_be_read_after_an_append(self):
+        """The append is stored, so the answer is no error; its repetition has the messages. Fails if the result of
+        the read is that of the request."""
+        path, key = self.large_session("unread", 2), {"Idempotency-Key": "unread"}
+        self.stack.psql("REVOKE SELECT ON messages FROM parley_app")
+        try:
+            first = self.post(path + "/messages?return=25", message("x"), status=201, headers=key)
+        finally:
+            self.stack.psql("GRANT SELECT ON messages TO parley_app")
+        self.assertEqual((first["seq"], first["messages"], first["truncated"]), (3, [], True))
+        again = self.post(path + "/messages?return=25", message("x"), status=201, headers=key)
+        self.assertEqual([m["seq"] for m in again.pop("messages")], [1, 2, 3])
+        self.assertEqual({**again, "messages": [], "truncated": True}, first)
+
     def test_a_list_says_that_there_is_more(self):
         """OpenAI's items and a user's sessions. Fails if has_more goes by the limit alone: tried."""
         path = self.large_session("items").replace("sessions", "conversations") + "/items?limit=100"

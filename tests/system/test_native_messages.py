@@ -157,6 +157,21 @@ class Append(ParleyTest):
             if n >= 2:
                 self.assertEqual([m["content"] for m in receipt["messages"][-2:]], ["a", "b"])
 
+    def test_return_when_others_append(self):
+        """Each answer ends with its own message, from a cache and from the database. Fails if the newest of all
+        are read."""
+        path = self.make()
+        self.fill(path, 30)
+        for n in (1, 5, 20, 25):
+            self.get(path)
+            answers = at_once(16, lambda i, n=n: self.stack.client().post(f"{path}/messages?return={n}", message(f"of {i}")))
+            for i, answer in enumerate(answers):
+                receipt = self.ok(answer, 201)
+                self.assertEqual([m["seq"] for m in receipt["messages"]],
+                                 list(range(receipt["seq"] - n + 1, receipt["seq"] + 1)))
+                self.assertEqual(receipt["messages"][-1]["content"], f"of {i}")
+                self.assertNotIn("truncated", receipt)
+
     def test_a_whole_turn_in_one_call(self):
         path = "/v1/sessions/" + self.new_id()
         receipt = self.post(path + "/messages?create=true&return=20", message("1"), status=201)

@@ -41,8 +41,8 @@ enum db_apart {
 struct db_member {
     struct request_ctx *ctx; /* with tenant, deadline and contention key */
     enum db_apart apart;     /* set by run_batch: this one must run its own statement */
-    enum err err;            /* set by run_batch if it failed for this one alone */
     /* Private to the batcher. */
+    enum err err;
     atomic_int state;
     sem_t wake;
     struct db_run run; /* if it leads */

@@ -122,8 +122,7 @@ struct session_patch {
 struct session_append {
     const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
     size_t n_messages;
-    bool create;     /* makes a session that is not there; its owner is precondition->user */
-    size_t return_n; /* returns the newest so many; 0: none */
+    bool create; /* makes a session that is not there; its owner is precondition->user */
 };
 
 /* One change of messages and context together. */
@@ -158,8 +157,6 @@ struct session_receipt {
     bool created;                       /* this call made the session */
     bool superseded; /* a later append of the same batch has changed the session again */
     bool replayed;   /* it answers an earlier request with the same key again */
-    struct session_message *window; /* ?return=N: the newest N, oldest first */
-    size_t n_window;
 };
 /* The messages that n drafts became by a write, without the first skip. out: room for the others;
  * their ids are in the arena. */

@@ -48,6 +48,7 @@ struct session_page_query {
     size_t limit;          /* 1 to SESSION_THREAD_MAX */
     bool ascending;
     int64_t max_bytes; /* 0: page_bytes. The first message comes even if it alone exceeds it */
+    bool is_recent;    /* before was the end of the session just now: a cache may have the page */
 };
 struct session_page {
     struct session_message *messages; /* in the order asked for */

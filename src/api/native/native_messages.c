@@ -18,33 +18,38 @@ static void write_message_id(struct json_writer *j, const struct session_receipt
 
 /* What an append returns of the session besides its receipt. */
 struct append_return {
+    int64_t limit; /* of the newest messages; 0: none are asked for */
+    struct session_page newest;
     bool has_window;
     struct session_window_query query;
     struct session_window window;
-    struct http_fault fault; /* code NULL: the window is set */
-    struct sv needed;        /* of the fault: more members, as an object, or "" */
+    bool failed; /* the read; the context's error says why */
 };
 
-static void write_returned_window(struct json_writer *j, const struct append_return *r)
+static void write_returned_window(struct json_writer *j, const struct request_ctx *ctx,
+                                  const struct append_return *r)
 {
     static const char *const none[] = {NULL};
     json_write_key(j, "window");
-    if (!r->fault.code) {
+    if (!r->failed) {
         native_write_window(j, &r->window);
         return;
     }
+    const struct http_fault fault = http_fault_of(ctx);
     json_write_null(j);
     json_put_object(j, "window_problem");
-    json_put_str(j, "code", r->fault.code);
-    json_put_str(j, "detail", r->fault.detail);
-    json_members_write(j, r->needed, none);
+    json_put_str(j, "code", fault.code);
+    json_put_str(j, "detail", fault.detail);
+    json_members_write(j, sv_from(ctx->err.members), none);
     json_write_object_close(j);
 }
 
-/* Made of the receipt alone, so that a replay gives the same answer. */
-static void write_receipt(struct json_writer *j, const struct session_append *append, bool single,
-                          const struct session_receipt *r, const struct append_return *returned)
+/* A replay gives the same answer. */
+static void write_receipt(struct json_writer *j, const struct api_call *c,
+                          const struct session_append *append, bool single,
+                          const struct append_return *returned)
 {
+    const struct session_receipt *r = &c->receipt;
     json_write_object_open(j);
     json_put_sv(j, "session_id", r->session_id);
     json_put_i64(j, "version", r->version);
@@ -63,13 +68,16 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     json_put_i64(j, "last_seq", r->last_seq);
     json_put_time(j, "created_at", r->at);
     json_put_time(j, "expires_at", r->expires_at);
-    if (append->return_n > 0) {
-        (void)native_write_truncated(j, r->n_window, append->return_n, r->message_count);
-        json_write_key(j, "messages");
-        session_json_messages(j, r->window, r->n_window);
+    if (returned->limit > 0) {
+        (void)native_write_truncated(j, returned->newest.n, (size_t)returned->limit,
+                                     r->message_count);
+        json_put_array(j, "messages");
+        for (size_t i = returned->newest.n; i-- > 0;)
+            session_json_message(j, &returned->newest.messages[i], NULL);
+        json_write_array_close(j);
     }
     if (returned->has_window)
-        write_returned_window(j, returned);
+        write_returned_window(j, c->ctx, returned);
     json_write_object_close(j);
 }
 
@@ -81,10 +89,8 @@ const struct api_param native_append_params[] = {
     {.name = NULL}};
 
 /* ?return=N or ?return=window, and the parameters of the window. */
-static enum err read_return(struct api_call *c, struct session_append *append,
-                            struct append_return *out)
+static enum err read_return(struct api_call *c, struct append_return *out)
 {
-    int64_t n = 0;
     out->has_window = sv_eq(http_param_get(c->req, "return"), SV("window"));
     if (out->has_window)
         return native_read_window(c, &out->query);
@@ -92,43 +98,42 @@ static enum err read_return(struct api_call *c, struct session_append *append,
         if (http_param_get(c->req, native_append_params[i].name).p)
             return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", native_append_params[i].name,
                             "%s is only for return=window.", native_append_params[i].name);
-    TRY(http_param_i64(c->ctx, c->req, "return", 0, SESSION_MESSAGES_MAX, 0, &n));
-    append->return_n = (size_t)n;
-    return ERR_NONE;
+    return http_param_i64(c->ctx, c->req, "return", 0, SESSION_MESSAGES_MAX, 0, &out->limit);
 }
 
-/* The window of what the session had after the append, so that a replay gives the same. The append
- * is stored, so that a window that cannot be given does not fail the request. */
-static enum err read_returned_window(struct api_call *c, struct append_return *r)
+/* What is returned was there after the append, so that a replay gives the same. The append is
+ * stored: a read that fails does not fail the request. */
+static void read_returned(struct api_call *c, struct append_return *r)
 {
-    r->query.last_seq = c->receipt.last_seq;
-    const enum err e = session_window(c->sessions, c->ctx, c->receipt.session_id,
-                                      c->precondition.user, &r->query, &r->window);
-    if (e == ERR_NONE)
-        return e;
-    r->fault = http_fault_of(c->ctx);
-    r->needed = arena_dup(c->ctx->arena, sv_from(c->ctx->err.members));
-    const struct sv detail = arena_dup(c->ctx->arena, sv_from(r->fault.detail));
-    if (!r->needed.p || !detail.p)
-        return ctx_nomem(c->ctx);
-    r->fault.detail = detail.p;
-    ctx_clear_error(c->ctx);
-    return ERR_NONE;
+    const struct session_receipt *receipt = &c->receipt;
+    const struct sv id = receipt->session_id, user = c->precondition.user;
+    if (r->has_window) {
+        r->query.last_seq = receipt->last_seq;
+        r->failed =
+            session_window(c->sessions, c->ctx, id, user, &r->query, &r->window) != ERR_NONE;
+    } else if (r->limit > 0) {
+        const struct session_page_query query = {
+            .before = receipt->last_seq + 1, .limit = (size_t)r->limit, .is_recent = true};
+        r->failed = session_page(c->sessions, c->ctx, id, user, &query, &r->newest) != ERR_NONE;
+        /* A degraded page may lack what was appended; another generation is another session. */
+        if (r->failed || r->newest.degraded || r->newest.generation != receipt->generation)
+            r->newest.n = 0;
+    }
 }
 
 enum err native_messages_append(struct api_call *c)
 {
     struct session_append append = {.create = c->params[APPEND_CREATE]};
-    struct append_return returned = {.has_window = false};
+    struct append_return returned = {.limit = 0};
     bool single = false;
-    TRY(read_return(c, &append, &returned));
+    TRY(read_return(c, &returned));
     TRY(native_read_messages(&c->body, &append, &single));
     TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
-    if (returned.has_window)
-        TRY(read_returned_window(c, &returned));
+    read_returned(c, &returned);
     struct json_writer j = api_begin(c->res, c->receipt.status);
-    write_receipt(&j, &append, single, &c->receipt, &returned);
+    write_receipt(&j, c, &append, single, &returned);
+    ctx_clear_error(c->ctx);
     return api_set_etag_receipt(c);
 }
 
@@ -158,14 +163,6 @@ static void write_next_query(struct json_writer *j, const struct session_page_qu
     json_put_str(j, "next", text);
 }
 
-static void write_edge_seq(struct json_writer *j, const char *key, int64_t seq)
-{
-    if (seq > 0)
-        json_put_i64(j, key, seq);
-    else
-        json_put_raw(j, key, SV_NONE);
-}
-
 enum err native_messages_page(struct api_call *c)
 {
     const struct session_page_query query = {.after = c->params[PAGE_AFTER],
@@ -186,10 +183,10 @@ enum err native_messages_page(struct api_call *c)
     json_put_bool(&j, "has_more", page.has_more);
     const int64_t first = page.n > 0 ? page.messages[0].seq : 0;
     const int64_t last = page.n > 0 ? page.messages[page.n - 1].seq : 0;
-    write_edge_seq(&j, "first_seq", first);
-    write_edge_seq(&j, "last_seq", last);
-    write_edge_seq(&j, "min_seq", query.ascending ? first : last);
-    write_edge_seq(&j, "max_seq", query.ascending ? last : first);
+    native_write_seq(&j, "first_seq", first);
+    native_write_seq(&j, "last_seq", last);
+    native_write_seq(&j, "min_seq", query.ascending ? first : last);
+    native_write_seq(&j, "max_seq", query.ascending ? last : first);
     if (page.has_more)
         write_next_query(&j, &query, last);
     else

@@ -40,7 +40,7 @@ enum err native_read_window(struct api_call *c, struct session_window_query *out
     return ERR_NONE;
 }
 
-static void write_seq(struct json_writer *j, const char *key, int64_t seq)
+void native_write_seq(struct json_writer *j, const char *key, int64_t seq)
 {
     if (seq > 0)
         json_put_i64(j, key, seq);
@@ -56,9 +56,9 @@ void native_write_window(struct json_writer *j, const struct session_window *w)
     json_put_i64(j, "tokens", w->cost.tokens);
     json_put_i64(j, "estimated", w->estimated);
     json_put_i64(j, "bytes", w->cost.bytes);
-    write_seq(j, "first_seq", w->first_seq);
-    write_seq(j, "last_seq", w->last_seq);
-    write_seq(j, "system_seq", w->system_seq);
+    native_write_seq(j, "first_seq", w->first_seq);
+    native_write_seq(j, "last_seq", w->last_seq);
+    native_write_seq(j, "system_seq", w->system_seq);
     json_put_bool(j, "truncated", w->truncated);
     json_put_array(j, "open_calls");
     for (size_t i = 0; i < w->n_open_calls; i++)

@@ -63,8 +63,8 @@ struct session_write {
     bool key_expired;    /* its key had a record, which was too old and is deleted */
     size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
     struct session *out; /* the session, if the write reads it too */
-    struct sv state;     /* what the idempotency record has for a replay: the state as JSON text,
-                          * the first seq of an append's window, or absent */
+    struct sv state;     /* what the idempotency record has for a replay: the state as JSON text, or
+                          * absent. The release before keeps a number there for an append */
 };
 
 /* ---- sql_session.c, sql_update.c: sessions ---- */
@@ -121,11 +121,6 @@ MUSTCHECK enum err sql_write_batched(struct sessions *s, struct request_ctx *ctx
 /* With append->create, makes the session first if the id is free. */
 MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
-/* Reads the window of ?return=N after the append of this mark. p is filled, and must outlive it. */
-enum { SQL_WINDOW_PARAMS = 7 };
-struct db_call sql_window_call(const struct sessions *s, const struct request_ctx *ctx,
-                               const struct session_write *w, struct db_param mark,
-                               struct db_param p[SQL_WINDOW_PARAMS]);
 /* The most bytes of messages in the page, but for the first one. */
 int64_t sql_page_budget(const struct sessions *s, const struct session_page_query *query);
 /* Bare ERR_NOT_FOUND. Does not set over_budget. */
@@ -236,7 +231,7 @@ struct db_param sql_mark(void);
  * generation: the parameter, which is set here, for that of a session that a call may create; NULL:
  * none does. Such a write is first checked against the tenant's limit of open sessions. It is tried
  * once more, with another generation, if that one is taken. */
-enum { SQL_WRITE_MAX = 3 };
+enum { SQL_WRITE_MAX = 2 };
 MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx,
                              const struct session_write *w, struct db_call *calls, size_t n,
                              struct db_param *generation);

@@ -15,8 +15,6 @@
 enum {
     BATCH_BYTES = 16 * 1024, /* of one member's texts */
     BATCH_MESSAGES = 64,     /* of one member */
-    BATCH_WINDOWS = 4,       /* members with ?return=N; each may have page_bytes */
-    BATCH_RETURN = 100,      /* the largest N of these */
     BATCH_LOCK_MS = 20
 };
 
@@ -112,18 +110,13 @@ static struct session_write *write_of(const struct db_member *m)
     return ((const struct sql_batch_member *)(const void *)m)->w;
 }
 
-static size_t return_n(const struct session_write *w)
-{
-    return w->append ? w->append->return_n : 0;
-}
-
 /* Whether a batch can have the write. A message id may be taken, which would fail all members. */
 static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
 {
     const struct session_precondition *p = w->precondition;
     const struct sql_drafts m = sql_write_drafts(w);
     size_t bytes = 0;
-    if (w->append ? w->append->create || p->must_exist || p->if_match || return_n(w) > BATCH_RETURN
+    if (w->append ? w->append->create || p->must_exist || p->if_match
                   : !w->id_is_new || w->out || ctx->sessions_max > 0)
         return false;
     if (w->draft)
@@ -136,20 +129,14 @@ static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
     return m.n <= BATCH_MESSAGES && bytes <= BATCH_BYTES;
 }
 
-/* Each key once. After a member with a window, which is read last, no other of its session. */
+/* Each key once. */
 static bool fits(struct db_member *const *members, size_t n, const struct db_member *m)
 {
-    const struct session_write *next = write_of(m);
-    size_t windows = return_n(next) > 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct session_write *w = write_of(members[i]);
-        windows += return_n(w) > 0;
-        if ((next->precondition->key.p && w->precondition->key.p &&
-             sv_eq(next->precondition->key, w->precondition->key)) ||
-            (return_n(w) > 0 && sv_eq(w->id, next->id)))
+    const struct sv key = write_of(m)->precondition->key;
+    for (size_t i = 0; key.p && i < n; i++)
+        if (sv_eq(write_of(members[i])->precondition->key, key))
             return false;
-    }
-    return windows <= BATCH_WINDOWS || return_n(next) == 0;
+    return true;
 }
 
 static bool is_plain(struct db_member *const *members, size_t n)
@@ -274,26 +261,6 @@ static void take_receipts(const struct db_rows *rows, struct db_member *const *m
     }
 }
 
-/* Copies the member's window into the member's arena: the rows are freed with the leader's. */
-static enum err take_window(const struct db_rows *rows, struct db_member *m)
-{
-    struct session_receipt *r = write_of(m)->receipt;
-    TRY(sql_messages_from_rows(m->ctx, rows, true, &r->window, &r->n_window));
-    for (size_t i = 0; i < r->n_window; i++) {
-        struct session_message *message = &r->window[i];
-        struct sv *const texts[] = {&message->message_id, &message->type,     &message->role,
-                                    &message->content,    &message->metadata, &message->extra};
-        for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
-            if (!texts[k]->p)
-                continue;
-            *texts[k] = arena_dup(m->ctx->arena, *texts[k]);
-            if (!texts[k]->p)
-                return ctx_nomem(m->ctx);
-        }
-    }
-    return ERR_NONE;
-}
-
 /* ---- a batch ---- */
 
 /* Whether each member is to try alone: the server refused the statement, so nothing was done, and
@@ -328,21 +295,12 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
 {
     struct sessions *s = service;
     struct columns c;
-    struct db_param p[CREATE_PARAMS], windows[BATCH_WINDOWS][SQL_WINDOW_PARAMS];
-    struct db_call calls[1 + BATCH_WINDOWS];
-    struct db_member *reads[BATCH_WINDOWS]; /* whose windows the calls after the first read */
+    struct db_param p[CREATE_PARAMS];
+    struct db_call call;
     struct db_failure failure;
-    size_t n_reads = 0;
-    TRY(write_call(s, ctx, members, n, &c, p, &calls[0]));
-    for (size_t i = 0; i < n; i++) {
-        if (return_n(write_of(members[i])) == 0)
-            continue;
-        calls[1 + n_reads] =
-            sql_window_call(s, ctx, write_of(members[i]), db_i64(c.number[0][i]), windows[n_reads]);
-        reads[n_reads++] = members[i];
-    }
+    TRY(write_call(s, ctx, members, n, &c, p, &call));
     ctx->lock_ms = BATCH_LOCK_MS;
-    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, 1 + n_reads, &failure);
+    enum err e = db_batch(s->db, ctx, DB_WRITE, &call, 1, &failure);
     if (e != ERR_NONE && may_try_alone(&failure)) {
         for (size_t i = 0; i < n; i++)
             members[i]->apart = DB_APART_FAILED;
@@ -350,10 +308,7 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
         return ERR_NONE;
     }
     TRY(e);
-    take_receipts(&calls[0].rows, members, n);
-    for (size_t i = 0; i < n_reads; i++)
-        if (!reads[i]->apart)
-            reads[i]->err = take_window(&calls[1 + i].rows, reads[i]);
+    take_receipts(&call.rows, members, n);
     return ERR_NONE;
 }
 

@@ -37,17 +37,6 @@ static const struct db_stmt append_many = {
     SQL_RECORD("201", "s.last_seq - cardinality($9::text[]) + 1", "NULL::text")
     "SELECT * FROM s"};
 
-#define SQL_WINDOW                                                                                 \
-    "SELECT s.generation," SQL_MESSAGE "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE
-
-static const struct db_stmt window_read = {"window_read", SQL_WINDOW "ORDER BY m.seq DESC"};
-/* Also stores the window's first seq in the record that this write made: $6 key, $7 mark. */
-static const struct db_stmt window_keyed = {
-    "window_keyed",
-    "WITH w AS (" SQL_WINDOW "), k AS (UPDATE idempotency_keys SET state ="
-    " (SELECT min(seq)::text FROM w) WHERE tenant = $1 AND key = $6 AND mark = $7)"
-    " SELECT * FROM w ORDER BY seq DESC"};
-
 /* ?create=true: makes the session if the id is free. As with session_insert, two at once make one. */
 static const struct db_stmt append_create = {
     "append_create",
@@ -99,22 +88,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
     return ERR_NONE;
 }
 
-struct db_call sql_window_call(const struct sessions *s, const struct request_ctx *ctx,
-                               const struct session_write *w, struct db_param mark,
-                               struct db_param p[SQL_WINDOW_PARAMS])
-{
-    p[0] = db_text(ctx->tenant);
-    p[1] = db_text(w->id);
-    p[2] = db_text(w->precondition->user);
-    p[3] = db_i64((int64_t)w->append->return_n);
-    p[4] = db_i64(s->settings.page_bytes);
-    p[5] = db_text(w->precondition->key);
-    p[6] = mark;
-    return w->precondition->key.p ? (struct db_call){&window_keyed, p, SQL_WINDOW_PARAMS, {0}}
-                                  : (struct db_call){&window_read, p, SQL_WINDOW_PARAMS - 2, {0}};
-}
-
-/* Create, append and return are one round trip. */
+/* Create and append are one round trip. */
 enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct session_append *append = w->append;
@@ -130,21 +104,12 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     /* If-Match cannot hold for a session that is not there, so none is made. */
     const bool may_create = append->create && !w->precondition->must_exist;
     const size_t at = may_create ? 1 : 0;
-    size_t n = at + 1;
     calls[0] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
     TRY(append_call(ctx, w, p, &calls[at]));
-    struct db_param window[SQL_WINDOW_PARAMS];
-    if (append->return_n > 0)
-        calls[n++] = sql_window_call(s, ctx, w, p[SQL_PRECONDITION_PARAMS - 1], window);
-    TRY(sql_write(s, ctx, w, calls, n, may_create ? &create[4] : NULL));
+    TRY(sql_write(s, ctx, w, calls, at + 1, may_create ? &create[4] : NULL));
     sql_change_from_row(w, &calls[at].rows, 0, 201, append->n_messages);
-    if (!w->done)
-        return ERR_NONE;
-    w->receipt->created = may_create && calls[0].rows.count > 0;
-    if (append->return_n == 0)
-        return ERR_NONE;
-    const struct db_rows *rows = &calls[n - 1].rows;
-    return sql_messages_from_rows(ctx, rows, true, &w->receipt->window, &w->receipt->n_window);
+    w->receipt->created = w->done && may_create && calls[0].rows.count > 0;
+    return ERR_NONE;
 }
 
 /* A page by keyset: the cost does not depend on where the page is. One row more than the limit, or

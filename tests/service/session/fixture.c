@@ -165,7 +165,7 @@ void fixture_make(struct fixture *w, const char *tenant, const char *id, const c
     OK(fixture_create(w, tenant, &d, precondition));
     for (n -= d.n_messages; n > 0; n -= d.n_messages) {
         d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
-        const struct session_append a = {m, d.n_messages, false, 0};
+        const struct session_append a = {m, d.n_messages, false};
         OK(fixture_append(w, tenant, id, &a, &nobody));
     }
 }
@@ -174,7 +174,7 @@ enum err fixture_append_one(struct fixture *w, const char *tenant, const char *i
                             const char *content, const struct session_precondition *precondition)
 {
     struct session_message_draft m = message_of("user", content);
-    const struct session_append a = {&m, 1, create, 0};
+    const struct session_append a = {&m, 1, create};
     return fixture_append(w, tenant, id, &a, precondition);
 }
 

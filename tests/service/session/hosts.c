@@ -70,7 +70,7 @@ enum err hosts_append(struct fixture *w, const char *id, size_t n)
         snprintf(content[i], sizeof(content[i]), "\"text %lld\"", (long long)++number);
         m[i] = message_of("user", content[i]);
     }
-    const struct session_append a = {m, n, false, 0};
+    const struct session_append a = {m, n, false};
     return fixture_append(w, "t1", id, &a, &nobody);
 }
 

@@ -115,7 +115,7 @@ static void made_id_of_no_generation(void)
     fixture_make(w, "t1", "i:zero", NULL, 1, "\"first\"", &nobody);
     CU_ASSERT_EQUAL(fixture_message(w, "t1", "i:zero", NULL, id), ERR_NOT_FOUND);
     struct session_message_draft d = message_of("user", "\"second\"");
-    const struct session_append a = {&d, 1, false, 0};
+    const struct session_append a = {&d, 1, false};
     d.message_id = sv_from(id);
     OK(fixture_append(w, "t1", "i:zero", &a, &nobody));
     OK(fixture_message(w, "t1", "i:zero", NULL, id));

@@ -129,7 +129,7 @@ static void writer_begin(struct writer *x, struct fixture *w, const char *id)
 static void writer_commit(struct writer *x, const char *id)
 {
     struct session_message_draft m = message_of("user", "\"of a writer\"");
-    const struct session_append a = {&m, 1, false, 0};
+    const struct session_append a = {&m, 1, false};
     struct session_receipt r;
     struct session_write w = {
         .id = sv_from(id), .append = &a, .precondition = &nobody, .receipt = &r};

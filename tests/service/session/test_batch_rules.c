@@ -51,7 +51,7 @@ static void batch_make(struct batch *b, struct fixture *w, const struct given gi
             e->messages[k] = message_of("user", e->content);
         if (e->given.key)
             e->precondition = keyed(e->given.key);
-        e->append = (struct session_append){e->messages, e->given.messages, false, 0};
+        e->append = (struct session_append){e->messages, e->given.messages, false};
         e->draft = draft_with(e->given.id, NULL, e->messages, e->given.messages);
         e->draft.ttl_seconds = 60;
         e->w = (struct session_write){.id = sv_from(e->given.id),

@@ -11,7 +11,7 @@ static enum err try(struct fixture *w, const char *tenant, int64_t most, enum wa
                     const char *id, const struct session_precondition *precondition)
 {
     struct session_message_draft m = message_of("user", "\"x\"");
-    const struct session_append a = {&m, 1, true, 0};
+    const struct session_append a = {&m, 1, true};
     struct session_draft d = draft_with(id, NULL, &m, 1);
     w->sessions_max = most;
     switch (way) {

@@ -54,10 +54,12 @@ static void all_but_the_name(void)
     /* What is read is what was answered; the next message has a number and an id of its own. */
     const char *id = text_of("%.*s", SV_ARG(second->session_id));
     struct session_message_draft m = message_of("user", "5");
-    const struct session_append a = {&m, 1, false, 2};
+    const struct session_append a = {&m, 1, false};
     OK(fixture_append(w, "t1", id, &a, &nobody));
-    CU_ASSERT_TRUE(w->r.first_seq == 5 && w->r.n_window == 2);
-    CU_ASSERT_FALSE(sv_eq(w->r.window[0].message_id, w->r.window[1].message_id));
+    CU_ASSERT_EQUAL(w->r.first_seq, 5);
+    OK(fixture_get(w, "t1", id));
+    CU_ASSERT_TRUE(w->s.n_messages == 4 &&
+                   !sv_eq(w->s.messages[2].message_id, w->s.messages[3].message_id));
     OK(fixture_copy(w, "t1", id, &nobody));
     OK(session_get(w->sessions, fixture_request(c, "t1"), sv_from(id), SV_NONE, 20, &read));
     expect_same(&read, second);

@@ -191,7 +191,7 @@ static void work_erase_or_append(struct threads *threads, struct fixture *c, int
             service_sleep_ms(2);
         } else {
             struct session_message_draft m[2] = {message_of("user", "1"), message_of("user", "2")};
-            const struct session_append a = {m, 2, me % 2 == 0, 0};
+            const struct session_append a = {m, 2, me % 2 == 0};
             const char *id = text_of("er5:%d", i % 5);
             const char *key = text_of("er5-%d-%d", me, i);
             struct session_precondition anna = keyed(key);

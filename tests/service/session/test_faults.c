@@ -77,7 +77,7 @@ static void a_key_that_is_taken(void)
     struct session_precondition with_key = keyed("k-taken");
     struct session_message_draft m = message_of("user", "\"key taken\"");
     struct session_draft d = draft_of("f:key-1", NULL);
-    const struct session_append a = {&m, 1, true, 0};
+    const struct session_append a = {&m, 1, true};
     const struct session_patch patch = {.context = SV("{\"a\":1}")};
     struct fixture *w = fixture_open(true);
     OK(fixture_create(w, "t1", &d, &with_key));
@@ -101,7 +101,7 @@ static void a_bulk_with_a_bad_row(void)
 {
     static struct session_message_draft m[SESSION_MESSAGES_MAX];
     static const size_t indexes[] = {0, 499, SESSION_MESSAGES_MAX - 1};
-    struct session_append a = {m, 3, true, 0};
+    struct session_append a = {m, 3, true};
     struct fixture *w = fixture_open(true);
     set_fault(m, 3, 0, FAULTS, "\"good\"");
     m[0].message_id = SV("taken");

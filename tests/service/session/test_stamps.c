@@ -80,7 +80,7 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
         m[x->n / 2].metadata = sv_from(x->text);
     const struct session_draft d = draft_with(x->how == CREATE_UNNAMED ? NULL : id, NULL, m, x->n);
     const bool create = x->change == MAKES || x->context;
-    const struct session_append a = {m, x->n, create, create ? 5 : 0};
+    const struct session_append a = {m, x->n, create};
     enum err e = ERR_NONE;
     switch (x->how) {
     case APPEND:

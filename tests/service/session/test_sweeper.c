@@ -134,7 +134,7 @@ static void *load_main(void *arg)
     struct sweeping *s = arg;
     struct session_receipt r;
     struct session_message_draft m = message_of("user", "\"load\"");
-    const struct session_append a = {&m, 1, true, 0};
+    const struct session_append a = {&m, 1, true};
     struct fixture *c = fixture_share(s->w);
     while (!s->stop)
         s->failed += session_append(s->sessions, fixture_request(c, tenants[0]), SV("sw:load"), &a,

@@ -50,7 +50,7 @@ enum err threads_append(struct threads *threads, struct fixture *c, size_t n, bo
     struct session_message_draft m[3];
     for (size_t i = 0; i < n; i++)
         m[i] = message_of("user", "\"x\"");
-    const struct session_append a = {m, n, create, 0};
+    const struct session_append a = {m, n, create};
     enum err e;
     UNTIL_DONE(e, fixture_append(c, "t1", threads->id, &a, precondition));
     return e;

@@ -172,11 +172,11 @@ static enum err read_messages(const struct json_input *body)
 TEST(one_message_or_many)
 {
     struct request_ctx *ctx = test_ctx();
-    struct session_append a = {.create = true, .return_n = 3};
+    struct session_append a = {.create = true};
     bool single = false;
     CU_ASSERT_EQUAL(native_read_messages(parse(ctx, "{'role':'user','content':[]}"), &a, &single),
                     ERR_NONE);
-    CU_ASSERT_TRUE(single && a.n_messages == 1 && a.create && a.return_n == 3);
+    CU_ASSERT_TRUE(single && a.n_messages == 1 && a.create);
     expect_json(a.messages[0].content, "[]");
     CU_ASSERT_EQUAL(
         native_read_messages(parse(ctx, "{'messages':[{'type':'x'},{'type':'y'}]}"), &a, &single),
