@@ -192,7 +192,7 @@ class Session:
         chosen = [self.all[i] for i in sorted(data)]
         gap = [i for i in range(start + 1, first) if i not in data] if start is not None else []
         older = [i for i in range(first) if i not in data and i != self.system]
-        shows_system = self.system in part or self.include_system
+        shows_system = self.system in data
         return Window({
             "data": [m.seq for m in chosen],
             "tokens": sum(m.tokens for m in chosen),
