@@ -45,7 +45,8 @@ struct tool_message {
 /* A call or a result with an id. */
 struct tool_event {
     struct sv id;
-    size_t at; /* its message */
+    size_t at;        /* its message */
+    const void *kind; /* of an item: the same of calls and their outputs; NULL: no item */
     bool is_result;
     bool is_open; /* a call without a result */
 };

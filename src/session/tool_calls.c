@@ -52,9 +52,9 @@ static struct sv id_of(struct scan *x, struct sv json)
     return (struct sv){json.p + 1, json.n - 2};
 }
 
-static void add(struct scan *x, struct sv id, bool is_result)
+static void add(struct scan *x, struct sv id, const void *kind, bool is_result)
 {
-    const struct tool_event e = {id, x->at, is_result, false};
+    const struct tool_event e = {id, x->at, kind, is_result, false};
     if (id.p)
         buf_put(&x->events, &e, sizeof(e));
     if (is_result) {
@@ -73,7 +73,7 @@ static void add_calls(struct scan *x, struct sv list)
         return;
     for (sv_skip(&list, 1); json_element_next(&list, &call);)
         if (call.p[0] == '{')
-            add(x, id_of(x, json_member_get(call, "id")), false);
+            add(x, id_of(x, json_member_get(call, "id")), NULL, false);
 }
 
 static void read_parts(struct scan *x, struct sv content)
@@ -83,9 +83,9 @@ static void read_parts(struct scan *x, struct sv content)
     for (sv_skip(&content, 1); json_element_next(&content, &part);) {
         const struct sv type = part.p[0] == '{' ? json_member_get(part, "type") : SV_NONE;
         if (type.p && sv_eq(type, SV("\"tool_use\""))) {
-            add(x, id_of(x, json_member_get(part, "id")), false);
+            add(x, id_of(x, json_member_get(part, "id")), NULL, false);
         } else if (type.p && sv_eq(type, SV("\"tool_result\""))) {
-            add(x, id_of(x, json_member_get(part, "tool_use_id")), true);
+            add(x, id_of(x, json_member_get(part, "tool_use_id")), NULL, true);
             x->m->has_late_result |= others;
             continue;
         }
@@ -105,7 +105,7 @@ static void read_message(struct scan *x, const struct session_message *m)
     }
     const struct sv of = json_member_get(m->extra, "tool_call_id");
     if (of.p || sv_eq(m->role, SV("tool"))) {
-        add(x, id_of(x, of), true);
+        add(x, id_of(x, of), NULL, true);
         t->is_result = true;
     }
     if (m->content.p && m->content.p[0] == '[')
@@ -150,7 +150,7 @@ static void read_item(struct scan *x, const struct session_message *m)
             id = m->message_id;
         if (!id.p)
             continue;
-        add(x, id, is_result);
+        add(x, id, i, is_result);
         t->is_result = is_result;
         t->is_call_item = !is_result;
         if (is_result)
@@ -190,14 +190,22 @@ static void join_reasoning(struct tool_message *m, size_t n)
     }
 }
 
+static int compare_ids(const struct tool_event *x, const struct tool_event *y)
+{
+    if (x->kind != y->kind)
+        return (uintptr_t)x->kind < (uintptr_t)y->kind ? -1 : 1;
+    const int c = memcmp(x->id.p, y->id.p, x->id.n < y->id.n ? x->id.n : y->id.n);
+    return c != 0 ? c : (x->id.n > y->id.n) - (x->id.n < y->id.n);
+}
+
 /* By id, then in the order of the session; in one message calls come first. */
 static int compare_events(const void *a, const void *b)
 {
     const struct tool_event *x = *(struct tool_event *const *)a,
                             *y = *(struct tool_event *const *)b;
-    const int c = memcmp(x->id.p, y->id.p, x->id.n < y->id.n ? x->id.n : y->id.n);
-    if (c != 0 || x->id.n != y->id.n)
-        return c != 0 ? c : x->id.n < y->id.n ? -1 : 1;
+    const int c = compare_ids(x, y);
+    if (c != 0)
+        return c;
     if (x->at != y->at)
         return x->at < y->at ? -1 : 1;
     return x->is_result != y->is_result ? x->is_result - y->is_result : x < y ? -1 : x > y;
@@ -207,8 +215,7 @@ static int compare_events(const void *a, const void *b)
  * output; in the other forms the results follow the message of their calls. */
 static bool is_in_place(const struct tool_message *m, size_t call, size_t result)
 {
-    const bool are_items = m[call].is_item && m[result].is_item;
-    return (are_items || m[result].behind == call) && !m[result].has_late_result;
+    return (m[call].is_item || m[result].behind == call) && !m[result].has_late_result;
 }
 
 static void leave_open(struct tool_message *m, struct tool_event *call)
@@ -232,7 +239,7 @@ static enum err join_results(struct request_ctx *ctx, const struct tool_links *l
     qsort(sorted, links->n_events, sizeof(*sorted), compare_events);
     for (size_t i = 0; i < links->n_events; i++) {
         struct tool_event *e = sorted[i];
-        if (call && (!sv_eq(call->id, e->id) || (!e->is_result && call->at != e->at))) {
+        if (call && (compare_ids(call, e) != 0 || (!e->is_result && call->at != e->at))) {
             leave_open(m, call);
             call = NULL;
         }

@@ -205,8 +205,13 @@ class Session:
             "open_calls": [id_ for i in part for which, (_, id_) in enumerate(self.all[i].calls)
                            if (i, which) not in self.answers],
             "omitted": [self.all[i].seq for i in sorted(self.left_out) if i >= first],
-            "gap": {"first_seq": self.all[gap[0]].seq, "last_seq": self.all[gap[-1]].seq} if gap else None,
+            "gap": self._gap(self.all[start].seq + 1, self.all[first].seq - 1, data) if gap else None,
         }, len(chosen))
+
+    def _gap(self, first, last, data):
+        """The numbers between, also those of deleted messages, but for a system message at an end."""
+        shown = {self.all[i].seq for i in data}
+        return {"first_seq": first + (first in shown), "last_seq": last - (last in shown)}
 
 
 EMPTY = {"data": [], "tokens": 0, "estimated": 0, "bytes": 0, "first_seq": None, "last_seq": None, "system_seq": None,
