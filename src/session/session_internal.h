@@ -57,6 +57,8 @@ struct tool_links {
 /* In the arena. Takes n log n steps. */
 MUSTCHECK enum err tool_links_read(struct request_ctx *ctx, const struct session_message *messages,
                                    size_t n, struct tool_links *out);
+/* Of enum session_roles; 0: another role, or none. */
+unsigned tool_role_named(struct sv name);
 /* The message that stands for all that belong together with this one. */
 size_t tool_group(struct tool_message *m, size_t at);
 

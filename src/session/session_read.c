@@ -93,7 +93,7 @@ static int64_t least(int64_t a, int64_t b)
 struct tail_size {
     int64_t rows, bytes;
 };
-enum { ROWS_MAX = 4000, MORE = 8 };
+enum { ROWS_MAX = SESSION_THREAD_MAX, MORE = 8 };
 
 static struct tail_size tail_size_at_first(const struct session_cost *most)
 {

@@ -33,8 +33,7 @@ const struct session_role_name session_role_names[] = {
     {"tool", SESSION_ROLE_TOOL},     {"human", SESSION_ROLE_USER},
     {"ai", SESSION_ROLE_ASSISTANT},  {"function", SESSION_ROLE_TOOL}};
 
-/* 0: another role, or none. */
-static unsigned role_named(struct sv name)
+unsigned tool_role_named(struct sv name)
 {
     const size_t i = name.p ? names_index(&NAMES(session_role_names), name) : SESSION_ROLE_NAMES;
     return i < SESSION_ROLE_NAMES ? session_role_names[i].role : 0;
@@ -98,7 +97,7 @@ static void read_parts(struct scan *x, struct sv content)
 static void read_message(struct scan *x, const struct session_message *m)
 {
     struct tool_message *t = x->m;
-    t->role = role_named(m->role);
+    t->role = tool_role_named(m->role);
     t->is_assistant = t->role == SESSION_ROLE_ASSISTANT;
     if (m->extra.p) {
         add_calls(x, json_member_get(m->extra, "tool_calls"));
@@ -139,7 +138,7 @@ static const struct item_type {
 static void read_item(struct scan *x, const struct session_message *m)
 {
     struct tool_message *t = x->m;
-    t->role = m->role.p ? role_named(m->role) : SESSION_ROLE_ASSISTANT;
+    t->role = m->role.p ? tool_role_named(m->role) : SESSION_ROLE_ASSISTANT;
     t->is_item = true;
     t->is_reasoning = sv_eq(m->type, SV("reasoning"));
     for (const struct item_type *i = item_types; i < item_types + ARRAY_LEN(item_types); i++) {

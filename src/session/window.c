@@ -27,7 +27,7 @@ struct choice {
     bool has_end;              /* a message of a role of end_on was found, if one was asked for */
     bool *is_within;           /* of each message and the end: a group goes across from before it */
     struct session_cost *from; /* of all that is kept from a message on */
-    /* The system message of the window. NOWHERE: it is before the tail, or there is none. */
+    /* The newest system message. NOWHERE: it is before the tail, or there is none. */
     const struct session_message *system;
     ptrdiff_t system_at;
     /* The result: where the part without a gap begins, and the message before the gap. */
@@ -152,12 +152,12 @@ static enum err prepare(struct choice *c)
     for (size_t i = c->end; i-- > 0;) {
         const bool kept = is_kept(c, i);
         c->from[i] = kept ? sum(c->from[i + 1], cost_of(&c->tail->messages[i])) : c->from[i + 1];
-        if (kept && !c->system && c->query->include_system && (c->m[i].role & SYSTEM)) {
+        if (kept && !c->system && (c->m[i].role & SYSTEM)) {
             c->system = &c->tail->messages[i];
             c->system_at = (ptrdiff_t)i;
         }
     }
-    if (!c->system && c->query->include_system)
+    if (!c->system)
         c->system = c->tail->system;
     return ERR_NONE;
 }
@@ -185,7 +185,8 @@ static bool is_lone_start(const struct choice *c, size_t i)
 static const struct session_message *system_before(const struct choice *c, size_t i,
                                                    const struct session_message *start)
 {
-    return c->system != start && c->system_at < (ptrdiff_t)i ? c->system : NULL;
+    const bool is_before = c->system_at < (ptrdiff_t)i && c->system != start;
+    return is_before && c->query->include_system ? c->system : NULL;
 }
 
 static struct session_cost cost_from(const struct choice *c, size_t i,
@@ -205,37 +206,43 @@ static size_t first_that_fits(const struct choice *c, size_t from,
     return i;
 }
 
-/* The newest message at which a window may begin, or the end. */
-static size_t newest(const struct choice *c, bool (*begins)(const struct choice *, size_t))
+/* The newest message before `end` for which `is` holds; c->end: there is none. */
+static size_t newest(const struct choice *c, size_t end, bool (*is)(const struct choice *, size_t))
 {
-    size_t i = c->end;
-    while (i > 0 && !begins(c, i - 1))
-        i--;
-    return i > 0 ? i - 1 : c->end;
+    while (end > 0 && !is(c, end - 1))
+        end--;
+    return end > 0 ? end - 1 : c->end;
+}
+
+/* The newest start before the tail. */
+static const struct session_message *start_before(const struct choice *c)
+{
+    const struct session_message *user = c->tail->start, *system = c->tail->system;
+    user = c->query->start_on & USER ? user : NULL;
+    if (!system || !(c->query->start_on & tool_role_named(system->role)))
+        return user;
+    return user && user->seq > system->seq ? user : system;
 }
 
 /* Even the newest start is too far back, or there is none. */
 static enum window_result choose_with_gap(struct choice *c, struct session_cost *needed)
 {
-    const struct window_tail *tail = c->tail;
-    const size_t last = newest(c, may_begin), start = newest(c, is_lone_start);
+    const size_t last = newest(c, c->end, may_begin);
+    const size_t start = newest(c, last, is_lone_start);
     const bool has_start = start < c->end;
     const bool is_sure = has_start ? start >= c->known || !c->m[start].is_assistant
-                                   : tail->is_looked_for && c->query->start_on == USER;
-    size_t after = 0;
+                                   : c->tail->is_looked_for && c->query->start_on == USER;
+    if (last < c->end && is_start(c, last)) {
+        *needed = cost_from(c, last, NULL);
+        return WINDOW_TOO_SMALL;
+    }
     if (!c->knows_all && (last == c->end || !is_sure))
         return WINDOW_NEEDS_MORE;
     if (c->from[0].messages == 0)
         return WINDOW_NONE;
-    if (has_start && last > start && last < c->end) {
-        c->start = &tail->messages[start];
-        after = start + 1;
-    } else if (!has_start && (c->query->start_on & USER)) {
-        c->start = tail->start;
-    }
+    c->start = has_start ? &c->tail->messages[start] : start_before(c);
     *needed = cost_from(c, last < c->end ? last : 0, c->start);
-    c->begin =
-        first_that_fits(c, after, has_start && last == start ? is_start : may_begin, c->start);
+    c->begin = first_that_fits(c, has_start ? start + 1 : 0, may_begin, c->start);
     return c->begin < c->end ? WINDOW_CHOSEN : WINDOW_TOO_SMALL;
 }
 
@@ -288,12 +295,14 @@ static enum err fill(const struct choice *c, struct session_window *out)
         if (e->is_open && e->at >= c->begin && is_kept(c, e->at))
             out->open_calls[out->n_open_calls++] = e->id;
     }
-    out->system_seq = c->system ? c->system->seq : 0;
+    const bool has_older_system = c->system_at != NOWHERE && c->system_at < (ptrdiff_t)c->begin;
+    if (c->system && (system || c->system == c->start || c->system_at >= (ptrdiff_t)c->begin))
+        out->system_seq = c->system->seq;
     if (c->start) {
-        out->gap_first_seq = c->start->seq + 1;
-        out->gap_last_seq = out->first_seq - 1;
+        const int64_t kept = system ? system->seq : 0;
+        out->gap_first_seq = c->start->seq + 1 + (kept == c->start->seq + 1);
+        out->gap_last_seq = out->first_seq - 1 - (kept == out->first_seq - 1);
     }
-    const bool has_older_system = system && c->system_at != NOWHERE;
     out->truncated = c->start || !tail->is_complete || c->begin > (has_older_system ? 1 : 0);
     return ERR_NONE;
 }

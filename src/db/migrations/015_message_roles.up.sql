@@ -4,4 +4,5 @@
 -- are. A message with a tool's result has the role of the user in Anthropic's form, and begins no window. The index has
 -- no message of any other role.
 CREATE INDEX CONCURRENTLY messages_role ON messages (tenant, generation, role, seq)
-    WHERE role IN ('user', 'human', 'system', 'developer') AND content NOT LIKE '%"tool_result"%';
+    WHERE role IN ('user', 'human', 'system', 'developer') AND (content NOT LIKE '%"tool_result"%'
+        OR content !~ '"type"\s*:\s*"tool_result"');

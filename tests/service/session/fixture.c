@@ -338,8 +338,10 @@ struct session_draft draft_with(const char *id, const char *user,
 
 struct session_message_draft message_of(const char *role, const char *json_content)
 {
-    return (struct session_message_draft){
-        SV_NONE, SV("message"), sv_from(role), sv_from(json_content), SV("{}"), SV_NONE};
+    return (struct session_message_draft){.type = SV("message"),
+                                          .role = sv_from(role),
+                                          .content = sv_from(json_content),
+                                          .metadata = SV("{}")};
 }
 
 void expect_only(struct fixture *w, const char *tenant, const char *id, const char *content)
