@@ -64,15 +64,13 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_page_query *query, struct session_page *out)
 {
     memset(out, 0, sizeof(*out));
-    bool is_found = false;
     if (s->cache && may_be_cached(query)) {
         struct session session;
         TRY(fresh_read(s, ctx, id, user, query->limit, &session));
         TRY(page_of_session(ctx, &session, query, out));
-        /* Messages that are too new may have taken the place of some. */
-        is_found = query->before == 0 || out->n == query->limit || !out->has_more;
     }
-    if (!is_found) {
+    /* Where a cache had the page, messages that are too new may have taken the place of some. */
+    if (!out->messages || (query->before > 0 && out->n < query->limit && out->has_more)) {
         TRY(sql_reachable(s, ctx));
         const enum err e = sql_message_page(s, ctx, id, user, query, out);
         TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);

@@ -25,7 +25,7 @@ struct choice {
     size_t known;              /* what is before this may belong to messages before the tail */
     size_t end;                /* the window ends before this message */
     bool has_end;              /* a message of a role of end_on was found, if one was asked for */
-    bool *is_within;           /* of each message: a group goes across from the one before it */
+    bool *is_within;           /* of each message and the end: a group goes across from before it */
     struct session_cost *from; /* of all that is kept from a message on */
     /* The newest system message. NOWHERE: it is before the tail, or there is none. */
     const struct session_message *system;
@@ -109,14 +109,13 @@ static void mark_within(struct choice *c, bool unfit_too)
 
 static void find_end(struct choice *c)
 {
-    const size_t n = c->tail->n;
     const unsigned roles = c->query->end_on;
-    size_t i = n;
+    size_t i = c->tail->n;
     mark_within(c, true);
-    while (roles && i > 0 && !((c->m[i - 1].role & roles) && (i == n || !c->is_within[i])))
+    while (roles && i > 0 && (c->is_within[i] || !(c->m[i - 1].role & roles)))
         i--;
     c->has_end = !roles || i > 0;
-    c->end = c->has_end ? i : n;
+    c->end = c->has_end ? i : c->tail->n;
 }
 
 /* A call without a result is open if only results follow it; an item's also if other calls do. All
@@ -142,7 +141,7 @@ static enum err prepare(struct choice *c)
 {
     const size_t n = c->tail->n;
     c->groups = arena_zalloc(c->ctx->arena, n * sizeof(*c->groups));
-    c->is_within = arena_zalloc(c->ctx->arena, n * sizeof(*c->is_within));
+    c->is_within = arena_zalloc(c->ctx->arena, (n + 1) * sizeof(*c->is_within));
     c->from = arena_zalloc(c->ctx->arena, (n + 1) * sizeof(*c->from));
     if (!c->groups || !c->is_within || !c->from)
         return ctx_nomem(c->ctx);

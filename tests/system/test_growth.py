@@ -121,15 +121,18 @@ class Shortened(LangGraph, StackTest):
                 self.assertEqual(answer["first_seq"], answer["last_seq"])
 
     def test_what_cannot_be_read_after_an_append(self):
-        """The append is stored, so the answer is no error; its repetition has the messages. Fails if the result of
-        the read is that of the request."""
+        """The append is stored, so the answer is no error; its repetition has the messages. What memory has needs
+        no messages of PostgreSQL. Fails if the result of the read is that of the request, or without is_recent."""
         path, key = self.large_session("unread", 2), {"Idempotency-Key": "unread"}
+        self.get(path)
         self.stack.psql("REVOKE SELECT ON messages FROM parley_app")
         try:
             first = self.post(path + "/messages?return=25", message("x"), status=201, headers=key)
+            cached = self.post(path + "/messages?return=2", message("y"), status=201)
         finally:
             self.stack.psql("GRANT SELECT ON messages TO parley_app")
         self.assertEqual((first["seq"], first["messages"], first["truncated"]), (3, [], True))
+        self.assertEqual([m["content"] for m in cached["messages"]], ["x", "y"])
         again = self.post(path + "/messages?return=25", message("x"), status=201, headers=key)
         self.assertEqual([m["seq"] for m in again.pop("messages")], [1, 2, 3])
         self.assertEqual({**again, "messages": [], "truncated": True}, first)

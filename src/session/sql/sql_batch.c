@@ -300,16 +300,16 @@ static enum err run_batch(void *service, struct request_ctx *ctx, struct db_memb
     struct db_failure failure;
     TRY(write_call(s, ctx, members, n, &c, p, &call));
     ctx->lock_ms = BATCH_LOCK_MS;
-    enum err e = db_batch(s->db, ctx, DB_WRITE, &call, 1, &failure);
+    const enum err e = db_batch(s->db, ctx, DB_WRITE, &call, 1, &failure);
     if (e != ERR_NONE && may_try_alone(&failure)) {
         for (size_t i = 0; i < n; i++)
             members[i]->apart = DB_APART_FAILED;
         ctx_clear_error(ctx);
         return ERR_NONE;
     }
-    TRY(e);
-    take_receipts(&call.rows, members, n);
-    return ERR_NONE;
+    if (e == ERR_NONE)
+        take_receipts(&call.rows, members, n);
+    return e;
 }
 
 static enum err run_alone(void *service, struct db_member *m)
