@@ -67,8 +67,9 @@ MORE = {
     "session_put": [{"body": {"user_id": "other"}}],
     "messages_append": [
         {"body": TAKEN}, {"body": {"messages": [TAKEN | {"message_id": "m2"}]}, "query": "?return=5"},
-        {"session": "absent", "query": "?create=true"}],
+        {"query": "?return=window"}, {"query": "?return=window&max_bytes=1"}, {"session": "absent", "query": "?create=true"}],
     "session_patch": [{"body": {"context": {"x": "y" * 60000}}, "twice": True}],
+    "window_get": [{"query": "?max_bytes=1"}],
     "messages_page": [{"query": "?order=asc&limit=1"}],
     "user_sessions": [{"query": "?limit=1"}],
     "session_list": [{"query": "?limit=1&metadata.a=b"}, {"query": "?user_id=ann", "headers": OTHER}],
