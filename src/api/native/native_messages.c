@@ -109,13 +109,17 @@ static void read_returned(struct api_call *c, struct append_return *r)
     const struct sv id = receipt->session_id, user = c->precondition.user;
     if (r->has_window) {
         r->query.last_seq = receipt->last_seq;
-        r->failed =
-            session_window(c->sessions, c->ctx, id, user, &r->query, &r->window) != ERR_NONE;
+        enum err e = session_window(c->sessions, c->ctx, id, user, &r->query, &r->window);
+        /* Another generation is another session. A degraded window may lack what was appended. */
+        if (e == ERR_NONE && r->window.generation != receipt->generation)
+            e = ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "The session was deleted meanwhile.");
+        else if (e == ERR_NONE && r->window.degraded)
+            e = ctx_fault(c->ctx, ERR_UNAVAILABLE, "PostgreSQL is away");
+        r->failed = e != ERR_NONE;
     } else if (r->limit > 0) {
         const struct session_page_query query = {
             .before = receipt->last_seq + 1, .limit = (size_t)r->limit, .is_recent = true};
         r->failed = session_page(c->sessions, c->ctx, id, user, &query, &r->newest) != ERR_NONE;
-        /* A degraded page may lack what was appended; another generation is another session. */
         if (r->failed || r->newest.degraded || r->newest.generation != receipt->generation)
             r->newest.n = 0;
     }
