@@ -299,6 +299,21 @@ class Requests(WindowTest):
                          "Idempotency-Key")
             self.assertEqual(self.get(path)["message_count"], len(TURNS) + 2)
 
+    def test_repeated_append_to_a_session_that_was_made_again(self):
+        """Fails if the repetition's window, or its newest messages, are those of the new session: tried for both."""
+        for what in ("window", "3"):
+            path = self.make(messages=[message("old", tokens=1)])
+            where, key = f"{path}/messages?return={what}", {"Idempotency-Key": self.new_id("k")}
+            first = self.client.post(where, message("x"), headers=key).json
+            self.assertEqual(len((first.get("window") or {}).get("data", first.get("messages"))), 2)
+            self.delete(path, status=204)
+            self.put(path, {"messages": [message("secret")] * 3}, status=201)
+            again = self.client.post(where, message("x"), headers=key)
+            self.assertEqual((again.status, again.headers["Idempotent-Replayed"]), (201, "true"))
+            self.assertNotIn(b"secret", again.body)
+            self.assertEqual(again.json.get("messages", []), [])
+            self.assertEqual(again.json.get("window_problem", {}).get("code"), "not_found" if what == "window" else None)
+
     def test_appends_at_once(self):
         """Each window ends with its own append, and holds all before it. Fails if one statement that stores several appends
         gives one the window of another, or of the session as it is in the end."""
