@@ -34,7 +34,7 @@ struct tool_message {
     unsigned role; /* enum session_roles */
     bool has_call, has_nameless_call;
     bool has_result, has_nameless_result;
-    bool has_late_result; /* behind another part of its content, where no model accepts it */
+    bool has_late_result; /* after another part of its content, where no model accepts it */
     bool is_result;       /* it has nothing but results */
     bool is_item, is_call_item, is_reasoning;
     bool is_assistant;  /* it may follow a reasoning item */
@@ -67,11 +67,12 @@ size_t tool_group(struct tool_message *m, size_t at);
 
 enum window_result {
     WINDOW_CHOSEN,
-    WINDOW_NEEDS_MORE, /* of the session than the tail */
+    WINDOW_NEEDS_MORE, /* a longer tail may change the choice */
     WINDOW_TOO_SMALL,  /* the budgets: *needed is set */
     WINDOW_NONE        /* no model accepts any of the messages */
 };
-/* is_last: the tail has to do. Fails only with ERR_NOMEM. */
+/* is_last: no longer tail will be read, so this one counts as the whole session. Fails only with
+ * ERR_NOMEM. */
 MUSTCHECK enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
                                  const struct session_window_query *query, bool is_last,
                                  struct session_window *out, struct session_cost *needed,

@@ -69,7 +69,7 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
         TRY(fresh_read(s, ctx, id, user, query->limit, &session));
         TRY(page_of_session(ctx, &session, query, out));
     }
-    /* Where a cache had the page, messages that are too new may have taken the place of some. */
+    /* A cached session may have newer messages in place of some of the page. */
     if (!out->messages || (query->before > 0 && out->n < query->limit && out->has_more)) {
         TRY(sql_reachable(s, ctx));
         const enum err e = sql_message_page(s, ctx, id, user, query, out);
@@ -88,8 +88,8 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* What to read of the session's end: what a usual window needs, where a message has 32 tokens or
- * more, a token 5 bytes or less, and few messages are left out. */
+/* What to read of the session's end. The first size is enough where messages have 32 tokens or
+ * more, tokens have 5 bytes or less, and few messages are left out. */
 struct tail_size {
     int64_t rows, bytes;
 };
@@ -107,10 +107,11 @@ static enum err window_refused(struct request_ctx *ctx, enum window_result resul
 {
     if (result == WINDOW_NONE)
         return ctx_fail(ctx, ERR_NO_WINDOW, NULL, NULL,
-                        "No model accepts any message of the session: each is a result without its "
-                        "call, or a call without its result.");
+                        "No model accepts any message of the session: each is a call without its "
+                        "result, a result without its call, or a reasoning item without what must "
+                        "follow it.");
     const enum err e = ctx_fail(ctx, ERR_NO_WINDOW, "budget_too_small", NULL,
-                                "The messages that a window needs at least do not fit.");
+                                "Even the smallest window does not fit the budgets.");
     snprintf(ctx->err.members, sizeof(ctx->err.members),
              "{\"needed_messages\":%" PRId64 ",\"needed_tokens\":%" PRId64
              ",\"needed_bytes\":%" PRId64 "}",

@@ -63,8 +63,8 @@ struct group {
     bool is_unfit;
 };
 
-/* Whether a message may belong to one before the tail: a result, whose call that is, or one of the
- * assistant's run at the beginning, which that may be the reasoning for. */
+/* Whether a message may belong to one before the tail: a result to its call, or a message of the
+ * assistant's run at the beginning to its reasoning. */
 static bool may_belong_before(const struct choice *c, size_t i, bool is_in_first_run)
 {
     const struct tool_message *m = &c->m[i];
@@ -94,8 +94,8 @@ static struct group *group_of(const struct choice *c, size_t i)
     return &c->groups[tool_group(c->m, i)];
 }
 
-/* Where no window may begin, and none may end before. Unfit groups count only for the end: whether
- * they are fit may depend on it. */
+/* Marks messages that no window may begin with or end before. Unfit groups count only for the end:
+ * whether they are fit may depend on it. */
 static void mark_within(struct choice *c, bool unfit_too)
 {
     size_t until = c->known; /* where the last of the groups ends that began before i */

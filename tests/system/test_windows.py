@@ -160,8 +160,8 @@ class Windows(WindowTest):
         self.all_budgets("parts")
 
     def test_items(self):
-        """Fails if reasoning is kept without what follows it, if a window begins between a call and its output with the
-        user's word, if the calls of one kind only are known, or if an output belongs to the first call of its id."""
+        """Fails if reasoning is kept without what follows it, if a window begins with a message of the user between a
+        call and its output, if the calls of one kind only are known, or if an output belongs to the first call of its id."""
         self.all_budgets("items", "extra")
 
     def test_langgraph(self):

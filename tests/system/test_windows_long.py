@@ -92,7 +92,7 @@ class Long(WindowTest):
                     stored.check_needed(windows, **query)
 
     def test_what_looks_like_a_result(self):
-        """Fails if a search for the user's word passes over a message that has the text of a part's type."""
+        """Fails if the search for the user's message passes over a message that has the text of a part's type."""
         path = self.store_all([u(), a(), message([{"type": "text", "text": "tool_result"}]), *steps(60)])
         status, got = self.window(path, max_messages=3)
         self.assertEqual((status, [m["seq"] for m in got["data"]]), (200, [3, 122, 123]))

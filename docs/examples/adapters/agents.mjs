@@ -1,7 +1,7 @@
 // agents.mjs: a session of OpenAI's Agents SDK that parley keeps. Needs @openai/agents and Node.js 20 or newer.
 //   const session = new ParleySession({ url: "http://127.0.0.1:8080", key, user: "ann", sessionId: "telegram:1" });
 //   await run(agent, "Hello!", { session });
-// getItems() gives a window: the newest items that fit, which begin with what a user said and have every call with its result.
+// getItems() gives a window: the newest items that fit. It begins with a message of the user, and has each call with its result.
 // The default is 1000 items; `window: { max_tokens: 8000 }` sets other limits. getItems(n) gives the newest n as they are.
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -63,7 +63,7 @@ export class ParleySession {
   }
 }
 
-// An item's members go into extra. A call and its result have the types and the call_id that parley, as OpenAI, pairs them by.
+// An item's members go into extra. parley, like OpenAI, finds the call of a result by their types and the call_id.
 // The id of an item is no message_id, because models that are not OpenAI's may give one id to all items.
 function toParley({ role, content, ...extra }) {
   const type = (extra.type ?? "message").replace(/_call_result$/, "_call_output");
@@ -89,8 +89,8 @@ export class ParleyError extends Error {
   }
 }
 
-// The JSON that a request is answered with. A request whose outcome is not known, or that can succeed later, is repeated up to
-// five times. All attempts have one Idempotency-Key, so parley does once what they ask for.
+// Sends a request, and returns the JSON of the answer. Repeats it up to five times if its outcome is not known, or if it can
+// succeed later. All attempts have one Idempotency-Key, so parley does once what they ask for.
 async function request({ url, key, user }, method, path, body) {
   const headers = { Authorization: `Bearer ${key}` };
   if (method !== "GET") headers["Idempotency-Key"] = randomUUID();

@@ -3,7 +3,7 @@
     session = ParleySession("telegram:1", "http://127.0.0.1:8080", key, user="ann", max_tokens=8000)
     result = await Runner.run(agent, "Hello!", session=session)
 
-get_items() gives a window: the newest items that fit max_tokens, which begin with what a user said and have every call
+get_items() gives a window: the newest items that fit max_tokens. It begins with a message of the user, and has each call
 with its result. get_items(n) gives the newest n as they are.
 """
 import asyncio
@@ -17,7 +17,7 @@ import uuid
 
 
 class ParleySession:
-    """A session that agents.memory.Session describes. OpenAI's Conversations in parley show it as their own."""
+    """Implements agents.memory.Session. parley's OpenAI interface shows the session as a conversation."""
     session_settings = None
 
     def __init__(self, session_id, url, key, user=None, **window):
@@ -90,8 +90,8 @@ class ParleyError(Exception):
 
 
 def request(method, url, headers, body=None):
-    """The JSON that a request is answered with. A request whose outcome is not known, or that can succeed later, is
-    repeated up to five times. All attempts have one Idempotency-Key, so parley does once what they ask for."""
+    """Sends a request, and returns the JSON of the answer. Repeats it up to five times if its outcome is not known, or
+    if it can succeed later. All attempts have one Idempotency-Key, so parley does once what they ask for."""
     headers = {**({} if method == "GET" else {"Idempotency-Key": str(uuid.uuid4())}), **headers}
     if body is not None:
         headers["Content-Type"] = "application/json"

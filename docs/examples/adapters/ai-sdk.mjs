@@ -16,7 +16,7 @@ export class ParleyChats {
     this.#server = { url, key, user };
   }
 
-  // All messages; with a window such as { max_tokens: 8000 } the newest that fit, from one of the user on.
+  // All messages; with a window such as { max_tokens: 8000 } the newest that fit, beginning with one of the user.
   async load(chatId, window) {
     const query = window ? `window?${new URLSearchParams(window)}` : "messages?order=asc&limit=1000";
     const stored = await this.#read(chatId, query);
@@ -67,7 +67,7 @@ export class ParleyChats {
 const plain = (value) => JSON.parse(JSON.stringify(value));
 const idOf = ({ message_id, extra }) => extra?.id ?? message_id;
 
-// old: what is stored of the message. A new version has an id that no other version has, and that a retry has again.
+// old: the stored version. The id of the new version is that of no other version, and a retry makes the same id.
 function toParley({ role, parts, ...extra }, old) {
   return { message_id: old ? `${extra.id}#${old.seq}` : extra.id, role, content: parts, extra };
 }
@@ -88,8 +88,8 @@ export class ParleyError extends Error {
   }
 }
 
-// The JSON that a request is answered with. A request whose outcome is not known, or that can succeed later, is repeated up to
-// five times. All attempts have one Idempotency-Key, so parley does once what they ask for.
+// Sends a request, and returns the JSON of the answer. Repeats it up to five times if its outcome is not known, or if it can
+// succeed later. All attempts have one Idempotency-Key, so parley does once what they ask for.
 async function request({ url, key, user }, method, path, body) {
   const headers = { Authorization: `Bearer ${key}` };
   if (method !== "GET") headers["Idempotency-Key"] = randomUUID();

@@ -38,8 +38,8 @@ class Parley:
 
     def append(self, session_id, messages, idempotency_key=None, **query):
         """Stores all messages or none, in a new session if there is none. With window parameters, such as
-        `**{"return": "window"}, max_tokens=8000`, the answer has what the model gets. With a key of your own you can
-        repeat the call later, even after a restart."""
+        `**{"return": "window"}, max_tokens=8000`, the answer has a window. With a key of your own you can repeat the
+        call later, even after a restart."""
         query = {"create": True, **query}
         return self.call("POST", session_id, "/messages", {"messages": messages}, idempotency_key, **query)
 
@@ -68,8 +68,8 @@ class ParleyError(Exception):
 
 
 def request(method, url, headers, body=None):
-    """The JSON that a request is answered with. A request whose outcome is not known, or that can succeed later, is
-    repeated up to five times. All attempts have one Idempotency-Key, so parley does once what they ask for."""
+    """Sends a request, and returns the JSON of the answer. Repeats it up to five times if its outcome is not known, or
+    if it can succeed later. All attempts have one Idempotency-Key, so parley does once what they ask for."""
     headers = {**({} if method == "GET" else {"Idempotency-Key": str(uuid.uuid4())}), **headers}
     if body is not None:
         headers["Content-Type"] = "application/json"

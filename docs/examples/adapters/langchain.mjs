@@ -79,8 +79,8 @@ export class ParleyError extends Error {
   }
 }
 
-// The JSON that a request is answered with. A request whose outcome is not known, or that can succeed later, is repeated up to
-// five times. All attempts have one Idempotency-Key, so parley does once what they ask for.
+// Sends a request, and returns the JSON of the answer. Repeats it up to five times if its outcome is not known, or if it can
+// succeed later. All attempts have one Idempotency-Key, so parley does once what they ask for.
 async function request({ url, key, user }, method, path, body) {
   const headers = { Authorization: `Bearer ${key}` };
   if (method !== "GET") headers["Idempotency-Key"] = randomUUID();

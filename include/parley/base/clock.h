@@ -29,8 +29,8 @@ enum { CLOCK_RFC3339_LEN = 27, CLOCK_RFC3339_MAX = 32 /* with an offset in place
 /* Writes "2026-11-23T21:50:00.000000Z" (RFC 3339, UTC, six decimals) and a NUL. Years 0001 to 9999;
  * a value outside is clamped. */
 void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1]);
-/* Reads a time of RFC 3339 with Z or an offset, in capitals, with at most six decimals and without
- * a leap second. False: it is none, and *out is unchanged. */
+/* Reads a time of RFC 3339 with a capital T, and Z or an offset. It may have up to six decimals,
+ * and no leap second. False: the text is no such time, and *out is unchanged. */
 MUSTCHECK bool clock_read_rfc3339(struct sv text, int64_t *out);
 
 #endif

@@ -22,8 +22,8 @@ struct db_migration {
      * 0: none but those that know this one. */
     int min_compatible;
     /* up is one CREATE INDEX CONCURRENTLY, and down one DROP INDEX CONCURRENTLY IF EXISTS. Neither
-     * may be in a transaction. So down runs before up, since an attempt that failed may have left
-     * an invalid index. */
+     * may be in a transaction. An attempt that failed may have left an invalid index, so down runs
+     * before up. */
     bool concurrently;
 };
 

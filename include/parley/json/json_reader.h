@@ -19,10 +19,10 @@ enum json_field_type {
     JSON_STRING,      /* struct sv: the unescaped value; min/max count code points */
     JSON_STRING_TEXT, /* struct sv: the text as sent, with its quotes */
     JSON_I64,         /* int64_t; min/max bound the value; 1.0 and 1e3 are not integers */
-    JSON_I64_TEXT,    /* struct sv: the text of one that has no sign */
-    JSON_OBJECT,      /* const struct json_node * */
-    JSON_ARRAY,       /* const struct json_node *; min/max count elements */
-    JSON_ANY,         /* const struct json_node * */
+    JSON_I64_TEXT, /* struct sv: the text of an integer without a sign; min/max bound its value */
+    JSON_OBJECT,   /* const struct json_node * */
+    JSON_ARRAY,    /* const struct json_node *; min/max count elements */
+    JSON_ANY,      /* const struct json_node * */
     JSON_OBJECT_TEXT, /* struct sv: the text as sent */
     JSON_ANY_TEXT     /* struct sv: the text as sent */
 };

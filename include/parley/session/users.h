@@ -21,12 +21,12 @@ struct session_list {
 struct session_list_query {
     struct sv user;                        /* absent: any */
     struct sv metadata;                    /* as in struct session_query */
-    int64_t created_after, created_before; /* neither is in it. Any: 0 and SESSION_ANY_TIME */
+    int64_t created_after, created_before; /* exclusive; any: 0 and SESSION_ANY_TIME */
     const struct session_position *after;  /* NULL: from the newest */
     size_t limit;                          /* 1 to SESSION_LIST_MAX */
 };
-/* The live sessions that match, newest first. Fewer than limit, or none, come with has_more where
- * page_bytes, or the sessions or the time that one call may read, are reached. */
+/* The live sessions that match, newest first. Fewer than limit, or none, come with has_more if the
+ * list reached page_bytes, or has read for as long or as many sessions as it may. */
 MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx,
                                 const struct session_list_query *q, struct session_list *out);
 

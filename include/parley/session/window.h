@@ -8,7 +8,8 @@
 
 #include "parley/session/session.h"
 
-/* Sets of roles. An item has none: its output counts as a tool's, any other as the assistant's. */
+/* Sets of roles. An item's output counts as a tool's, any other item without a role as the
+ * assistant's. */
 enum session_roles {
     SESSION_ROLE_USER = 1,
     SESSION_ROLE_ASSISTANT = 2,
@@ -39,20 +40,20 @@ struct session_window {
     size_t n;
     struct session_cost cost;            /* of messages */
     int64_t estimated;                   /* how many of them had no tokens of their own */
-    int64_t first_seq, last_seq;         /* of the part without a gap; 0: there is none */
+    int64_t first_seq, last_seq;         /* without an older system message or start; 0: none */
     int64_t system_seq;                  /* 0: it has no system message */
     int64_t gap_first_seq, gap_last_seq; /* 0: there is no gap */
     bool truncated;                      /* older messages are left out */
     struct sv *open_calls;               /* ids of calls at the end without a result yet */
-    int64_t *omitted;                    /* seqs of messages that no model would accept */
+    int64_t *omitted; /* seqs of messages after first_seq that no model accepts */
     size_t n_open_calls, n_omitted;
     int64_t generation, version;
     uint64_t mark;
     bool degraded; /* as in struct session */
 };
 
-/* ERR_NO_WINDOW, with what is needed in ctx->err.members: the budgets are too small, or no
- * message of the session can be sent to a model. */
+/* ERR_NO_WINDOW: the budgets are too small, and ctx->err.members says what is needed; or no model
+ * accepts any message of the session. */
 MUSTCHECK enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sv user, const struct session_window_query *query,
                                   struct session_window *out);

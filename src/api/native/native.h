@@ -42,8 +42,8 @@ void native_write_seq(struct json_writer *j, const char *key, int64_t seq);
 /* Writes the object of a window. */
 void native_write_window(struct json_writer *j, const struct session_window *w);
 
-/* native_cursor.c: the cursor of a list of sessions, q without after and limit. *out is in the
- * arena. */
+/* native_cursor.c: the cursor of the list that q describes, whatever its after and limit. *out is
+ * in the arena. */
 MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, const struct session_list_query *q,
                                       struct session_position at, struct sv *out);
 /* ERR_INVALID naming "cursor" unless native_cursor_make gives this text for this list. */

@@ -104,7 +104,7 @@ static enum err read_list(struct api_call *c, struct session_list_query *q)
     return read_metadata(c, &q->metadata);
 }
 
-/* Of both lists: the route of a user's refuses the filters. */
+/* Both lists. The route of a user's list refuses the filters. */
 enum err native_session_list(struct api_call *c)
 {
     struct session_list_query q = {.created_before = SESSION_ANY_TIME,

@@ -80,8 +80,8 @@ void native_write_window(struct json_writer *j, const struct session_window *w)
     json_write_object_close(j);
 }
 
-/* Of this window alone: a client that keeps one tag for a session must not get 304 for another
- * query. */
+/* The tag of a window is that of its query, too: a client that keeps one tag for a session must not
+ * get 304 for another query. */
 static struct sv window_tag(struct api_call *c, const struct session_window_query *q,
                             const struct session_window *w)
 {

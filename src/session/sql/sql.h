@@ -169,9 +169,9 @@ MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
                              const struct db_rows *rows, bool erased, int *at,
                              struct session_erasure *done);
 
-/* ---- sql_user.c: the sessions of one user ---- */
+/* ---- sql_user.c: the sessions of one user, lists ---- */
 
-/* Live sessions, newest first without context, or oldest first with it: of a user alone. */
+/* Live sessions: newest first without context; of one user also oldest first with context. */
 MUSTCHECK enum err sql_list(struct sessions *s, struct request_ctx *ctx,
                             const struct session_list_query *q, bool oldest_first,
                             struct session_list *out);

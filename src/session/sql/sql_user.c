@@ -21,8 +21,8 @@
     " tenant = $1" whose "AND (created_at, generation) " compare " (" SQL_AT("$3") ", $4::bigint) "
 
 /* Sessions are read one by one, in the order of an index, until there is one match more than the limit
- * ($5). At the latest the list stops at the $8th, or at the first one after $9 ms: that row comes, match
- * or not, and the next list begins after it. Under row-level security no index can serve @>, which is
+ * ($5). The list stops at the $8th session at the latest, or at the first one after $9 ms. That row comes,
+ * match or not, and the next list begins after it. Under row-level security no index can serve @>, which is
  * not leakproof. Matches beyond the budget in bytes ($6) are left out. */
 #define SQL_LIST(whose, compare, order, context)                                                    \
     "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
