@@ -186,7 +186,8 @@ static PGresult *run_steps(const struct migration_run *m, const char *const *ste
 
 /* One migration and its row in parley_schema: both or neither. The result of what failed, of
  * COMMIT, or of a script with a COMMIT of its own, which would stay half applied if it failed. One
- * that is concurrent comes before its row, and is repeated where the row is missing. */
+ * that is concurrent comes before its row, and is repeated where the row is missing. Its removal
+ * comes after the row: what is half removed must not count as applied. */
 static PGresult *try_migration(const struct migration_run *m, const struct db_migration *mig,
                                bool up)
 {
@@ -199,7 +200,7 @@ static PGresult *try_migration(const struct migration_run *m, const struct db_mi
         snprintf(row + n, sizeof(row) - (size_t)n,
                  "; UPDATE parley_schema SET min_compatible = %d WHERE version = %d",
                  mig->min_compatible, mig->version);
-    const char *const alone[] = {mig->down, up ? mig->up : row, row};
+    const char *const alone[] = {up ? mig->down : row, up ? mig->up : mig->down, row};
     if (mig->concurrently)
         return run_steps(m, alone, up ? 3 : 2);
     const char *const steps[] = {"BEGIN; SET LOCAL lock_timeout = '" LOCK_WAIT "'",
