@@ -4,27 +4,22 @@
 #include "cli_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "parley/auth/auth.h"
 
 /* "90d", "12h", "30m", "45s": seconds. */
 static bool parse_lifetime(const char *text, int64_t *out)
 {
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+    static const char units[] = "dhms";
+    static const int64_t seconds[] = {86400, 3600, 60, 1};
     struct sv number = sv_from(text);
-    if (number.n < 2)
+    const char *unit = number.n > 1 ? strchr(units, text[--number.n]) : NULL;
+    const int64_t each_s = unit ? seconds[unit - units] : 1;
+    if (!unit || !sv_to_i64(number, out) || *out < 1 || *out > 3650 * INT64_C(86400) / each_s)
         return false;
-    number.n--;
-    for (size_t i = 0; i < ARRAY_LEN(units); i++)
-        if (number.p[number.n] == units[i].unit && sv_to_i64(number, out) && *out >= 1 &&
-            *out <= 3650 * INT64_C(86400) / units[i].seconds) {
-            *out *= units[i].seconds;
-            return true;
-        }
-    return false;
+    *out *= each_s;
+    return true;
 }
 
 int key_create_run(struct command_context *c)
