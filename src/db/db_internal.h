@@ -288,6 +288,8 @@ void db_pool_retire(struct db *db);
 void db_pool_share(struct db *db, int capacity, int hosts);
 
 /* db_acquire.c */
+/* A poll of a thread in db/. Resets the arena. */
+void db_begin_request(struct request_ctx *ctx, struct arena *arena, int ms, const char *id);
 /* Opens a reserved connection in the caller's time, and checks the server with it if that has not
  * been done. It is CONN_BUSY then; on failure it is freed. */
 enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
