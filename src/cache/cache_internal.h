@@ -2,8 +2,7 @@
 /* What the files of cache/ share: the stored form of a value, the table in shared memory, the
  * parsed URL, and the parts of the Redis client. Of these, each file calls only those above it in
  * this header. */
-#ifndef PARLEY_CACHE_INTERNAL_H
-#define PARLEY_CACHE_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -205,5 +204,3 @@ void cache_queue_close(struct cache_queue *q); /* drops what is queued; NULL is 
  * so does one whose snapshot is no longer current: the session may have been erased meanwhile. */
 void cache_queue_push(struct cache_queue *q, const struct cache_redis_key *key,
                       const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms);
-
-#endif

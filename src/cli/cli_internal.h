@@ -4,8 +4,7 @@
  * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
  * command.c and print lists and JSON with output.c.
  */
-#ifndef PARLEY_CLI_INTERNAL_H
-#define PARLEY_CLI_INTERNAL_H
+#pragma once
 
 #include "parley/api/json_tree.h"
 #include "parley/db/db.h"
@@ -80,5 +79,3 @@ int tenant_delete_run(struct command_context *c);
 int tenant_list_run(struct command_context *c);
 int host_list_run(struct command_context *c);
 int host_forget_run(struct command_context *c);
-
-#endif

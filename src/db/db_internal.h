@@ -3,8 +3,7 @@
  * What the files of db/ share. Nobody else includes it, but for the tests of db/. From the bottom
  * up: faults, connections (db_servers.c), the pipeline, the pool (db_pool.c).
  */
-#ifndef PARLEY_DB_INTERNAL_H
-#define PARLEY_DB_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -325,5 +324,3 @@ MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element,
     "parley"
 
 extern const char db_grants[]; /* grants.sql; made by migrations/embed.sh */
-
-#endif

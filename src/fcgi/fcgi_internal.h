@@ -9,8 +9,7 @@
  * serves one request on it, parked again or closed. EPOLLONESHOT gives a readable connection to
  * one thread alone; that thread owns it until it parks it.
  */
-#ifndef PARLEY_FCGI_INTERNAL_H
-#define PARLEY_FCGI_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -140,5 +139,3 @@ MUSTCHECK enum err fcgi_params_read(struct arena *arena, char *const *envp,
 MUSTCHECK bool fcgi_respond(int fd, int id, const struct http_response *res, bool head);
 /* The answer when there is no memory to make one. */
 MUSTCHECK bool fcgi_respond_nomem(int fd, int id, bool head);
-
-#endif

@@ -8,8 +8,7 @@
  * fills a slot. A worker that is replaced, by a reload or by recycling, leaves its slot and drains.
  * At most two sets have workers: the next reload waits for those that drain.
  */
-#ifndef PARLEY_SERVER_INTERNAL_H
-#define PARLEY_SERVER_INTERNAL_H
+#pragma once
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -191,5 +190,3 @@ void reload_step(struct supervisor *s);
 /* A worker has ended that was not draining. True: a reload or recycling waited for it, and has
  * failed now. */
 bool reload_lost(struct supervisor *s, int worker);
-
-#endif

@@ -5,8 +5,7 @@
  * (parley/base/ctx.h). http/problem.c maps errors to HTTP statuses, db/db_sqlstate.c maps SQLSTATE
  * to errors.
  */
-#ifndef PARLEY_BASE_ERR_H
-#define PARLEY_BASE_ERR_H
+#pragma once
 
 #define MUSTCHECK         __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
@@ -52,5 +51,3 @@ enum err { ERRORS(ERR_VALUE) ERR_COUNT };
 /* The stable name of an error, such as "not_found": in logs, in metrics and, without a slug, as the
  * problem's code. Never NULL. */
 const char *err_name(enum err e);
-
-#endif
