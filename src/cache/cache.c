@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What a request does with the caches: memory first, then Redis. */
-#include "parley/cache/cache.h"
+#include "cache_internal.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cache_internal.h"
 #include "parley/obs/log.h"
 
 struct cache {

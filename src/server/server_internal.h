@@ -15,9 +15,6 @@
 #include <sys/types.h>
 
 #include "parley/api/api.h"
-#include "parley/base/err.h"
-#include "parley/cache/cache.h"
-#include "parley/config/config.h"
 #include "parley/db/hosts.h"
 #include "parley/obs/log.h"
 #include "parley/obs/metrics.h"
