@@ -56,8 +56,7 @@ struct db_fault {
     enum err err;   /* what it means if it is not repeated */
     bool sent;      /* a byte of the work may have reached the server */
     unsigned flags; /* enum db_sqlstate_flags */
-    char sqlstate[6];
-    char constraint[64];
+    struct db_failure failure;
     char text[160]; /* for the log; holds nothing of a client's content */
 };
 
