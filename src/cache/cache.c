@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What a request does with the caches: memory first, then Redis. */
-#include "parley/cache/cache.h"
+#include "cache_internal.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cache_internal.h"
 #include "parley/obs/log.h"
 
 struct cache {
@@ -152,9 +151,8 @@ void cache_raise_epoch(struct cache *c, struct cache_snapshot *snapshot, bool in
 {
     if (!c->memory)
         return;
-    if (in_doubt)
-        memory_quarantine(c->memory, snapshot->hash, deadline_in_ms(c->set.quarantine_ms).at_us);
-    const uint64_t was = memory_raise(c->memory, snapshot->hash);
+    const int64_t until_us = in_doubt ? deadline_in_ms(c->set.quarantine_ms).at_us : 0;
+    const uint64_t was = memory_raise(c->memory, snapshot->hash, until_us);
     /* With two writers it is unknown which of them committed last. */
     snapshot->usable = snapshot->usable && was == snapshot->epoch && !in_doubt;
     snapshot->epoch = was + 1;

@@ -2,8 +2,7 @@
 /* What the files of cache/ share: the stored form of a value, the table in shared memory, the
  * parsed URL, and the parts of the Redis client. Of these, each file calls only those above it in
  * this header. */
-#ifndef PARLEY_CACHE_INTERNAL_H
-#define PARLEY_CACHE_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -84,13 +83,11 @@ size_t memory_used(struct cache_shared *t); /* bytes that hold or held a value *
 struct cache_snapshot memory_snapshot(struct cache_shared *t, struct cache_key key, int64_t now_us);
 /* Whether no writer has raised the epoch since, and no quarantine was on. */
 bool memory_is_current(struct cache_shared *t, const struct cache_snapshot *s);
-/* Raises the epoch of the key's bucket and returns the old one. */
-uint64_t memory_raise(struct cache_shared *t, uint64_t hash);
+/* Raises the epoch of the key's bucket and returns the old one. Puts the bucket into quarantine
+ * until that time; 0: does not. */
+uint64_t memory_raise(struct cache_shared *t, uint64_t hash, int64_t quarantine_until_us);
 /* How long a write may go on after its worker's death, for cache_shared_reap. */
 void memory_quarantine_ms(struct cache_shared *t, int64_t ms);
-/* Puts the key's bucket into quarantine. To be called before memory_raise: a snapshot with the new
- * epoch must see the quarantine. */
-void memory_quarantine(struct cache_shared *t, uint64_t hash, int64_t until_us);
 
 /* Copies the value of the key into the arena. *current: it was stored under the epochs of the
  * snapshot. SV_NONE: a miss. The caller must check that the bytes belong to the key. */
@@ -207,5 +204,3 @@ void cache_queue_close(struct cache_queue *q); /* drops what is queued; NULL is 
  * so does one whose snapshot is no longer current: the session may have been erased meanwhile. */
 void cache_queue_push(struct cache_queue *q, const struct cache_redis_key *key,
                       const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms);
-
-#endif

@@ -89,11 +89,6 @@ struct cache_snapshot memory_snapshot(struct cache_shared *t, struct cache_key k
     return s;
 }
 
-uint64_t memory_raise(struct cache_shared *t, uint64_t hash)
-{
-    return atomic_fetch_add(epoch_of(t, hash), 1);
-}
-
 void cache_shared_outdate(struct cache_shared *shared)
 {
     atomic_fetch_add(&shared->all, 1);
@@ -111,9 +106,11 @@ void memory_quarantine_ms(struct cache_shared *t, int64_t ms)
     set_at_least(&t->quarantine_ms, ms);
 }
 
-void memory_quarantine(struct cache_shared *t, uint64_t hash, int64_t until_us)
+uint64_t memory_raise(struct cache_shared *t, uint64_t hash, int64_t quarantine_until_us)
 {
-    set_at_least(quarantine_of(t, hash), until_us);
+    /* Before: a snapshot with the new epoch must see the quarantine. */
+    set_at_least(quarantine_of(t, hash), quarantine_until_us);
+    return atomic_fetch_add(epoch_of(t, hash), 1);
 }
 
 /* Empties a stripe whose writer died while it wrote. */

@@ -21,7 +21,7 @@ enum { NGINX_KEEPALIVE_S = 15 };
 /* What was checked: a line each, or the members of an array: name, ok and message. */
 struct report {
     bool json;
-    struct json_tree out;
+    struct json_tree *out;
     struct json_object *checks;
     int status; /* the exit status */
 };
@@ -38,10 +38,10 @@ static void PRINTF_LIKE(4, 5)
     va_end(ap);
     if (!r->json)
         printf("%s: %s\n", name, message);
-    struct json_object *row = json_tree_object(&r->out, r->checks, NULL);
-    output_text(&r->out, row, "name", sv_from(name));
-    json_tree_bool(&r->out, row, "ok", ok);
-    output_text(&r->out, row, "message", sv_from(message));
+    struct json_object *row = json_tree_object(r->out, r->checks, NULL);
+    output_text(r->out, row, "name", sv_from(name));
+    json_tree_bool(r->out, row, "ok", ok);
+    output_text(r->out, row, "message", sv_from(message));
     if (!ok && r->status != EXIT_MISCONFIGURED)
         r->status = name == configuration ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
@@ -190,10 +190,9 @@ static void check_redis(struct report *r, const struct config *cfg)
 int check_run(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
-    struct report r = {.json = c->options.json, .status = EXIT_GOOD};
+    struct report r = {.json = c->options.json, .out = &c->out, .status = EXIT_GOOD};
     char why[512] = "ok";
-    json_tree_init(&r.out);
-    r.checks = json_tree_array(&r.out, r.out.root, "checks");
+    r.checks = json_tree_array(r.out, r.out->root, "checks");
     const bool faulty = *c->faults;
     for (char *fault; (fault = strsep(&c->faults, "\n"));)
         add_check(&r, !faulty, configuration, "%s", faulty ? fault : "ok");
@@ -213,7 +212,7 @@ int check_run(struct command_context *c)
     }
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
-    json_tree_bool(&r.out, r.out.root, "ok", r.status == EXIT_GOOD);
-    const int status = output_finish(c, &r.out, ERR_NONE, NULL, NULL, 0);
+    json_tree_bool(r.out, r.out->root, "ok", r.status == EXIT_GOOD);
+    const int status = output_finish(c, ERR_NONE, NULL, NULL, 0);
     return r.status != EXIT_GOOD ? r.status : status;
 }

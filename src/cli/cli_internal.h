@@ -4,8 +4,7 @@
  * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
  * command.c and print lists and JSON with output.c.
  */
-#ifndef PARLEY_CLI_INTERNAL_H
-#define PARLEY_CLI_INTERNAL_H
+#pragma once
 
 #include "parley/api/json_tree.h"
 #include "parley/db/db.h"
@@ -24,6 +23,7 @@ struct command_context {
     struct command_options options;
     const struct config *cfg; /* of struct command.runs_misconfigured: see config_load */
     char *faults;             /* of the configuration, a line each; "": none */
+    struct json_tree out;     /* what the command prints */
     /* From command_connect to command_finish: one connection. */
     struct arena *arena;
     struct db *db;
@@ -63,11 +63,10 @@ struct output_column {
 void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text);
 /* As "2026-11-23T21:50:00Z"; 0 becomes null. */
 void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us);
-/* Unless e is an error, prints the tree as JSON if c has --json, else the array rows as a table of
- * n columns (NULL: nothing). Then command_finish with e, or with ERR_NOMEM: nothing was printed.
- * Frees the tree. */
-int output_finish(struct command_context *c, struct json_tree *t, enum err e,
-                  const struct json_object *rows, const struct output_column *columns, size_t n);
+/* Unless e is an error, prints c->out as JSON if c has --json, else the array rows as a table of n
+ * columns (NULL: nothing). Then command_finish with e, or with ERR_NOMEM: nothing was printed. */
+int output_finish(struct command_context *c, enum err e, const struct json_object *rows,
+                  const struct output_column *columns, size_t n);
 
 /* ---- commands ---- */
 
@@ -80,5 +79,3 @@ int tenant_delete_run(struct command_context *c);
 int tenant_list_run(struct command_context *c);
 int host_list_run(struct command_context *c);
 int host_forget_run(struct command_context *c);
-
-#endif

@@ -22,16 +22,14 @@ int host_list_run(struct command_context *c)
         {.title = "ADDRESS", .member = "address"},
     };
     struct db_host *hosts = NULL;
-    struct json_tree out;
     size_t n = 0;
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     const enum err e = db_hosts_list(c->db, &c->ctx, &hosts, &n);
-    json_tree_init(&out);
-    struct json_object *rows = json_tree_array(&out, out.root, "hosts");
+    struct json_object *rows = json_tree_array(&c->out, c->out.root, "hosts");
     for (size_t i = 0; i < n; i++)
-        (void)api_add_host(&out, rows, &hosts[i]);
-    return output_finish(c, &out, e, rows, columns, ARRAY_LEN(columns));
+        (void)api_add_host(&c->out, rows, &hosts[i]);
+    return output_finish(c, e, rows, columns, ARRAY_LEN(columns));
 }
 
 /* Exactly one of the two. */

@@ -4,27 +4,22 @@
 #include "cli_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "parley/auth/auth.h"
 
 /* "90d", "12h", "30m", "45s": seconds. */
 static bool parse_lifetime(const char *text, int64_t *out)
 {
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+    static const char units[] = "dhms";
+    static const int64_t seconds[] = {86400, 3600, 60, 1};
     struct sv number = sv_from(text);
-    if (number.n < 2)
+    const char *unit = number.n > 1 ? strchr(units, text[--number.n]) : NULL;
+    const int64_t each_s = unit ? seconds[unit - units] : 1;
+    if (!unit || !sv_to_i64(number, out) || *out < 1 || *out > 3650 * INT64_C(86400) / each_s)
         return false;
-    number.n--;
-    for (size_t i = 0; i < ARRAY_LEN(units); i++)
-        if (number.p[number.n] == units[i].unit && sv_to_i64(number, out) && *out >= 1 &&
-            *out <= 3650 * INT64_C(86400) / units[i].seconds) {
-            *out *= units[i].seconds;
-            return true;
-        }
-    return false;
+    *out *= each_s;
+    return true;
 }
 
 int key_create_run(struct command_context *c)
@@ -106,23 +101,21 @@ int key_list_run(struct command_context *c)
         {.title = "NAME", .member = "name"},
     };
     struct auth_key *keys = NULL;
-    struct json_tree out;
     size_t n = 0;
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     const enum err e = auth_key_list(c->db, &c->ctx, &keys, &n);
-    json_tree_init(&out);
-    struct json_object *rows = json_tree_array(&out, out.root, "keys");
+    struct json_object *rows = json_tree_array(&c->out, c->out.root, "keys");
     for (size_t i = 0; i < n; i++) {
-        struct json_object *row = json_tree_object(&out, rows, NULL);
-        output_text(&out, row, "id", keys[i].id);
-        output_text(&out, row, "state", sv_from(key_state(&keys[i])));
-        output_text(&out, row, "tenant", keys[i].tenant);
-        output_time(&out, row, "created_at", keys[i].created_at);
-        output_time(&out, row, "expires_at", keys[i].expires_at);
-        output_time(&out, row, "revoked_at", keys[i].revoked_at);
-        output_time(&out, row, "last_used_at", keys[i].last_used_at);
-        output_text(&out, row, "name", keys[i].name);
+        struct json_object *row = json_tree_object(&c->out, rows, NULL);
+        output_text(&c->out, row, "id", keys[i].id);
+        output_text(&c->out, row, "state", sv_from(key_state(&keys[i])));
+        output_text(&c->out, row, "tenant", keys[i].tenant);
+        output_time(&c->out, row, "created_at", keys[i].created_at);
+        output_time(&c->out, row, "expires_at", keys[i].expires_at);
+        output_time(&c->out, row, "revoked_at", keys[i].revoked_at);
+        output_time(&c->out, row, "last_used_at", keys[i].last_used_at);
+        output_text(&c->out, row, "name", keys[i].name);
     }
-    return output_finish(c, &out, e, rows, columns, ARRAY_LEN(columns));
+    return output_finish(c, e, rows, columns, ARRAY_LEN(columns));
 }

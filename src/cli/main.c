@@ -154,10 +154,8 @@ static void output_setting(void *arg, const char *name, const char *text, int64_
 
 static int run_config(struct command_context *c)
 {
-    struct json_tree out;
-    json_tree_init(&out);
-    config_each(c->cfg, true, output_setting, c->options.json ? &out : NULL);
-    return output_finish(c, &out, ERR_NONE, NULL, NULL, 0);
+    config_each(c->cfg, true, output_setting, c->options.json ? &c->out : NULL);
+    return output_finish(c, ERR_NONE, NULL, NULL, 0);
 }
 
 static const struct command {
@@ -280,11 +278,13 @@ static int run_configured(const struct command_context *parsed, const struct com
     int status = EXIT_MISCONFIGURED;
     c.cfg = &cfg;
     c.faults = why;
+    json_tree_init(&c.out);
     if (e == ERR_NONE || command->runs_misconfigured)
         status = command->run(&c);
     else
         for (char *fault; (fault = strsep(&c.faults, "\n"));)
             fprintf(stderr, "parley: %s\n", fault);
+    json_tree_fini(&c.out);
     config_free(&cfg);
     return status;
 }

@@ -76,23 +76,22 @@ static void print_table(const struct json_object *rows, const struct output_colu
             }
 }
 
-int output_finish(struct command_context *c, struct json_tree *t, enum err e,
-                  const struct json_object *rows, const struct output_column *columns, size_t n)
+int output_finish(struct command_context *c, enum err e, const struct json_object *rows,
+                  const struct output_column *columns, size_t n)
 {
     const bool json = c->options.json;
     struct arena *arena = json ? arena_create(TEXT_MAX) : NULL;
     struct buf text;
-    if (e == ERR_NONE && (t->failed || (json && !arena)))
+    if (e == ERR_NONE && (c->out.failed || (json && !arena)))
         e = ERR_NOMEM;
     if (e == ERR_NONE && json) {
         buf_init(&text, arena, 1024);
-        e = json_tree_write(t, LINE_DEPTH, &text);
+        e = json_tree_write(&c->out, LINE_DEPTH, &text);
     }
     if (e == ERR_NONE && json)
         fwrite(buf_get(&text).p, 1, buf_get(&text).n, stdout);
     else if (e == ERR_NONE && rows)
         print_table(rows, columns, n);
     arena_destroy(arena);
-    json_tree_fini(t);
     return command_finish(c, e);
 }

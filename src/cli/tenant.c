@@ -46,17 +46,15 @@ static int print_tenants(struct command_context *c, enum err e, const struct aut
         {.title = "REQUESTS", .member = "requests", .right = true},
         {.title = "SESSIONS", .member = "sessions", .right = true},
     };
-    struct json_tree out;
-    json_tree_init(&out);
-    struct json_object *rows = json_tree_array(&out, out.root, "tenants");
+    struct json_object *rows = json_tree_array(&c->out, c->out.root, "tenants");
     for (size_t i = 0; e == ERR_NONE && i < n; i++) {
-        struct json_object *row = json_tree_object(&out, rows, NULL);
-        output_text(&out, row, "tenant", t[i].tenant);
-        json_tree_number(&out, row, "keys", t[i].keys);
-        output_bound(&out, row, "requests", t[i].requests);
-        output_bound(&out, row, "sessions", t[i].sessions);
+        struct json_object *row = json_tree_object(&c->out, rows, NULL);
+        output_text(&c->out, row, "tenant", t[i].tenant);
+        json_tree_number(&c->out, row, "keys", t[i].keys);
+        output_bound(&c->out, row, "requests", t[i].requests);
+        output_bound(&c->out, row, "sessions", t[i].sessions);
     }
-    return output_finish(c, &out, e, rows, columns, ARRAY_LEN(columns));
+    return output_finish(c, e, rows, columns, ARRAY_LEN(columns));
 }
 
 /* ---- one tenant ---- */

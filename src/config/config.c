@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads the values of the settings from the file and the environment. */
-#include "parley/config/config.h"
-
 #include "config_internal.h"
 
 #include <errno.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What config.c needs of setting.c. */
-#ifndef PARLEY_CONFIG_INTERNAL_H
-#define PARLEY_CONFIG_INTERNAL_H
+#pragma once
 
 #include "parley/base/names.h"
 #include "parley/config/config.h"
@@ -35,5 +34,3 @@ MUSTCHECK bool config_set(struct config *c, const struct setting *s, const char 
 
 /* After a value that is wrong: a text is NULL. */
 void config_unset(struct config *c, const struct setting *s);
-
-#endif

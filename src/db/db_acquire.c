@@ -140,6 +140,13 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, enum db_retry r
     return e;
 }
 
+void db_begin_request(struct request_ctx *ctx, struct arena *arena, int ms, const char *id)
+{
+    arena_reset(arena);
+    ctx_init(ctx, arena, deadline_in_ms(ms), SV(""), sv_from(id));
+    ctx->urgent = true;
+}
+
 void db_pool_release(struct db *db, struct db_conn *c)
 {
     bool clean = db_conn_clean(c);

@@ -17,7 +17,7 @@ void db_fault_set(struct db_fault *f, enum db_fault_kind kind, enum err e, const
 static void copy_message(struct db_fault *f, const char *message)
 {
     int n = (int)strcspn(message, "\n");
-    if (strncmp(f->sqlstate, "22", 2) == 0) {
+    if (strncmp(f->failure.sqlstate, "22", 2) == 0) {
         int quote = (int)strcspn(message, "\":");
         n = quote < n ? quote : n;
     }
@@ -39,8 +39,9 @@ void db_fault_from_result(struct db_fault *f, const PGresult *res)
         copy_message(f, PQresultErrorMessage(res));
         return;
     }
-    snprintf(f->sqlstate, sizeof(f->sqlstate), "%s", state);
-    snprintf(f->constraint, sizeof(f->constraint), "%s", constraint ? constraint : "");
+    snprintf(f->failure.sqlstate, sizeof(f->failure.sqlstate), "%s", state);
+    snprintf(f->failure.constraint, sizeof(f->failure.constraint), "%s",
+             constraint ? constraint : "");
     copy_message(f, message ? message : "");
     f->err = db_sqlstate_err(state, &f->flags);
     /* After FATAL the server closes: whether it had committed is not known here. */
@@ -51,10 +52,8 @@ void db_fault_from_result(struct db_fault *f, const PGresult *res)
 enum err db_fault_report(struct request_ctx *ctx, const struct db_fault *f,
                          struct db_failure *failure)
 {
-    if (failure) {
-        memcpy(failure->sqlstate, f->sqlstate, sizeof(failure->sqlstate));
-        memcpy(failure->constraint, f->constraint, sizeof(failure->constraint));
-    }
-    return ctx_fault(ctx, f->err, "postgres%s%s: %s", f->sqlstate[0] ? " " : "", f->sqlstate,
-                     f->text);
+    const char *state = f->failure.sqlstate;
+    if (failure)
+        *failure = f->failure;
+    return ctx_fault(ctx, f->err, "postgres%s%s: %s", state[0] ? " " : "", state, f->text);
 }

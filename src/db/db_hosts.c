@@ -178,13 +178,6 @@ static void log_new_failure(struct db_hosts *h, const struct request_ctx *ctx, e
     h->failing = failing;
 }
 
-static void begin_request(struct db_hosts *h, struct request_ctx *ctx, int ms)
-{
-    arena_reset(h->arena);
-    ctx_init(ctx, h->arena, deadline_in_ms(ms), SV(""), SV("hosts"));
-    ctx->urgent = true;
-}
-
 static enum err register_host(struct db_hosts *h, struct request_ctx *ctx)
 {
     struct db_hosts_shared *s = h->set.shared;
@@ -221,14 +214,14 @@ static bool poll_and_refresh(struct db_hosts *h)
 {
     struct request_ctx ctx;
     struct db_hosts_found f;
-    begin_request(h, &ctx, POLL_MS);
+    db_begin_request(&ctx, h->arena, POLL_MS, "hosts");
     const enum err e = poll_once(h, &ctx, &f);
     log_new_failure(h, &ctx, e);
     const int64_t *const seen_ago_us = &f.table[0].seen_ago_us; /* of its own row */
     if (e == ERR_NONE && (*seen_ago_us < 0 || *seen_ago_us >= refresh_us)) {
         const struct db_param params[] = {db_text(sv_from(h->set.shared->id)),
                                           db_i32(h->set.workers)};
-        begin_request(h, &ctx, REFRESH_MS);
+        db_begin_request(&ctx, h->arena, REFRESH_MS, "hosts");
         /* If it fails, other hosts may count this one as silent, and enlarge their pools early. It
          * may be repeated, and goes on where writes hang: so it counts as a read. */
         (void)!db_query(h->db, &ctx, DB_READ, &refresh_stmt, params, ARRAY_LEN(params), NULL, NULL);
@@ -246,7 +239,7 @@ static void check_own_row(struct db_hosts *h)
     db_hosts_last_poll(s, &f);
     if (atomic_load(&s->write_from_us) == 0 || clock_boot_us() < f.sent_us + silent_us)
         return;
-    begin_request(h, &ctx, POLL_MS);
+    db_begin_request(&ctx, h->arena, POLL_MS, "hosts");
     if (query_hosts(h->db, &ctx, s, &f) == ERR_NONE && !f.self)
         hosts_unregistered(s);
 }
@@ -330,7 +323,7 @@ static void remove_registration(struct db_hosts *h)
     hosts_unregistered(s);
     if (!hosts_any_worker(s)) {
         const struct db_param id = db_text(sv_from(s->id));
-        begin_request(h, &ctx, REMOVE_MS);
+        db_begin_request(&ctx, h->arena, REMOVE_MS, "hosts");
         const enum err e = db_query(h->db, &ctx, DB_WRITE, &remove_stmt, &id, 1, NULL, NULL);
         if (e != ERR_NONE)
             log_say(LOG_WARN, "registration_stays", "%s: %s; parley host forget %s", err_name(e),

@@ -3,8 +3,7 @@
  * What the files of db/ share. Nobody else includes it, but for the tests of db/. From the bottom
  * up: faults, connections (db_servers.c), the pipeline, the pool (db_pool.c).
  */
-#ifndef PARLEY_DB_INTERNAL_H
-#define PARLEY_DB_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -57,8 +56,7 @@ struct db_fault {
     enum err err;   /* what it means if it is not repeated */
     bool sent;      /* a byte of the work may have reached the server */
     unsigned flags; /* enum db_sqlstate_flags */
-    char sqlstate[6];
-    char constraint[64];
+    struct db_failure failure;
     char text[160]; /* for the log; holds nothing of a client's content */
 };
 
@@ -288,6 +286,8 @@ void db_pool_retire(struct db *db);
 void db_pool_share(struct db *db, int capacity, int hosts);
 
 /* db_acquire.c */
+/* A poll of a thread in db/. Resets the arena. */
+void db_begin_request(struct request_ctx *ctx, struct arena *arena, int ms, const char *id);
 /* Opens a reserved connection in the caller's time, and checks the server with it if that has not
  * been done. It is CONN_BUSY then; on failure it is freed. */
 enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
@@ -323,5 +323,3 @@ MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element,
     "parley"
 
 extern const char db_grants[]; /* grants.sql; made by migrations/embed.sh */
-
-#endif

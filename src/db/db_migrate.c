@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parley/base/clock.h"
-
 /* A statement that waits for a lock holds up all that come after it, also where it waits for one
  * that reads. So a migration gives up before writes do (after 1 s), lets them through, and tries
  * again. */

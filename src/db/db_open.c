@@ -12,14 +12,6 @@
 /* A tick costs no round trip while statements succeed. */
 enum { TICK_MS = 250, PING_AFTER_MS = 700, PING_MS = 500, ARENA_LIMIT = 256 * 1024 };
 
-/* A request of the thread's own. */
-static void begin_request(struct db *db, struct request_ctx *ctx, int ms)
-{
-    arena_reset(db->arena);
-    ctx_init(ctx, db->arena, deadline_in_ms(ms), SV(""), SV("pool"));
-    ctx->urgent = true;
-}
-
 /* Opens connections up to the minimum. While there is none, opens one to see whether the server is
  * there. */
 static void open_minimum(struct db *db)
@@ -35,7 +27,8 @@ static void open_minimum(struct db *db)
         pthread_mutex_unlock(&db->lock);
         if (!c)
             return;
-        begin_request(db, &ctx, db->set.connect_ms + PING_MS); /* its own limit ends the attempt */
+        /* The limit of the attempt ends it. */
+        db_begin_request(&ctx, db->arena, db->set.connect_ms + PING_MS, "pool");
         if (db_pool_open_one(db, &ctx, c, ctx.deadline, why) != OPEN_OK)
             return;
         db_pool_release(db, c);
@@ -47,7 +40,7 @@ static void open_minimum(struct db *db)
 static bool hangs(struct db *db, struct db_conn *c)
 {
     struct request_ctx ctx;
-    begin_request(db, &ctx, PING_MS);
+    db_begin_request(&ctx, db->arena, PING_MS, "pool");
     if (!c->pinged) {
         char why[DB_REASON_MAX];
         const enum db_open_result result = db_pool_open_one(db, &ctx, c, ctx.deadline, why);
@@ -96,7 +89,7 @@ static void ask_other_servers(struct db *db)
     struct request_ctx ctx;
     if (db->set.owner || !db_is_up(db) || !db_servers_claim_turn(db))
         return;
-    begin_request(db, &ctx, 0);
+    db_begin_request(&ctx, db->arena, 0, "pool");
     db_servers_ask_others(db, &ctx);
 }
 

@@ -91,7 +91,7 @@ static enum db_open_result identify(struct db *db, struct request_ctx *ctx, stru
     struct db_step step = {.stmt = &identify_stmt, .params = &pid, .n_params = 1};
     struct db_fault f;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
-        return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.sqlstate, f.text, why);
+        return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.failure.sqlstate, f.text, why);
     c->pooled = db_get_bool(&step.rows, 0, 0);
     c->timeline = (int)db_get_i64(&step.rows, 0, 1);
     return c->pooled && db->url.options ? classify("42", options_refused, why) : OPEN_OK;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the two files of the registration of hosts share, and their tests: db_hosts.c (the thread
  * and its statements), hosts_shared.c (the shared memory, and the rules by which it changes). */
-#ifndef PARLEY_DB_HOSTS_INTERNAL_H
-#define PARLEY_DB_HOSTS_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -56,5 +55,3 @@ static inline bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_u
 }
 /* Whether any slot has a worker. */
 bool hosts_any_worker(const struct db_hosts_shared *s);
-
-#endif

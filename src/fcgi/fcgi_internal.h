@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of fcgi/ share. A handler thread (server.c) takes a connection from the epoll and
- * serves it (serve.c): reads one request, or several together (request_reader.c, params.c), has
- * them answered and sends the answers (respond.c). connection.c accepts and closes connections,
+
+
+
  * poller.c decides which threads wait in the epoll.
  *
  * Life of a connection: accepted by a handler thread, parked in the epoll, taken by one thread that
  * serves one request on it, parked again or closed. EPOLLONESHOT gives a readable connection to
  * one thread alone; that thread owns it until it parks it.
  */
-#ifndef PARLEY_FCGI_INTERNAL_H
-#define PARLEY_FCGI_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -140,12 +139,3 @@ MUSTCHECK enum err fcgi_params_read(struct arena *arena, char *const *envp,
 MUSTCHECK bool fcgi_respond(int fd, int id, const struct http_response *res, bool head);
 /* The answer when there is no memory to make one. */
 MUSTCHECK bool fcgi_respond_nomem(int fd, int id, bool head);
-
-/* ---- serve.c ---- */
-
-/* Arena i of t; NULL when there is no memory. */
-struct arena *fcgi_thread_arena(struct fcgi_thread *t, size_t i);
-/* Serves the request on c, which is the thread's, and those of connections it deferred for it. */
-void fcgi_serve(struct fcgi_thread *t, struct fcgi_conn *c);
-
-#endif

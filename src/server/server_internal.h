@@ -8,17 +8,13 @@
  * fills a slot. A worker that is replaced, by a reload or by recycling, leaves its slot and drains.
  * At most two sets have workers: the next reload waits for those that drain.
  */
-#ifndef PARLEY_SERVER_INTERNAL_H
-#define PARLEY_SERVER_INTERNAL_H
+#pragma once
 
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
 #include "parley/api/api.h"
-#include "parley/base/err.h"
-#include "parley/cache/cache.h"
-#include "parley/config/config.h"
 #include "parley/db/hosts.h"
 #include "parley/obs/log.h"
 #include "parley/obs/metrics.h"
@@ -191,5 +187,3 @@ void reload_step(struct supervisor *s);
 /* A worker has ended that was not draining. True: a reload or recycling waited for it, and has
  * failed now. */
 bool reload_lost(struct supervisor *s, int worker);
-
-#endif

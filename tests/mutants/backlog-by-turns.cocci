@@ -1,6 +1,6 @@
 // What: While connections wait, the server accepts one after each request that it serves.
 // Test: unit fcgi/server
-// In: src/fcgi/serve.c
+// In: src/fcgi/server.c
 
 @@ @@
 serve_one(...) { <...

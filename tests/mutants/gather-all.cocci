@@ -1,6 +1,6 @@
 // What: Only the requests that the settings name are gathered.
 // Test: unit fcgi/gather
-// In: src/fcgi/serve.c
+// In: src/fcgi/server.c
 
 @@ expression job; @@
 gather(...) { <...

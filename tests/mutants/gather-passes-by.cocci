@@ -1,6 +1,6 @@
 // What: A request that is not gathered is served next: no other batch passes it.
 // Test: unit fcgi/gather
-// In: src/fcgi/serve.c
+// In: src/fcgi/server.c
 
 @@ expression t; @@
 defer_conn(...) { <...

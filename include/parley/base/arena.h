@@ -8,8 +8,7 @@
  * One thread at a time. Memory is aligned for any type, and zeroed only by arena_zalloc. Pointers
  * are valid until the arena is rewound past them, reset or destroyed.
  */
-#ifndef PARLEY_BASE_ARENA_H
-#define PARLEY_BASE_ARENA_H
+#pragma once
 
 #include "parley/base/sv.h"
 
@@ -46,5 +45,3 @@ void arena_rewind(struct arena *a, struct arena_mark m);
 /* Runs every deferred free, wipes what was used, and keeps the first block. */
 void arena_reset(struct arena *a);
 size_t arena_used(const struct arena *a);
-
-#endif

@@ -3,8 +3,7 @@
  * A growing byte buffer in an arena. Callers write without checking, and check failed once at the
  * end: after a failure to grow nothing more is written.
  */
-#ifndef PARLEY_BASE_BUF_H
-#define PARLEY_BASE_BUF_H
+#pragma once
 
 #include "parley/base/arena.h"
 
@@ -25,5 +24,3 @@ void buf_i64(struct buf *b, int64_t v);
 /* What was written so far, borrowed until the buffer grows. */
 struct sv buf_get(const struct buf *b);
 #define BUF_LIT(b, lit) buf_put((b), (lit), sizeof(lit) - 1)
-
-#endif

@@ -3,8 +3,7 @@
  * Clocks and deadlines. Monotonic time is for measuring and waiting, wall time for people. All in
  * microseconds unless the name says otherwise.
  */
-#ifndef PARLEY_BASE_CLOCK_H
-#define PARLEY_BASE_CLOCK_H
+#pragma once
 
 #include "parley/base/sv.h"
 
@@ -32,5 +31,3 @@ void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1]);
 /* Reads a time of RFC 3339 with a capital T, and Z or an offset. It may have up to six decimals,
  * and no leap second. False: the text is no such time, and *out is unchanged. */
 MUSTCHECK bool clock_read_rfc3339(struct sv text, int64_t *out);
-
-#endif

@@ -4,8 +4,7 @@
  * everything above db/. No global and no thread-local holds any of it, so that no request can see
  * anything of another.
  */
-#ifndef PARLEY_BASE_CTX_H
-#define PARLEY_BASE_CTX_H
+#pragma once
 
 #include "parley/base/arena.h"
 #include "parley/base/clock.h"
@@ -78,5 +77,3 @@ void ctx_clear_error(struct request_ctx *ctx);
  * PostgreSQL or Redis. It calls before_wait, the first time only, so that another thread takes over
  * the polling for requests. */
 void ctx_will_wait(struct request_ctx *ctx);
-
-#endif

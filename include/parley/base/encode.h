@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Numbers and bytes as text, and hashes. Only base64url_write adds a NUL. */
-#ifndef PARLEY_BASE_ENCODE_H
-#define PARLEY_BASE_ENCODE_H
+#pragma once
 
 #include "parley/base/sv.h"
 
@@ -28,5 +27,3 @@ MUSTCHECK bool base64url_read(struct sv text, void *out, size_t n);
 
 /* The SHA-256 of n texts, each after its length, so that no two lists give the same bytes. */
 void sha256_parts(const struct sv *parts, size_t n, unsigned char out[SHA256_LEN]);
-
-#endif

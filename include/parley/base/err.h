@@ -5,8 +5,7 @@
  * (parley/base/ctx.h). http/problem.c maps errors to HTTP statuses, db/db_sqlstate.c maps SQLSTATE
  * to errors.
  */
-#ifndef PARLEY_BASE_ERR_H
-#define PARLEY_BASE_ERR_H
+#pragma once
 
 #define MUSTCHECK         __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
@@ -20,34 +19,35 @@
             return try_err;              \
     } while (0)
 
-enum err {
-    ERR_NONE = 0,
-    ERR_INVALID,         /* the client sent something wrong; the field is named */
-    ERR_UNAUTHENTICATED, /* no key, or one that is not known */
-    ERR_FORBIDDEN,       /* from another machine, with PARLEY_AUTH=off */
-    ERR_NOT_FOUND,       /* absent, expired or another tenant's: deliberately the same */
-    ERR_METHOD,          /* the path exists, the method does not */
-    ERR_NOT_ACCEPTABLE,  /* the client accepts no JSON */
-    ERR_CONFLICT,        /* an id is taken */
-    ERR_BUSY,            /* the same keyed request is still running, or a row stayed locked */
-    ERR_PRECONDITION,    /* If-Match or If-None-Match did not hold */
-    ERR_TOO_LARGE,       /* body, or a bounded collection */
-    ERR_URI_TOO_LONG,
-    ERR_MEDIA_TYPE,
-    ERR_NO_WINDOW,       /* no messages of the session can be sent to a model as it was asked */
-    ERR_KEY_REUSED,      /* idempotency key used before with another request */
-    ERR_LIMITED,         /* too many requests */
-    ERR_TIMEOUT,         /* the deadline ran out and nothing was changed */
-    ERR_OVERLOAD,        /* the pool or the queue is full; nothing was done */
-    ERR_UNAVAILABLE,     /* PostgreSQL is away; nothing was done */
-    ERR_OUTCOME_UNKNOWN, /* the connection was lost while a change was under way */
-    ERR_NOMEM,           /* the request's arena reached its limit */
-    ERR_INTERNAL,        /* a bug, or an answer of a server that makes no sense */
-    ERR_COUNT
-};
+/* Each with its stable name. */
+/* clang-format off */
+#define ERRORS(X) \
+    X(ERR_NONE, "none") \
+    X(ERR_INVALID, "invalid") /* the client sent something wrong; the field is named */ \
+    X(ERR_UNAUTHENTICATED, "unauthenticated") /* no key, or one that is not known */ \
+    X(ERR_FORBIDDEN, "forbidden") /* from another machine, with PARLEY_AUTH=off */ \
+    X(ERR_NOT_FOUND, "not_found") /* absent, expired or another tenant's: deliberately the same */ \
+    X(ERR_METHOD, "method_not_allowed") /* the path exists, the method does not */ \
+    X(ERR_NOT_ACCEPTABLE, "not_acceptable") /* the client accepts no JSON */ \
+    X(ERR_CONFLICT, "conflict") /* an id is taken */ \
+    X(ERR_BUSY, "busy") /* the same keyed request is still running, or a row stayed locked */ \
+    X(ERR_PRECONDITION, "precondition_failed") /* If-Match or If-None-Match did not hold */ \
+    X(ERR_TOO_LARGE, "too_large") /* body, or a bounded collection */ \
+    X(ERR_URI_TOO_LONG, "uri_too_long") \
+    X(ERR_MEDIA_TYPE, "unsupported_media_type") \
+    X(ERR_NO_WINDOW, "no_window") /* no messages can be sent to a model as it was asked */ \
+    X(ERR_KEY_REUSED, "idempotency_key_reused") /* the key was used before with another request */ \
+    X(ERR_LIMITED, "rate_limited") /* too many requests */ \
+    X(ERR_TIMEOUT, "timeout") /* the deadline ran out and nothing was changed */ \
+    X(ERR_OVERLOAD, "overload") /* the pool or the queue is full; nothing was done */ \
+    X(ERR_UNAVAILABLE, "unavailable") /* PostgreSQL is away; nothing was done */ \
+    X(ERR_OUTCOME_UNKNOWN, "outcome_unknown") /* the connection was lost during a change */ \
+    X(ERR_NOMEM, "out_of_memory") /* the request's arena reached its limit */ \
+    X(ERR_INTERNAL, "internal") /* a bug, or an answer of a server that makes no sense */
+/* clang-format on */
+#define ERR_VALUE(value, name) value,
+enum err { ERRORS(ERR_VALUE) ERR_COUNT };
 
 /* The stable name of an error, such as "not_found": in logs, in metrics and, without a slug, as the
  * problem's code. Never NULL. */
 const char *err_name(enum err e);
-
-#endif

@@ -3,8 +3,7 @@
  * Closed lists of names (fields, parameters, settings, the words of an enumeration), and the hint
  * for a name that is not in the list. Any thread may call these functions.
  */
-#ifndef PARLEY_BASE_NAMES_H
-#define PARLEY_BASE_NAMES_H
+#pragma once
 
 #include "parley/base/arena.h"
 
@@ -22,5 +21,3 @@ const char *names_nearest(const struct names *names, struct sv name);
 /* " Did you mean `role`? Allowed: role, content." to follow a sentence; the question only where a
  * name is near. In the arena; "" where it has no memory. Never NULL. */
 const char *names_hint(struct arena *a, const struct names *names, struct sv name);
-
-#endif

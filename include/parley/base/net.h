@@ -7,8 +7,7 @@
  * An address is text such as 10.1.2.3 or fd00::5, an IPv4 address also in the form ::ffff:10.1.2.3.
  * "unix:" stands for the client of a Unix socket, which has no address.
  */
-#ifndef PARLEY_BASE_NET_H
-#define PARLEY_BASE_NET_H
+#pragma once
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -33,5 +32,3 @@ socklen_t net_endpoint(const char *text, struct sockaddr_storage *out);
 int net_accept(int listen_fd, int timeout_ms, char peer[INET6_ADDRSTRLEN]);
 /* poll(2) for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
 int net_wait(int fd, short events, struct deadline until);
-
-#endif

@@ -3,8 +3,7 @@
  * String view: a borrowed pointer and a length. The text need not end in a NUL. A view with p ==
  * NULL is absent, which is different from an empty one.
  */
-#ifndef PARLEY_BASE_SV_H
-#define PARLEY_BASE_SV_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,5 +47,3 @@ MUSTCHECK bool sv_to_i64(struct sv s, int64_t *out);
 bool utf8_valid(struct sv s, size_t *bad_at);
 /* The number of code points of a valid string. */
 size_t utf8_length(struct sv s);
-
-#endif

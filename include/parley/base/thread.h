@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads whose waits are timed by the monotonic clock. */
-#ifndef PARLEY_BASE_THREAD_H
-#define PARLEY_BASE_THREAD_H
+#pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -28,5 +27,3 @@ bool thread_loop_start(struct thread_loop *l, void *(*run)(void *), void *arg);
 bool thread_loop_pause(struct thread_loop *l, int64_t until_us);
 /* Ends a pause and waits until run has returned. */
 void thread_loop_stop(struct thread_loop *l);
-
-#endif

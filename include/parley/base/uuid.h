@@ -6,8 +6,7 @@
  * them. A message's id is its generation and seq in the free bits of a version 8 UUID, so that it
  * needs no index of its own (docs/internals/decisions-storage.md).
  */
-#ifndef PARLEY_BASE_UUID_H
-#define PARLEY_BASE_UUID_H
+#pragma once
 
 #include "parley/base/sv.h"
 
@@ -27,5 +26,3 @@ MUSTCHECK bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq);
  * exactly of the one form, in lower case; out gets the other form, and a NUL. */
 MUSTCHECK bool uuid_to_hex(struct sv s, char out[UUID_HEX_LEN + 1]);
 MUSTCHECK bool uuid_from_hex(struct sv s, char out[UUID_LEN + 1]);
-
-#endif

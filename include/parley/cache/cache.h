@@ -17,8 +17,7 @@
  * Thread rule: one struct cache a worker, opened after the fork and shared by its threads. Returned
  * bytes live in the request's arena. The process must ignore SIGPIPE.
  */
-#ifndef PARLEY_CACHE_CACHE_H
-#define PARLEY_CACHE_CACHE_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -122,5 +121,3 @@ void cache_status(struct cache *c, struct cache_status *out);
 /* For `parley check`: asks Redis whether it accepts the commands that serving sends, and sets the
  * status. Blocks for up to redis_timeout_ms. */
 void cache_probe(struct cache *c);
-
-#endif

@@ -4,8 +4,7 @@
  * --help, docs/reference/configuration.md and every check come from it. Values come from the
  * environment, else from a file of NAME=value lines. Immutable after config_load.
  */
-#ifndef PARLEY_CONFIG_CONFIG_H
-#define PARLEY_CONFIG_CONFIG_H
+#pragma once
 
 #include <stdio.h>
 
@@ -68,5 +67,3 @@ void config_help(FILE *out); /* for --help and docs/reference/configuration.md *
  * urls is true, and then their passwords are masked. */
 typedef void config_each_fn(void *arg, const char *name, const char *text, int64_t number);
 void config_each(const struct config *c, bool urls, config_each_fn *each, void *arg);
-
-#endif

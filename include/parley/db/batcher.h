@@ -9,8 +9,7 @@
  * thread that calls db_batcher_run. The leader reads and writes it, its context and its arena while
  * that thread sleeps.
  */
-#ifndef PARLEY_DB_BATCHER_H
-#define PARLEY_DB_BATCHER_H
+#pragma once
 
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -69,5 +68,3 @@ void db_batcher_destroy(struct db_batcher *b); /* no member may be left; NULL is
 /* Runs the member's statement, in a batch or alone, and returns its result. ERR_OVERLOAD: it
  * waited for db_settings.acquire_ms, or until its deadline, and nothing was done. */
 MUSTCHECK enum err db_batcher_run(struct db_batcher *b, struct db_member *m);
-
-#endif

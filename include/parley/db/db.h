@@ -13,8 +13,7 @@
  * Thread rule: all threads of a worker share one struct db, which is opened after the fork. Rows
  * belong to the arena of the request that asked for them.
  */
-#ifndef PARLEY_DB_DB_H
-#define PARLEY_DB_DB_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -189,5 +188,3 @@ struct db_batch_member {
  * ctx->tenant is overwritten. Nothing is repeated here. */
 void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch_kind *kind,
                    struct db_batch_member *members, size_t n);
-
-#endif

@@ -17,8 +17,7 @@
  * Thread rule: the polling thread holds the one mutex, which is robust; all others only try it. The
  * rest of the shared memory is atomics. Nobody waits for a process that is killed or stopped.
  */
-#ifndef PARLEY_DB_HOSTS_H
-#define PARLEY_DB_HOSTS_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -127,5 +126,3 @@ MUSTCHECK enum err db_hosts_list(struct db *db, struct request_ctx *ctx, struct 
  * longer has the shortcut. *alive: how many were kept. ERR_NOT_FOUND: there is none of that id. */
 MUSTCHECK enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id,
                                    int64_t stale_s, int64_t *removed, int64_t *alive);
-
-#endif

@@ -6,8 +6,7 @@
  *
  * Thread rule: blocks; for a process that serves nobody at the time.
  */
-#ifndef PARLEY_DB_MIGRATE_H
-#define PARLEY_DB_MIGRATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,5 +61,3 @@ MUSTCHECK enum err db_migrate(const char *admin_url, const char *url,
     "login that owns nothing serve, and give the owner's in DATABASE_ADMIN_URL"
 /* For SQLSTATE 42501, insufficient_privilege. */
 #define DB_NEEDS_OWNER "DATABASE_ADMIN_URL must name the login that owns the tables"
-
-#endif

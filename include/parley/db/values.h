@@ -4,8 +4,7 @@
  *
  * Thread rule: they belong to the thread of the request. Rows live in its arena.
  */
-#ifndef PARLEY_DB_VALUES_H
-#define PARLEY_DB_VALUES_H
+#pragma once
 
 #include "parley/base/ctx.h"
 
@@ -48,5 +47,3 @@ struct sv db_get_text(const struct db_rows *r, int row, int column); /* text, js
 int64_t db_get_i64(const struct db_rows *r, int row, int column);    /* int2, int4, int8 */
 bool db_get_bool(const struct db_rows *r, int row, int column);
 int64_t db_get_time(const struct db_rows *r, int row, int column); /* timestamptz: wall us */
-
-#endif

@@ -5,8 +5,7 @@
  * A server is one listening socket, one epoll and a number of handler threads in this process.
  * Idle kept connections wait in the epoll and occupy no thread.
  */
-#ifndef PARLEY_FCGI_FCGI_H
-#define PARLEY_FCGI_FCGI_H
+#pragma once
 
 #include "parley/http/request.h"
 #include "parley/http/response.h"
@@ -74,5 +73,3 @@ bool fcgi_server_stop(struct fcgi_server *s, int grace_ms);
 /* FCGX_Init, once a process, before the caller installs its own signal handlers: libfcgi replaces
  * those of SIGTERM, SIGUSR1 and SIGPIPE. */
 MUSTCHECK enum err fcgi_library_init(void);
-
-#endif

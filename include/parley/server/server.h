@@ -3,8 +3,7 @@
  * sockets, maps the memory that workers share, forks, restarts and reloads. It talks to no database
  * and starts no thread. A worker opens its connections after the fork.
  */
-#ifndef PARLEY_SERVER_SERVER_H
-#define PARLEY_SERVER_SERVER_H
+#pragma once
 
 #include "parley/cache/cache.h"
 #include "parley/config/config.h"
@@ -42,5 +41,3 @@ void pidfile_path(const char *listen, char out[PIDFILE_PATH_MAX]);
  * it fills. */
 enum { CACHE_LAYOUT_MAX = 40 };
 struct cache_settings cache_settings_from(const struct config *cfg, char layout[CACHE_LAYOUT_MAX]);
-
-#endif

@@ -82,7 +82,7 @@ TEST(a_pooled_transaction_checks_its_server)
     /* Another connection has seen a new primary. */
     atomic_store(&fx->db->known->highest, 2);
     CU_ASSERT_EQUAL(run_on(fx, c, "INSERT INTO runs VALUES (2)", &rows, &f), FAULT_SERVER);
-    CU_ASSERT_STRING_EQUAL(f.sqlstate, "22012");
+    CU_ASSERT_STRING_EQUAL(f.failure.sqlstate, "22012");
     CU_ASSERT_EQUAL(f.flags, SQLSTATE_SUSPECT);
     CU_ASSERT_EQUAL(f.err, ERR_UNAVAILABLE);
     CU_ASSERT_TRUE(c->broken);

@@ -147,16 +147,16 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
 {
     switch (event) {
     case RAISE:
-        memory_raise(r->t, hash);
+        memory_raise(r->t, hash, 0);
         break;
     case RAISE_OTHER:
-        memory_raise(r->t, hash + 1);
+        memory_raise(r->t, hash + 1, 0);
         break;
     case OUTDATE:
         cache_shared_outdate(r->shared);
         break;
     case QUARANTINE:
-        memory_quarantine(r->t, hash, soon + 500);
+        memory_raise(r->t, hash, soon + 500);
         break;
     case REAP:
         cache_shared_reap(r->t, 77);
@@ -175,7 +175,7 @@ TEST(currency)
         bool may_before, may_after;
     } rows[] = {
         {RAISE, OUTDATED, OUTDATED, false, true},   {RAISE_OTHER, CURRENT, CURRENT, true, true},
-        {OUTDATE, OUTDATED, OUTDATED, false, true}, {QUARANTINE, CURRENT, OUTDATED, true, false},
+        {OUTDATE, OUTDATED, OUTDATED, false, true}, {QUARANTINE, OUTDATED, OUTDATED, false, false},
         {REAP, OUTDATED, OUTDATED, false, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -200,7 +200,7 @@ TEST(stored_under_a_newer_epoch)
 {
     struct rig *r = rig_open();
     const struct cache_snapshot before = snap(r, one);
-    memory_raise(r->t, before.hash);
+    memory_raise(r->t, before.hash, 0);
     CU_ASSERT(store(r, one, SV("new")));
     CU_ASSERT_EQUAL(read_with(r, &before, SV("new"), soon), OUTDATED);
     CU_ASSERT_EQUAL(read_now(r, one, SV("new")), CURRENT);
@@ -212,8 +212,8 @@ TEST(quarantines_end)
 {
     struct rig *r = rig_open();
     const uint64_t hash = snap(r, one).hash;
-    memory_quarantine(r->t, hash, soon + 500);
-    memory_quarantine(r->t, hash, soon + 400);
+    memory_raise(r->t, hash, soon + 500);
+    memory_raise(r->t, hash, soon + 400);
     CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 499).usable);
     CU_ASSERT(memory_snapshot(r->t, one, soon + 500).usable);
     memory_quarantine_ms(r->t, soon / 1000);

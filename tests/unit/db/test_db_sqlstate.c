@@ -71,8 +71,7 @@ TEST(report)
     struct db_failure failure;
     struct db_fault f = {.kind = FAULT_SERVER,
                          .err = ERR_CONFLICT,
-                         .sqlstate = "23505",
-                         .constraint = "items_name",
+                         .failure = {.sqlstate = "23505", .constraint = "items_name"},
                          .text = "duplicate key"};
     ctx_init(&ctx, NULL, deadline_in_ms(1000), SV("t"), SV("r"));
     CU_ASSERT_EQUAL(db_fault_report(&ctx, &f, &failure), ERR_CONFLICT);
