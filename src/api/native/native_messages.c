@@ -39,7 +39,10 @@ static void write_returned_window(struct json_writer *j, const struct request_ct
     json_write_null(j);
     json_put_object(j, "window_problem");
     json_put_str(j, "code", fault.code);
-    json_put_str(j, "detail", fault.detail);
+    /* The detail of a failed request says that nothing was changed. The append is stored. */
+    json_put_str(j, "detail",
+                 ctx->err.detail[0] ? ctx->err.detail
+                                    : "The messages are stored, but the window could not be read.");
     json_members_write(j, sv_from(ctx->err.members), none);
     json_write_object_close(j);
 }

@@ -4,5 +4,6 @@
 -- are. A message with a tool's result has the role of the user in Anthropic's form, and begins no window. The index has
 -- no message of any other role.
 CREATE INDEX CONCURRENTLY messages_role ON messages (tenant, generation, role, seq)
-    WHERE role IN ('user', 'human', 'system', 'developer') AND (content NOT LIKE '%"tool_result"%'
-        OR content !~ '"type"\s*:\s*"tool_result"');
+    WHERE role IN ('user', 'human', 'system', 'developer')
+        AND (content NOT LIKE '%"tool_%' OR content !~ '"type"\s*:\s*"tool_(result|use)"')
+        AND (extra IS NULL OR extra NOT LIKE '%tool_call%');

@@ -9,8 +9,8 @@
 #define SQL_NEWEST_OF(part, role)                                                                  \
     " UNION ALL (SELECT " part ", 0," SQL_MESSAGE "FROM messages m WHERE m.tenant = s.tenant"      \
     " AND m.generation = s.generation AND m.role IN ('user', 'human', 'system', 'developer')"      \
-    " AND (m.content NOT LIKE '%\"tool_result\"%'"                                                 \
-    " OR m.content !~ '\"type\"\\s*:\\s*\"tool_result\"') AND m.role BETWEEN '" role "' AND '" role "'"     \
+    " AND (m.content NOT LIKE '%\"tool_%' OR m.content !~ '\"type\"\\s*:\\s*\"tool_(result|use)\"')" \
+    " AND (m.extra IS NULL OR m.extra NOT LIKE '%tool_call%') AND m.role BETWEEN '" role "' AND '" role "'"     \
     " AND m.seq < o.oldest ORDER BY m.role DESC, m.seq DESC LIMIT 1)"
 
 /* $4: no message after this seq. $5: rows at most. $6: bytes; the first message that exceeds them comes,
