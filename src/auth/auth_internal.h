@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of auth/ share. Nobody else includes it, but for their tests. */
-#ifndef PARLEY_AUTH_INTERNAL_H
-#define PARLEY_AUTH_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -75,5 +74,3 @@ struct auth {
     int64_t write_from_us; /* not before, after a failure; the refresher's */
     atomic_bool failing;   /* the last statement failed for a reason that does not pass by itself */
 };
-
-#endif

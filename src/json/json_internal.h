@@ -3,8 +3,7 @@
  * Shared inside json/: tokens (token.c), the unescaped form of strings (doc.c), sets of names
  * (keys.c). A "body" is what stands between the quotes of a string, escapes included.
  */
-#ifndef PARLEY_JSON_INTERNAL_H
-#define PARLEY_JSON_INTERNAL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,5 +62,3 @@ struct json_name {
 struct json_name json_name_at(size_t at, struct sv body, uint64_t secret);
 /* The offset of the second of two equal names; SIZE_MAX: all differ. Sorts the names. */
 size_t json_names_find_duplicate(struct sv text, struct json_name *names, size_t n);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of session/ share; no other folder includes it. */
-#ifndef PARLEY_SESSION_INTERNAL_H
-#define PARLEY_SESSION_INTERNAL_H
+#pragma once
 
 #include "parley/session/window.h"
 #include "session/sql/sql.h"
@@ -136,5 +135,3 @@ MUSTCHECK enum err session_of_record(struct sessions *s, struct request_ctx *ctx
  * and If-Match was given, else ERR_NOT_FOUND. Sets ctx->err. */
 enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
                                const struct session_write *w);
-
-#endif

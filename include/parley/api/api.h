@@ -3,8 +3,7 @@
  * Both take and fill plain structs, know nothing of FastCGI, and may be called by many threads at
  * once. A failed request is answered too, so neither returns an error.
  */
-#ifndef PARLEY_API_API_H
-#define PARLEY_API_API_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -95,5 +94,3 @@ struct json_object *api_add_host(struct json_tree *t, struct json_object *in,
                                  const struct db_host *host);
 void ops_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);
-
-#endif

@@ -4,8 +4,7 @@
  * what commands print with --json. A call that finds no memory adds nothing and marks the tree as
  * failed, so callers check once, at the end. One thread.
  */
-#ifndef PARLEY_API_JSON_TREE_H
-#define PARLEY_API_JSON_TREE_H
+#pragma once
 
 #include "parley/base/buf.h"
 #include "parley/base/err.h"
@@ -30,5 +29,3 @@ void json_tree_bool(struct json_tree *t, struct json_object *in, const char *nam
 /* Members down to lines levels have a line each, for people; 0: all is one line. ERR_NOMEM: the
  * tree or the buffer has failed. */
 MUSTCHECK enum err json_tree_write(const struct json_tree *t, int lines, struct buf *out);
-
-#endif

@@ -13,8 +13,7 @@
  *
  * Thread rule: all threads of a worker share one struct auth, which is opened after the fork.
  */
-#ifndef PARLEY_AUTH_AUTH_H
-#define PARLEY_AUTH_AUTH_H
+#pragma once
 
 #include "parley/db/hosts.h"
 #include "parley/http/request.h"
@@ -106,5 +105,3 @@ MUSTCHECK enum err auth_tenant_delete(struct db *db, struct request_ctx *ctx, in
 /* The tenants that have keys or bounds. */
 MUSTCHECK enum err auth_tenant_list(struct db *db, struct request_ctx *ctx,
                                     struct auth_tenant **out, size_t *n);
-
-#endif

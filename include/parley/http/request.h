@@ -3,8 +3,7 @@
  * A request as a plain struct, made by fcgi/ or by a test. Everything is borrowed from the
  * request's arena.
  */
-#ifndef PARLEY_HTTP_REQUEST_H
-#define PARLEY_HTTP_REQUEST_H
+#pragma once
 
 #include "parley/base/ctx.h"
 #include "parley/base/names.h"
@@ -120,5 +119,3 @@ bool http_condition_has(const struct http_condition *c, struct sv tag);
  * SV_NONE: no memory. */
 MUSTCHECK struct sv http_etag(struct arena *a, int64_t generation, char kind, int64_t version,
                               uint64_t mark);
-
-#endif

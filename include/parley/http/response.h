@@ -4,8 +4,7 @@
  * gives a problem document and never half an answer. The exception is a body too large for memory:
  * its first piece is followed by more, and a failure then closes the connection.
  */
-#ifndef PARLEY_HTTP_RESPONSE_H
-#define PARLEY_HTTP_RESPONSE_H
+#pragma once
 
 #include "parley/base/buf.h"
 #include "parley/base/ctx.h"
@@ -58,5 +57,3 @@ void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
 typedef void http_problem_fn(struct request_ctx *ctx, const struct http_request *req,
                              struct http_response *res);
 http_problem_fn http_problem;
-
-#endif

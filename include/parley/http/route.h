@@ -4,8 +4,7 @@
  * handler gets the segments that "*" matched, in order. The first match counts, so literal segments
  * stand before "*" in the table.
  */
-#ifndef PARLEY_HTTP_ROUTE_H
-#define PARLEY_HTTP_ROUTE_H
+#pragma once
 
 #include "parley/http/request.h"
 #include "parley/http/response.h"
@@ -45,5 +44,3 @@ const struct http_route *http_table_at(const struct http_table *table, size_t i)
  * Cache-Control and X-Content-Type-Options. */
 size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
                      struct http_request *req, struct http_response *res);
-
-#endif

@@ -12,8 +12,7 @@
  * indexed, so the index does not grow with their length. Readers work on the text itself, so that
  * what is stored is exactly what was sent.
  */
-#ifndef PARLEY_JSON_DOC_H
-#define PARLEY_JSON_DOC_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -102,5 +101,3 @@ const struct json_node *json_doc_member(const struct json_doc *d, const struct j
  * "invalid_json", at path. */
 MUSTCHECK enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node,
                                    const char *path, struct sv *out);
-
-#endif

@@ -5,8 +5,7 @@
  * values out of bounds are ERR_INVALID and name the field by its path ("messages[3].role"). Slugs:
  * "unknown_field", "missing_field", "wrong_type", "out_of_range", "invalid_field".
  */
-#ifndef PARLEY_JSON_READ_H
-#define PARLEY_JSON_READ_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -66,5 +65,3 @@ MUSTCHECK enum err json_read_fields(const struct json_input *in, const struct js
 /* The same with an array as the table. */
 #define json_read(in, fields, unknown, into) \
     json_read_fields(in, fields, ARRAY_LEN(fields), unknown, into)
-
-#endif

@@ -3,8 +3,7 @@
  * Writes JSON into a buf, and the commas by itself. Strings are escaped, and raw JSON is copied, so
  * that stored text comes out as it was. The caller checks buf.failed once at the end.
  */
-#ifndef PARLEY_JSON_WRITE_H
-#define PARLEY_JSON_WRITE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,5 +44,3 @@ void json_write_time(struct json_writer *j, int64_t wall_us); /* see clock_rfc33
 /* The caller closes these. */
 #define json_put_object(j, key) json_write_object_open(json_write_key(j, key))
 #define json_put_array(j, key)  json_write_array_open(json_write_key(j, key))
-
-#endif

@@ -6,8 +6,7 @@
  * unescaped; lists of names end in NULL. The results are borrowed from the text unless a function
  * says otherwise.
  */
-#ifndef PARLEY_JSON_MEMBERS_H
-#define PARLEY_JSON_MEMBERS_H
+#pragma once
 
 #include "parley/base/ctx.h"
 #include "parley/json/json_writer.h"
@@ -39,5 +38,3 @@ enum json_merge_mode {
  * except for a sort of the patch's members. */
 MUSTCHECK enum err json_merge(struct request_ctx *ctx, struct sv target, struct sv patch,
                               enum json_merge_mode mode, struct sv *out);
-
-#endif

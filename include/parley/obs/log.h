@@ -11,8 +11,7 @@
  *
  * A log_line belongs to one thread; the functions share nothing but the descriptor.
  */
-#ifndef PARLEY_OBS_LOG_H
-#define PARLEY_OBS_LOG_H
+#pragma once
 
 #include "parley/base/sv.h"
 
@@ -39,5 +38,3 @@ void log_open(void);
 
 /* A line with a single "message" field. */
 void log_say(enum log_level level, const char *event, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-#endif

@@ -5,8 +5,7 @@
  * render the sum. The counts of a killed worker stay, and no lock can be left held. Text format:
  * Prometheus exposition format 0.0.4.
  */
-#ifndef PARLEY_OBS_METRICS_H
-#define PARLEY_OBS_METRICS_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -84,5 +83,3 @@ void metrics_render(struct buf *out, struct metrics_slots s, const char *const *
 /* Writes a gauge. help: NULL after the first of a family. server: its label's value; NULL: none. */
 void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *server,
                          int64_t value);
-
-#endif

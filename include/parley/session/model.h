@@ -3,8 +3,7 @@
  * reports. The structs own nothing: their texts live in the request's arena or are borrowed from
  * the caller. Times are microseconds of the wall clock. JSON text has passed json_doc_parse.
  */
-#ifndef PARLEY_SESSION_MODEL_H
-#define PARLEY_SESSION_MODEL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -164,5 +163,3 @@ MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
                                        const struct session_message_draft *drafts, size_t n,
                                        size_t skip, const struct session_receipt *receipt,
                                        struct session_message *out);
-
-#endif

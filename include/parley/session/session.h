@@ -10,8 +10,7 @@
  * The caller checks the length and alphabet of strings where the interface limits them
  * (api_session_id_valid and the like). users.h has what few callers use.
  */
-#ifndef PARLEY_SESSION_SESSION_H
-#define PARLEY_SESSION_SESSION_H
+#pragma once
 
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
@@ -128,5 +127,3 @@ MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx, s
                                   const struct session_update *update,
                                   const struct session_precondition *precondition,
                                   struct session_receipt *receipt, size_t *at);
-
-#endif

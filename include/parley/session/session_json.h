@@ -2,8 +2,7 @@
  * The JSON form of sessions and messages that the native interface answers with. A form that a
  * cache kept is copied; else it is written from the fields. The bytes are the same.
  */
-#ifndef PARLEY_SESSION_SESSION_JSON_H
-#define PARLEY_SESSION_SESSION_JSON_H
+#pragma once
 
 #include "parley/json/json_writer.h"
 #include "parley/session/model.h"
@@ -27,5 +26,3 @@ void session_json_messages(struct json_writer *j, const struct session_message *
 /* The members of the session's object, without braces and messages. A context that was not read is
  * left out. */
 void session_json_members(struct json_writer *j, const struct session *s, size_t *at);
-
-#endif

@@ -1,7 +1,6 @@
 /* Many sessions: those of a tenant or one user (listed, exported, erased), and searches over them.
  * Thread rule and errors: session.h. */
-#ifndef PARLEY_SESSION_USERS_H
-#define PARLEY_SESSION_USERS_H
+#pragma once
 
 #include "parley/session/session.h"
 
@@ -104,5 +103,3 @@ MUSTCHECK enum err session_search(struct sessions *s, struct request_ctx *ctx,
                                   const struct session_query *q, struct session_list *out);
 MUSTCHECK enum err session_count(struct sessions *s, struct request_ctx *ctx,
                                  const struct session_query *q, int64_t *n);
-
-#endif

@@ -3,8 +3,7 @@
  * first. A model accepts no result of a tool without its call, and no call without its result.
  * docs/reference/windows.md has the rules. Thread rule and errors: session.h.
  */
-#ifndef PARLEY_SESSION_WINDOW_H
-#define PARLEY_SESSION_WINDOW_H
+#pragma once
 
 #include "parley/session/session.h"
 
@@ -57,5 +56,3 @@ struct session_window {
 MUSTCHECK enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sv user, const struct session_window_query *query,
                                   struct session_window *out);
-
-#endif

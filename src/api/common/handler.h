@@ -4,8 +4,7 @@
  * entry names, calls the handler with the values, and the handler calls the session module and
  * writes the answer. A call and all that it points to belong to one request and one thread.
  */
-#ifndef PARLEY_API_HANDLER_H
-#define PARLEY_API_HANDLER_H
+#pragma once
 
 #include "parley/api/api.h"
 #include "parley/http/route.h"
@@ -158,5 +157,3 @@ const char *api_renamed(struct request_ctx *ctx, const char *detail, const char 
                         const char *name);
 void api_mark_degraded(struct http_response *res);
 void api_write_degraded(struct json_writer *j, bool degraded); /* nothing if it is not */
-
-#endif

@@ -4,8 +4,7 @@
  * and the members of its context. parley runs no graphs: there are no runs, and a thread has only
  * its current state.
  */
-#ifndef PARLEY_API_LANGGRAPH_H
-#define PARLEY_API_LANGGRAPH_H
+#pragma once
 
 #include "api/common/handler.h"
 
@@ -83,5 +82,3 @@ void langgraph_write_state(struct request_ctx *ctx, struct json_writer *j, const
 void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1]);
 /* The checkpoint that an update made. */
 void langgraph_write_updated(struct json_writer *j, const struct session_receipt *r);
-
-#endif

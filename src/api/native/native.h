@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The native interface: its handlers, what reads their bodies and what writes their answers. */
-#ifndef PARLEY_API_NATIVE_H
-#define PARLEY_API_NATIVE_H
+#pragma once
 
 #include "api/common/handler.h"
 #include "parley/session/users.h"
@@ -57,5 +56,3 @@ void native_write_session(struct json_writer *j, const struct session *s);
 bool native_write_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count);
 /* Sets the Location header: of a session or, with seq > 0, of a message. */
 MUSTCHECK enum err native_location(struct api_call *c, struct sv id, int64_t seq);
-
-#endif

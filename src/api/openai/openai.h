@@ -3,8 +3,7 @@
  * OpenAI's Conversations, the resource `conversations` of its API reference, for OpenAI's own
  * clients. A conversation is a session, and an item is a message of it.
  */
-#ifndef PARLEY_API_OPENAI_H
-#define PARLEY_API_OPENAI_H
+#pragma once
 
 #include "api/common/handler.h"
 
@@ -39,5 +38,3 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
 MUSTCHECK enum err openai_answer_conversation(struct api_call *c);
 /* A member: prefix ("conv_" or "msg_") and the digits of a UUID, or the id that a client chose. */
 void openai_put_id(struct json_writer *j, const char *key, struct sv prefix, struct sv id);
-
-#endif

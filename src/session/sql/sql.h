@@ -6,8 +6,7 @@
  * ERR_NOT_FOUND" is the result without a description: ctx->err is not set, and the caller decides
  * what to say. struct session_write carries a write from the request to its answer.
  */
-#ifndef PARLEY_SESSION_SQL_H
-#define PARLEY_SESSION_SQL_H
+#pragma once
 
 #include "parley/base/thread.h"
 #include "parley/db/batcher.h"
@@ -253,5 +252,3 @@ void sql_message_name(struct session_message_name name, int64_t *generation, int
 MUSTCHECK enum err sql_reserved_generations(struct request_ctx *ctx,
                                             const struct session_message_draft *messages, size_t n,
                                             struct db_param *out);
-
-#endif

@@ -6,8 +6,7 @@
  * Every write has the same first parameters: $1 tenant, $2 session_id, $3 user or NULL, $4 entity
  * tags of If-Match or NULL, $5 idempotency key or NULL, $6 fingerprint, $7 mark.
  */
-#ifndef PARLEY_SESSION_SQL_FRAGMENTS_H
-#define PARLEY_SESSION_SQL_FRAGMENTS_H
+#pragma once
 
 #include "sql.h"
 
@@ -151,5 +150,3 @@
     " AND m.generation = " session " AND m.seq = " at                                              \
     " AND (" of " = 0 OR (" of " = " session " AND m.message_id IS NULL))))"
 /* clang-format on */
-
-#endif
