@@ -241,9 +241,10 @@ enum { SQL_MESSAGE_PARAMS = 7 };
 MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
                                       const struct session_message_draft *messages, size_t n,
                                       struct db_param *out);
-/* Whether a message has a role and content alone, so that its other columns have their defaults.
- * Its stored size is that of content and metadata. */
-bool sql_message_is_plain(const struct session_message_draft *m);
+/* Whether a create or append has one message with a role and content alone, so that its other
+ * columns have their defaults, and no key and condition. Its stored size is that of content and
+ * metadata. */
+bool sql_write_is_plain(const struct session_write *w);
 /* A name may be an id that a client gave, and statements compare it with those. It may also mean:
  * the generation and seq from which parley made the id; a seq, with generation 0; or neither (0
  * and 0). */

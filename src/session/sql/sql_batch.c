@@ -143,8 +143,7 @@ static bool is_plain(struct db_member *const *members, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct session_write *w = write_of(members[i]);
-        if (!w->append || w->precondition->key.p || w->append->n_messages != 1 ||
-            !sql_message_is_plain(&w->append->messages[0]))
+        if (!w->append || !sql_write_is_plain(w))
             return false;
         for (size_t k = 0; k < i; k++)
             if (sv_eq(write_of(members[k])->id, w->id))
@@ -256,7 +255,6 @@ static void take_receipts(const struct db_rows *rows, struct db_member *const *m
         struct session_write *w = write_of(m);
         m->apart = DB_TOGETHER;
         sql_change_from_row(w, rows, row, 201, sql_write_drafts(w).n);
-        w->receipt->created = w->draft != NULL;
         w->receipt->superseded = db_get_bool(rows, row, db_column(rows, "superseded"));
     }
 }

@@ -185,6 +185,7 @@ void sql_change_from_row(struct session_write *w, const struct db_rows *rows, in
     r->mark_before = (uint64_t)db_get_i64(rows, i, db_column(rows, "mark_before"));
     r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
     r->status = status;
+    r->created = status == 201 && !w->append;
 }
 
 void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
@@ -290,9 +291,12 @@ enum err sql_reserved_generations(struct request_ctx *ctx,
     return db_i64_array(ctx, list, listed, out);
 }
 
-bool sql_message_is_plain(const struct session_message_draft *m)
+bool sql_write_is_plain(const struct session_write *w)
 {
-    return sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
+    const struct sql_drafts drafts = sql_write_drafts(w);
+    const struct session_message_draft *m = drafts.messages;
+    return drafts.n == 1 && !w->precondition->if_match && !w->precondition->key.p &&
+           sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
            !m->extra.p && !m->tokens.p && sv_eq(m->metadata, SV("{}"));
 }
 

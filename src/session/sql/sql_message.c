@@ -53,13 +53,6 @@ static const struct db_stmt append_create = {
 
 enum { APPEND_PARAMS = SQL_PRECONDITION_PARAMS + 1 + SQL_MESSAGE_PARAMS };
 
-static bool is_plain(const struct session_append *append,
-                     const struct session_precondition *precondition)
-{
-    return append->n_messages == 1 && !precondition->if_match && !precondition->key.p &&
-           sql_message_is_plain(&append->messages[0]);
-}
-
 /* The call that appends. p: room for APPEND_PARAMS. */
 static enum err append_call(struct request_ctx *ctx, const struct session_write *w,
                             struct db_param *p, struct db_call *out)
@@ -68,7 +61,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
     const struct session_message_draft *m = w->append->messages;
     *out = (struct db_call){n == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
     TRY(sql_precondition_params(ctx, w, p));
-    if (is_plain(w->append, w->precondition)) {
+    if (sql_write_is_plain(w)) {
         p[3] = db_text(m->role);
         p[4] = db_text(m->content);
         p[5] = db_i32((int32_t)(m->content.n + m->metadata.n));

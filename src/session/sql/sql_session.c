@@ -165,8 +165,7 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
     struct db_param p[INSERT_PARAMS], read[READ_PARAMS], *generation = &p[INSERT_GENERATION];
     struct db_call calls[] = {{&session_insert, p, INSERT_PARAMS, {0}},
                               read_call(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read)};
-    if (w->id_is_new && draft->n_messages == 1 && !w->precondition->key.p &&
-        sql_message_is_plain(&draft->messages[0])) {
+    if (w->id_is_new && sql_write_is_plain(w)) {
         generation = &p[PLAIN_GENERATION];
         plain_params(ctx, draft, p);
         calls[0] = (struct db_call){&session_insert_plain, p, PLAIN_PARAMS, {0}};
@@ -175,7 +174,6 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
     }
     TRY(sql_write(s, ctx, w, calls, w->out ? 2 : 1, generation));
     sql_change_from_row(w, &calls[0].rows, 0, 201, draft->n_messages);
-    w->receipt->created = w->done;
     return w->out ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
 
@@ -214,7 +212,6 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
         sql_change_from_row(w, rows, 0, 201, 0);
         /* Found and not done: a message's id names the new generation. Repeat with another one. */
     } while (!w->done && db_get_i64(rows, 0, db_column(rows, "found")) > 0);
-    w->receipt->created = w->done;
     return w->done ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
 
