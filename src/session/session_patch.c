@@ -166,7 +166,7 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
                                 const struct session_precondition *precondition,
                                 struct session *out, struct session_receipt *receipt)
 {
-    const struct session_message_draft named = {.message_id = which.id};
+    const struct session_message named = {.message_id = which.id};
     const enum session_edit remove = SESSION_REMOVE;
     const struct session_update update = {
         .messages = &named, .edits = &remove, .n_messages = 1, .seq = which.seq};

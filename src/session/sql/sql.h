@@ -29,9 +29,8 @@ MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
 enum err sql_away(struct request_ctx *ctx);
 
 /* In session.c. ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. */
-enum err session_message_id_taken(struct request_ctx *ctx,
-                                  const struct session_message_draft *messages, size_t n,
-                                  size_t at);
+enum err session_message_id_taken(struct request_ctx *ctx, const struct session_message *messages,
+                                  size_t n, size_t at);
 enum err session_message_not_found(struct request_ctx *ctx);
 
 /* ---- a write ---- */
@@ -219,7 +218,7 @@ MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct
                                            struct db_param *out);
 /* The messages of a create or an append; none of another write. */
 struct sql_drafts {
-    const struct session_message_draft *messages;
+    const struct session_message *messages;
     size_t n;
 };
 struct sql_drafts sql_write_drafts(const struct session_write *w);
@@ -239,7 +238,7 @@ MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx,
 /* Arrays over drafts: types, roles, contents, metadata, ids, extra, tokens. */
 enum { SQL_MESSAGE_PARAMS = 7 };
 MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
-                                      const struct session_message_draft *messages, size_t n,
+                                      const struct session_message *messages, size_t n,
                                       struct db_param *out);
 /* Whether a create or append has one message with a role and content alone, so that its other
  * columns have their defaults, and no key and condition. Its stored size is that of content and
@@ -252,7 +251,7 @@ void sql_message_name(struct session_message_name name, int64_t *generation, int
 /* The generations that client-given ids of the made form name. A session of one of them may not
  * take such an id: two of its messages could have one id. */
 MUSTCHECK enum err sql_reserved_generations(struct request_ctx *ctx,
-                                            const struct session_message_draft *messages, size_t n,
+                                            const struct session_message *messages, size_t n,
                                             struct db_param *out);
 
 #endif

@@ -202,7 +202,7 @@ static enum err message_params(struct request_ctx *ctx, struct db_member *const 
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
         total += sql_write_drafts(write_of(members[i])).n;
-    struct session_message_draft *all = arena_array(ctx->arena, total, sizeof(*all));
+    struct session_message *all = arena_array(ctx->arena, total, sizeof(*all));
     int64_t *of = arena_array(ctx->arena, total, sizeof(*of));
     int64_t *at = arena_array(ctx->arena, total, sizeof(*at));
     if (!all || !of || !at)

@@ -274,9 +274,8 @@ void sql_message_name(struct session_message_name name, int64_t *generation, int
     *seq = (int64_t)number;
 }
 
-enum err sql_reserved_generations(struct request_ctx *ctx,
-                                  const struct session_message_draft *messages, size_t n,
-                                  struct db_param *out)
+enum err sql_reserved_generations(struct request_ctx *ctx, const struct session_message *messages,
+                                  size_t n, struct db_param *out)
 {
     int64_t *list = arena_array(ctx->arena, n, sizeof(*list));
     size_t listed = 0;
@@ -294,13 +293,13 @@ enum err sql_reserved_generations(struct request_ctx *ctx,
 bool sql_write_is_plain(const struct session_write *w)
 {
     const struct sql_drafts drafts = sql_write_drafts(w);
-    const struct session_message_draft *m = drafts.messages;
+    const struct session_message *m = drafts.messages;
     return drafts.n == 1 && !w->precondition->if_match && !w->precondition->key.p &&
            sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
            !m->extra.p && !m->tokens.p && sv_eq(m->metadata, SV("{}"));
 }
 
-enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
+enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message *messages,
                             size_t n, struct db_param *out)
 {
     struct sv *texts[SQL_MESSAGE_PARAMS];

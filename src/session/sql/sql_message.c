@@ -58,7 +58,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
                             struct db_param *p, struct db_call *out)
 {
     const size_t n = w->append->n_messages;
-    const struct session_message_draft *m = w->append->messages;
+    const struct session_message *m = w->append->messages;
     *out = (struct db_call){n == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
     TRY(sql_precondition_params(ctx, w, p));
     if (sql_write_is_plain(w)) {

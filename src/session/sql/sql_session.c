@@ -144,7 +144,7 @@ enum { PLAIN_PARAMS = 13, PLAIN_GENERATION = 11 };
 static void plain_params(struct request_ctx *ctx, const struct session_draft *draft,
                          struct db_param *out)
 {
-    const struct session_message_draft *m = &draft->messages[0];
+    const struct session_message *m = &draft->messages[0];
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(draft->session_id);
     out[2] = db_text(draft->user_id);
