@@ -34,7 +34,6 @@ static const struct json_field message_fields[] = {
 /* The members of OpenAI's chat format go into extra. */
 static enum err read_chat(const struct json_input *in, struct session_message *out)
 {
-    static const char *const none[] = {NULL};
     struct buf b;
     struct json_writer j = {.b = &b};
     buf_init(&b, in->ctx->arena, 0);
@@ -52,7 +51,7 @@ static enum err read_chat(const struct json_input *in, struct session_message *o
     }
     if (b.n == 0 && !b.failed)
         return ERR_NONE;
-    json_members_write(&j, out->extra, none);
+    json_members_write(&j, out->extra, NULL);
     json_write_object_close(&j);
     out->extra = buf_get(&b);
     return b.failed ? ctx_nomem(in->ctx) : ERR_NONE;

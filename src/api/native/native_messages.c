@@ -29,7 +29,6 @@ struct append_return {
 static void write_returned_window(struct json_writer *j, const struct request_ctx *ctx,
                                   const struct append_return *r)
 {
-    static const char *const none[] = {NULL};
     json_write_key(j, "window");
     if (!r->failed) {
         native_write_window(j, &r->window);
@@ -40,7 +39,7 @@ static void write_returned_window(struct json_writer *j, const struct request_ct
     json_put_object(j, "window_problem");
     json_put_str(j, "code", fault.code);
     json_put_str(j, "detail", fault.detail);
-    json_members_write(j, sv_from(ctx->err.members), none);
+    json_members_write(j, sv_from(ctx->err.members), NULL);
     json_write_object_close(j);
 }
 
