@@ -341,6 +341,25 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     arena_rewind(ctx->arena, mark);
 }
 
+/* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
+static enum err add_messages(struct request_ctx *ctx, const struct session_message *drafts,
+                             size_t n, const struct session_receipt *receipt,
+                             struct session *session)
+{
+    const size_t added = n < SESSION_WINDOW ? n : SESSION_WINDOW, skip = n - added;
+    const size_t room = SESSION_WINDOW - added;
+    const size_t kept = session->n_messages < room ? session->n_messages : room;
+    struct session_message *m = arena_array(ctx->arena, kept + added, sizeof(*m));
+    if (!m)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < kept; i++)
+        m[i] = session->messages[session->n_messages - kept + i];
+    TRY(session_messages_of(ctx, drafts, n, skip, receipt, m + kept));
+    session->messages = m;
+    session->n_messages = kept + added;
+    return ERR_NONE;
+}
+
 bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,
                         const struct session_append *append, const struct session_receipt *receipt,
                         struct session *out)
@@ -357,6 +376,5 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
         return false;
     out->native = SV_NONE;
     sql_apply_receipt(out, receipt);
-    return session_add_messages(ctx, append->messages, append->n_messages, receipt, out) ==
-           ERR_NONE;
+    return add_messages(ctx, append->messages, append->n_messages, receipt, out) == ERR_NONE;
 }

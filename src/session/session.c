@@ -89,24 +89,6 @@ enum err session_messages_of(struct request_ctx *ctx, const struct session_messa
     return ERR_NONE;
 }
 
-enum err session_add_messages(struct request_ctx *ctx, const struct session_message *drafts,
-                              size_t n, const struct session_receipt *receipt,
-                              struct session *session)
-{
-    const size_t added = n < SESSION_WINDOW ? n : SESSION_WINDOW, skip = n - added;
-    const size_t room = SESSION_WINDOW - added;
-    const size_t kept = session->n_messages < room ? session->n_messages : room;
-    struct session_message *m = arena_array(ctx->arena, kept + added, sizeof(*m));
-    if (!m)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < kept; i++)
-        m[i] = session->messages[session->n_messages - kept + i];
-    TRY(session_messages_of(ctx, drafts, n, skip, receipt, m + kept));
-    session->messages = m;
-    session->n_messages = kept + added;
-    return ERR_NONE;
-}
-
 bool session_is_read_as_sent(struct sv metadata, const struct session_message *messages, size_t n)
 {
     bool same = sv_eq(metadata, SV("{}"));

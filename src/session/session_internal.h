@@ -14,11 +14,6 @@ bool session_user_matches(const struct session *session, struct sv user);
 /* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
 enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
-/* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
-MUSTCHECK enum err session_add_messages(struct request_ctx *ctx,
-                                        const struct session_message *drafts, size_t n,
-                                        const struct session_receipt *receipt,
-                                        struct session *session);
 /* Whether a later read returns metadata as it was sent. It has jsonb's form, which only PostgreSQL
  * knows; {} is the same in both. One entity tag must have one form, so that other metadata is not
  * cached by a write. */
