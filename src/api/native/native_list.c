@@ -7,14 +7,10 @@
 #include "parley/session/session_json.h"
 
 enum { LIST_DEFAULT = 20 };
-#define PAGE_PARAMS                                       \
-    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, \
-    {                                                     \
-        .name = "cursor"                                  \
-    }
-
-const struct api_param native_user_list_params[] = {PAGE_PARAMS, {.name = NULL}};
-const struct api_param native_list_params[] = {PAGE_PARAMS,
+const struct api_param native_user_list_params[] = {
+    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, {.name = "cursor"}, {.name = NULL}};
+const struct api_param native_list_params[] = {{"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}},
+                                               {.name = "cursor"},
                                                {.name = "user_id"},
                                                {.name = "created_after"},
                                                {.name = "created_before"},
