@@ -11,8 +11,6 @@
 bool session_is_expired(const struct session *s, int64_t now_us);
 /* Whether the session is the user's; true if user is absent. */
 bool session_user_matches(const struct session *session, struct sv user);
-/* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
-enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
 /* Whether a later read returns metadata as it was sent. It has jsonb's form, which only PostgreSQL
  * knows; {} is the same in both. One entity tag must have one form, so that other metadata is not

@@ -140,9 +140,7 @@ enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv i
     while (result == WINDOW_NEEDS_MORE) {
         size = (struct tail_size){least(size.rows, ROWS_MAX), least(size.bytes, page)};
         const bool is_last = size.rows == ROWS_MAX && size.bytes == page;
-        const enum err e =
-            sql_window_tail(s, ctx, id, user, last_seq, (size_t)size.rows, size.bytes, &tail);
-        TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
+        TRY(sql_window_tail(s, ctx, id, user, last_seq, (size_t)size.rows, size.bytes, &tail));
         TRY(window_choose(ctx, &tail, &q, is_last, out, &needed, &result));
         size = (struct tail_size){size.rows * MORE, size.bytes * MORE};
     }

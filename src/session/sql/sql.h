@@ -32,6 +32,8 @@ enum err sql_away(struct request_ctx *ctx);
 enum err session_message_id_taken(struct request_ctx *ctx, const struct session_message *messages,
                                   size_t n, size_t at);
 enum err session_message_not_found(struct request_ctx *ctx);
+/* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
+enum err session_not_found(struct request_ctx *ctx);
 
 /* ---- a write ---- */
 
@@ -142,8 +144,7 @@ struct window_tail {
     uint64_t mark;
 };
 extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
-/* At most limit messages up to last_seq, and at most so many bytes, or one message more. Bare
- * ERR_NOT_FOUND. */
+/* At most limit messages up to last_seq, and at most so many bytes, or one message more. */
 MUSTCHECK enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                    struct sv user, int64_t last_seq, size_t limit, int64_t bytes,
                                    struct window_tail *out);
