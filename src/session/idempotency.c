@@ -47,16 +47,6 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
                     "Another request with this key is under way.");
 }
 
-enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
-                                struct session_write *w, session_write_fn *try)
-{
-    struct fresh_write fresh;
-    TRY(fresh_write_begin(s, ctx, w->id, &fresh));
-    enum err e = session_write_idempotent(s, ctx, w, try);
-    fresh_write_end(s, ctx, &fresh, e, NULL);
-    return e;
-}
-
 enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
                                const struct session_write *w)
 {
@@ -69,6 +59,16 @@ enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
     return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
                     "The session has changed: its version is %lld, its state_version %lld.",
                     (long long)session.version, (long long)session.state_version);
+}
+
+enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
+                                struct session_write *w, session_write_fn *try)
+{
+    struct fresh_write fresh;
+    TRY(fresh_write_begin(s, ctx, w->id, &fresh));
+    enum err e = session_write_idempotent(s, ctx, w, try);
+    fresh_write_end(s, ctx, &fresh, e, NULL);
+    return e == ERR_NOT_FOUND && w->fault == 0 ? session_write_refused(s, ctx, w) : e;
 }
 
 /* ---- the state that a record keeps for a replay, see SQL_STATE ---- */

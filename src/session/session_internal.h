@@ -116,7 +116,7 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
 MUSTCHECK enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
                                             struct session_write *w, session_write_fn *try);
 /* The same within fresh_write_begin and fresh_write_end, for a write that does not know the session
- * after it. */
+ * after it. ERR_NOT_FOUND is bare only with w->fault; else see session_write_refused. */
 MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
                                           struct session_write *w, session_write_fn *try);
 /* The session as it was after a write that is done: w->state and w->receipt, without messages.

@@ -143,8 +143,7 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
                         struct session_receipt *receipt)
 {
     struct session_write w = {.id = id, .precondition = precondition, .receipt = receipt};
-    const enum err e = session_write_uncached(s, ctx, &w, sql_session_delete);
-    return e == ERR_NOT_FOUND ? session_write_refused(s, ctx, &w) : e;
+    return session_write_uncached(s, ctx, &w, sql_session_delete);
 }
 
 /* As in session_create, the id is new: the caches need nothing. */
