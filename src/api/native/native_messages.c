@@ -3,7 +3,6 @@
 #include "native.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
@@ -150,16 +149,15 @@ static void write_next_query(struct json_writer *j, const struct session_page_qu
                              int64_t last)
 {
     const int64_t after = q->ascending ? last : q->after, before = q->ascending ? q->before : last;
-    char bounds[3][40] = {"", "", ""}, text[160];
+    json_write_key(j, "next");
+    buf_printf(j->b, "\"limit=%zu&order=%s", q->limit, q->ascending ? "asc" : "desc");
     if (after > 0)
-        snprintf(bounds[0], sizeof(bounds[0]), "&after=%" PRId64, after);
+        buf_printf(j->b, "&after=%" PRId64, after);
     if (before > 0)
-        snprintf(bounds[1], sizeof(bounds[1]), "&before=%" PRId64, before);
+        buf_printf(j->b, "&before=%" PRId64, before);
     if (q->max_bytes > 0)
-        snprintf(bounds[2], sizeof(bounds[2]), "&max_bytes=%" PRId64, q->max_bytes);
-    snprintf(text, sizeof(text), "limit=%zu&order=%s%s%s%s", q->limit,
-             q->ascending ? "asc" : "desc", bounds[0], bounds[1], bounds[2]);
-    json_put_str(j, "next", text);
+        buf_printf(j->b, "&max_bytes=%" PRId64, q->max_bytes);
+    json_write_raw(j, SV("\""));
 }
 
 enum err native_messages_page(struct api_call *c)
