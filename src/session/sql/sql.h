@@ -46,6 +46,10 @@ typedef enum err session_write_fn(struct sessions *s, struct request_ctx *ctx,
 typedef enum err session_change_fn(struct sessions *s, struct request_ctx *ctx,
                                    struct session_write *w, const struct session *base);
 
+struct sql_drafts {
+    const struct session_message *messages;
+    size_t n;
+};
 struct session_write {
     struct sv id;
     const struct session_precondition *precondition;
@@ -53,6 +57,7 @@ struct session_write {
     /* What to do: one of these. */
     const struct session_draft *draft;
     const struct session_append *append;
+    struct sql_drafts drafts; /* the messages of a create or an append */
     const struct session_patch *patch;
     const struct session_update *update;
     struct sv from;            /* the session to copy */
@@ -217,12 +222,6 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
-/* The messages of a create or an append; none of another write. */
-struct sql_drafts {
-    const struct session_message *messages;
-    size_t n;
-};
-struct sql_drafts sql_write_drafts(const struct session_write *w);
 /* For a session that the write creates: milliseconds of PostgreSQL's clock, and random bits. */
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w);
 /* The mark of a write: 64 random bits. */

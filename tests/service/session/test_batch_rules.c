@@ -58,7 +58,8 @@ static void batch_make(struct batch *b, struct fixture *w, const struct given gi
                                       .precondition = &e->precondition,
                                       .receipt = &e->r,
                                       .draft = creates ? &e->draft : NULL,
-                                      .append = creates ? NULL : &e->append};
+                                      .append = creates ? NULL : &e->append,
+                                      .drafts = {e->messages, e->given.messages}};
         e->m = (struct sql_batch_member){.of_batch = {.ctx = ctx}, .w = &e->w};
     }
 }
