@@ -22,12 +22,6 @@ static struct cache_stamp stamp_of(const struct session *session)
     return (struct cache_stamp){session->generation, session->version, session->mark};
 }
 
-/* Whether this host is alone on its database, so that memory may answer without asking. */
-static bool is_alone(const struct sessions *s)
-{
-    return db_hosts_is_alone(s->settings.hosts);
-}
-
 enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
 {
     TRY(sql_reachable(s, ctx));
@@ -197,7 +191,7 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
 
 bool session_ahead_is_useful(const struct sessions *s)
 {
-    return s->cache && cache_has_memory(s->cache) && !is_alone(s);
+    return s->cache && cache_has_memory(s->cache) && !db_hosts_is_alone(s->settings.hosts);
 }
 
 bool session_ahead_is_done(const struct request_ctx *ctx)
@@ -239,7 +233,8 @@ static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t
     *out = r->session;
     out->user_id = now.user_id; /* PostgreSQL decides who the owner is */
     count_source(s, ctx, r->found.from);
-    if (r->found.from == METRICS_REDIS || (!r->found.current && is_alone(s)))
+    if (r->found.from == METRICS_REDIS ||
+        (!r->found.current && db_hosts_is_alone(s->settings.hosts)))
         store_read(s, ctx, r, false, out);
     return ERR_NONE;
 }
@@ -265,7 +260,8 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         r.snapshot = cache_snapshot(s->cache, r.key);
         find_cached(s, ctx, n, e == ERR_NONE, &r);
     }
-    if (e == ERR_NONE && r.has && r.found.current && is_alone(s) &&
+    /* A host that is alone on its database need not ask. */
+    if (e == ERR_NONE && r.has && r.found.current && db_hosts_is_alone(s->settings.hosts) &&
         !session_is_expired(&r.session, db_now_us(s->db))) {
         *out = r.session;
         count_source(s, ctx, METRICS_MEMORY);
