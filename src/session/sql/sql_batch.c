@@ -93,9 +93,7 @@ const struct db_stmt sql_create_batch_stmt = {
                 " $17::bigint[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[]",
                 "session_id, user_id, mark, messages, key, fingerprint, generation, language, context,"
                 " metadata, ttl, sliding")
-    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
-    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
-    " SELECT generation, $1, session_id, user_id, language, context, metadata::jsonb, ttl, sliding = 1,"
+    SQL_INSERT_SESSION " SELECT generation, $1, session_id, user_id, language, context, metadata::jsonb, ttl, sliding = 1,"
     " now() + ttl * interval '1 second', " SQL_HOUR("now() + ttl * interval '1 second'") ","
     " messages, messages, mark, mark FROM i RETURNING" SQL_CHANGED "),"
     " r AS MATERIALIZED (SELECT i.n, i.session_id, i.messages, i.key, i.fingerprint, false AS superseded, s.*"

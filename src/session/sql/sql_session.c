@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* The wide columns of the session come once, with the newest message. It is one statement, so that
- * the session and its messages are of one snapshot. */
+ * the session and its messages are of one snapshot. total: the sum of the sizes up to and including
+ * a message. The first message always comes: its total is its size. */
 /* clang-format off */
 static const struct db_stmt session_read = {
     "session_read",
@@ -14,7 +15,9 @@ static const struct db_stmt session_read = {
     " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
-    "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+    "FROM sessions s LEFT JOIN LATERAL (SELECT *, sum(size) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)"
+    " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"
+    " ORDER BY seq DESC LIMIT $4) newest) m ON m.total <= greatest(m.size, $5) WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
 /* clang-format on */
 
 enum { READ_PARAMS = 5 };
