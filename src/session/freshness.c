@@ -17,7 +17,7 @@ static struct cache_key key_of(const struct request_ctx *ctx, struct sv id)
     return (struct cache_key){ctx->tenant, id};
 }
 
-static struct cache_stamp stamp_of(const struct session *session)
+struct cache_stamp session_stamp(const struct session *session)
 {
     return (struct cache_stamp){session->generation, session->version, session->mark};
 }
@@ -52,7 +52,7 @@ static bool encode_value(struct sessions *s, struct request_ctx *ctx, const stru
 {
     if (value_bytes_at_least(session) > cache_value_max(s->cache))
         return false;
-    out->stamp = stamp_of(session);
+    out->stamp = session_stamp(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
     if (out->ttl_ms <= 0)
         return false;
@@ -67,7 +67,7 @@ static bool decode_value(struct request_ctx *ctx, struct sv id, const struct cac
                          struct session *out)
 {
     return session_codec_decode(ctx, value->bytes, out) && sv_eq(out->session_id, id) &&
-           cache_stamp_eq(stamp_of(out), value->stamp);
+           cache_stamp_eq(session_stamp(out), value->stamp);
 }
 
 /* ---- reading ---- */

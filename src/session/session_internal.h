@@ -79,6 +79,7 @@ bool session_codec_decode(struct request_ctx *ctx, struct sv bytes, struct sessi
 
 /* ---- freshness.c: reads and writes with the caches ---- */
 
+struct cache_stamp session_stamp(const struct session *session);
 /* The session with at least its newest n messages (all of them if it has fewer), as it is now.
  * out->degraded: PostgreSQL is away, and the session may have changed since. */
 MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id,

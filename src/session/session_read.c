@@ -27,9 +27,7 @@ static void tail_of_session(const struct session *session, int64_t last_seq,
         (struct window_tail){.messages = session->messages,
                              .n = session->n_messages,
                              .is_complete = session->n_messages == (size_t)session->message_count,
-                             .generation = session->generation,
-                             .version = session->version,
-                             .mark = session->mark};
+                             .stamp = session_stamp(session)};
     while (out->n > 0 && out->messages[out->n - 1].seq > last_seq)
         out->n--;
 }
@@ -53,9 +51,7 @@ static enum err page_of_session(struct request_ctx *ctx, const struct session *s
     for (size_t i = 0; i < out->n; i++)
         out->messages[i] = tail.messages[tail.n - 1 - i];
     out->has_more = out->n < tail.n || !tail.is_complete;
-    out->generation = session->generation;
-    out->version = session->version;
-    out->mark = session->mark;
+    out->stamp = session_stamp(session);
     out->degraded = session->degraded;
     return ERR_NONE;
 }

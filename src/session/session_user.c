@@ -50,7 +50,7 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
         return e;
     ctx_clear_error(ctx);
     /* If it was deleted since, or the id names another session, it has no more messages. */
-    const bool gone = e == ERR_NOT_FOUND || page.generation != x->at.generation;
+    const bool gone = e == ERR_NOT_FOUND || page.stamp.generation != x->at.generation;
     out->messages = page.messages;
     out->n = gone ? 0 : page.n;
     x->messages += (int64_t)out->n;

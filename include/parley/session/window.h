@@ -46,8 +46,7 @@ struct session_window {
     struct sv *open_calls;               /* ids of calls at the end without a result yet */
     int64_t *omitted;                    /* seqs of messages that no model would accept */
     size_t n_open_calls, n_omitted;
-    int64_t generation, version;
-    uint64_t mark;
+    struct cache_stamp stamp;
     bool degraded; /* as in struct session */
 };
 

@@ -114,7 +114,7 @@ static void read_returned(struct api_call *c, struct append_return *r)
             .before = receipt->last_seq + 1, .limit = (size_t)r->limit, .is_recent = true};
         r->failed = session_page(c->sessions, c->ctx, id, user, &query, &r->newest) != ERR_NONE;
         /* A degraded page may lack what was appended; another generation is another session. */
-        if (r->failed || r->newest.degraded || r->newest.generation != receipt->generation)
+        if (r->failed || r->newest.degraded || r->newest.stamp.generation != receipt->generation)
             r->newest.n = 0;
     }
 }
@@ -169,8 +169,9 @@ enum err native_messages_page(struct api_call *c)
                                              .max_bytes = c->params[PAGE_MAX_BYTES]};
     struct session_page page;
     TRY(session_page(c->sessions, c->ctx, c->id, c->precondition.user, &query, &page));
-    TRY(api_set_etag(c, page.degraded,
-                     http_etag(c->ctx->arena, page.generation, 'v', page.version, page.mark)));
+    TRY(api_set_etag(
+        c, page.degraded,
+        http_etag(c->ctx->arena, page.stamp.generation, 'v', page.stamp.version, page.stamp.mark)));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);

@@ -87,6 +87,7 @@ struct sql_stamp {
 MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sql_stamp *out);
 void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out);
+struct cache_stamp sql_stamp_of_row(const struct db_rows *rows, int row);
 /* The same for several requests; the parameter of each is the id. */
 extern const struct db_batch_kind sql_stamps_kind;
 extern const struct db_stmt sql_stamp_stmt, sql_message_stmt; /* a test reads their plans */
@@ -145,8 +146,7 @@ struct window_tail {
      * has no tool's result; NULL: there is none. Only if is_looked_for. */
     bool is_looked_for;
     const struct session_message *system, *start;
-    int64_t generation, version;
-    uint64_t mark;
+    struct cache_stamp stamp;
 };
 extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
 /* At most limit messages up to last_seq, and at most so many bytes, or one message more. */

@@ -157,9 +157,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     TRY(db_query(s->db, ctx, DB_READ, stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
         return ERR_NOT_FOUND;
-    out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
-    out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
-    out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
+    out->stamp = sql_stamp_of_row(&rows, 0);
     TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
     const size_t within = rows_within(&rows, query->limit, bytes);
     out->has_more = out->n > within;

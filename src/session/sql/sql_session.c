@@ -69,11 +69,16 @@ const struct db_batch_kind sql_stamps_kind = {
     1};
 /* clang-format on */
 
+struct cache_stamp sql_stamp_of_row(const struct db_rows *rows, int row)
+{
+    return (struct cache_stamp){db_get_i64(rows, row, db_column(rows, "generation")),
+                                db_get_i64(rows, row, db_column(rows, "version")),
+                                (uint64_t)db_get_i64(rows, row, db_column(rows, "mark"))};
+}
+
 void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out)
 {
-    out->stamp.generation = db_get_i64(rows, row, db_column(rows, "generation"));
-    out->stamp.version = db_get_i64(rows, row, db_column(rows, "version"));
-    out->stamp.mark = (uint64_t)db_get_i64(rows, row, db_column(rows, "mark"));
+    out->stamp = sql_stamp_of_row(rows, row);
     out->user_id = db_get_text(rows, row, db_column(rows, "user_id"));
 }
 
