@@ -14,7 +14,7 @@ static enum err uuid_of_prefixed(struct request_ctx *ctx, struct sv prefix, stru
 {
     char uuid[UUID_LEN + 1];
     if (!sv_starts_with(*id, prefix) ||
-        !uuid_from_hex((struct sv){id->p + prefix.n, id->n - prefix.n}, uuid))
+        !uuid_convert((struct sv){id->p + prefix.n, id->n - prefix.n}, false, uuid))
         return ERR_NONE;
     *id = arena_dup(ctx->arena, (struct sv){uuid, UUID_LEN});
     return id->p ? ERR_NONE : ctx_nomem(ctx);
