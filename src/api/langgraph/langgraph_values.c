@@ -22,10 +22,8 @@ static const struct {
 
 static struct sv role_of(struct sv type)
 {
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (sv_eq(type, sv_from(roles[i].type)))
-            return sv_from(roles[i].role);
-    return SV_NONE;
+    const size_t i = type.p ? names_index(&NAMES(roles), type) : ARRAY_LEN(roles);
+    return i < ARRAY_LEN(roles) ? sv_from(roles[i].role) : SV_NONE;
 }
 
 /* The parts of a message that was sent; body is the object that has its members. */
