@@ -313,18 +313,13 @@ enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct s
     return ERR_NONE;
 }
 
-/* Whether a write with this result neither changed the session nor read it. A write that PostgreSQL
- * refused may have read what another writer has committed. */
-static bool had_no_contact(enum err result)
-{
-    return result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE;
-}
-
 void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_write *w,
                      enum err result, const struct session *now)
 {
     struct cache_value value;
-    if (!s->cache || had_no_contact(result))
+    /* Then the write neither changed the session nor read it. One that PostgreSQL refused may have
+     * read what another writer has committed. */
+    if (!s->cache || result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE)
         return;
     cache_raise_epoch(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
     if (result != ERR_NONE)

@@ -12,11 +12,6 @@
 #include "parley/json/doc.h"
 #include "parley/json/members.h"
 
-static bool is_key_taken(const struct request_ctx *ctx, enum err e)
-{
-    return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
-}
-
 enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
                                   struct session_write *w, session_write_fn *try)
 {
@@ -39,7 +34,8 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
         if (looked_up != ERR_NOT_FOUND)
             return looked_up;
         ctx->err = why;
-        if (!is_key_taken(ctx, e) && !w->key_expired)
+        const bool taken = e == ERR_CONFLICT && why.slug && strcmp(why.slug, "key_taken") == 0;
+        if (!taken && !w->key_expired)
             return e;
         ctx_clear_error(ctx);
     }
