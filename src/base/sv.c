@@ -17,6 +17,13 @@ bool sv_eq(struct sv a, struct sv b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+int sv_compare(struct sv a, struct sv b)
+{
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
 /* No locale is set, so that only ASCII letters have two cases. */
 bool sv_eq_nocase(struct sv a, struct sv b)
 {

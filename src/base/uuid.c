@@ -77,21 +77,12 @@ static bool read_halves(struct sv s, bool hyphens, uint64_t half[2])
            hex_read((struct sv){digits + HEX_U64_LEN, HEX_U64_LEN}, &half[1]);
 }
 
-bool uuid_to_hex(struct sv s, char out[UUID_HEX_LEN + 1])
+bool uuid_convert(struct sv s, bool to_hex, char *out)
 {
     uint64_t half[2];
-    if (!read_halves(s, true, half))
+    if (!read_halves(s, to_hex, half))
         return false;
-    write_halves(half[0], half[1], false, out);
-    return true;
-}
-
-bool uuid_from_hex(struct sv s, char out[UUID_LEN + 1])
-{
-    uint64_t half[2];
-    if (!read_halves(s, false, half))
-        return false;
-    write_halves(half[0], half[1], true, out);
+    write_halves(half[0], half[1], !to_hex, out);
     return true;
 }
 

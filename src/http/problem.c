@@ -63,7 +63,6 @@ void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
 void http_problem(struct request_ctx *ctx, const struct http_request *req,
                   struct http_response *res)
 {
-    static const char *const no_members[] = {NULL};
     (void)req;
     const struct http_fault fault = http_fault_of(ctx);
     http_fault_begin(ctx, &fault, res);
@@ -79,7 +78,7 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     json_put_str(&j, "code", fault.code);
     if (ctx->err.field[0])
         json_put_str(&j, "field", ctx->err.field);
-    json_members_write(&j, sv_from(ctx->err.members), no_members);
+    json_members_write(&j, sv_from(ctx->err.members), NULL);
     json_put_sv(&j, "request_id", ctx->request_id);
     json_write_object_close(&j);
 }

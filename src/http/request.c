@@ -160,11 +160,8 @@ enum err http_condition_parse(struct request_ctx *ctx, const char *header, struc
     if (!value.p)
         return ERR_NONE;
     struct sv rest = sv_trim(value);
-    if (sv_eq(rest, SV("*"))) {
-        out->any = true;
-        return ERR_NONE;
-    }
-    for (;;) {
+    out->any = sv_eq(rest, SV("*"));
+    while (!out->any) {
         struct sv tag;
         if (!take_tag(&rest, &tag))
             return malformed(ctx, header);
@@ -174,12 +171,13 @@ enum err http_condition_parse(struct request_ctx *ctx, const char *header, struc
         out->tags[out->n++] = tag;
         rest = sv_trim(rest);
         if (rest.n == 0)
-            return ERR_NONE;
+            break;
         if (rest.p[0] != ',')
             return malformed(ctx, header);
         sv_skip(&rest, 1);
         rest = sv_trim(rest);
     }
+    return ERR_NONE;
 }
 
 bool http_condition_has(const struct http_condition *c, struct sv tag)

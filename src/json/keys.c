@@ -10,18 +10,10 @@
  * of a hundred thousand members does not take 10^10 comparisons. */
 enum { FEW_MEMBERS = 8 };
 
-/* Any total order will do. */
-static int compare_names(struct sv a, struct sv b)
-{
-    if (a.n != b.n)
-        return a.n < b.n ? -1 : 1;
-    return a.n > 0 ? memcmp(a.p, b.p, a.n) : 0;
-}
-
 static int compare_keys(const void *a, const void *b)
 {
     const struct json_key *x = a, *y = b;
-    const int c = compare_names(x->name, y->name);
+    const int c = sv_compare(x->name, y->name);
     return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
 }
 
@@ -32,7 +24,7 @@ void json_keys_sort(struct json_key *keys, size_t n)
 
 static int compare_to_key(const void *name, const void *key)
 {
-    return compare_names(*(const struct sv *)name, ((const struct json_key *)key)->name);
+    return sv_compare(*(const struct sv *)name, ((const struct json_key *)key)->name);
 }
 
 const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name)

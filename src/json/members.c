@@ -82,7 +82,7 @@ struct sv json_member_get(struct sv object, const char *name)
 
 static bool is_named(struct sv key, const char *const *names)
 {
-    for (; *names; names++)
+    for (; names && *names; names++)
         if (json_unescape_eq(key, sv_from(*names)))
             return true;
     return false;

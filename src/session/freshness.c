@@ -17,15 +17,9 @@ static struct cache_key key_of(const struct request_ctx *ctx, struct sv id)
     return (struct cache_key){ctx->tenant, id};
 }
 
-static struct cache_stamp stamp_of(const struct session *session)
+struct cache_stamp session_stamp(const struct session *session)
 {
     return (struct cache_stamp){session->generation, session->version, session->mark};
-}
-
-/* Whether this host is alone on its database, so that memory may answer without asking. */
-static bool is_alone(const struct sessions *s)
-{
-    return db_hosts_is_alone(s->settings.hosts);
 }
 
 enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
@@ -58,7 +52,7 @@ static bool encode_value(struct sessions *s, struct request_ctx *ctx, const stru
 {
     if (value_bytes_at_least(session) > cache_value_max(s->cache))
         return false;
-    out->stamp = stamp_of(session);
+    out->stamp = session_stamp(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
     if (out->ttl_ms <= 0)
         return false;
@@ -73,7 +67,7 @@ static bool decode_value(struct request_ctx *ctx, struct sv id, const struct cac
                          struct session *out)
 {
     return session_codec_decode(ctx, value->bytes, out) && sv_eq(out->session_id, id) &&
-           cache_stamp_eq(stamp_of(out), value->stamp);
+           cache_stamp_eq(session_stamp(out), value->stamp);
 }
 
 /* ---- reading ---- */
@@ -197,7 +191,7 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
 
 bool session_ahead_is_useful(const struct sessions *s)
 {
-    return s->cache && cache_has_memory(s->cache) && !is_alone(s);
+    return s->cache && cache_has_memory(s->cache) && !db_hosts_is_alone(s->settings.hosts);
 }
 
 bool session_ahead_is_done(const struct request_ctx *ctx)
@@ -239,7 +233,8 @@ static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t
     *out = r->session;
     out->user_id = now.user_id; /* PostgreSQL decides who the owner is */
     count_source(s, ctx, r->found.from);
-    if (r->found.from == METRICS_REDIS || (!r->found.current && is_alone(s)))
+    if (r->found.from == METRICS_REDIS ||
+        (!r->found.current && db_hosts_is_alone(s->settings.hosts)))
         store_read(s, ctx, r, false, out);
     return ERR_NONE;
 }
@@ -265,7 +260,8 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         r.snapshot = cache_snapshot(s->cache, r.key);
         find_cached(s, ctx, n, e == ERR_NONE, &r);
     }
-    if (e == ERR_NONE && r.has && r.found.current && is_alone(s) &&
+    /* A host that is alone on its database need not ask. */
+    if (e == ERR_NONE && r.has && r.found.current && db_hosts_is_alone(s->settings.hosts) &&
         !session_is_expired(&r.session, db_now_us(s->db))) {
         *out = r.session;
         count_source(s, ctx, METRICS_MEMORY);
@@ -317,18 +313,13 @@ enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct s
     return ERR_NONE;
 }
 
-/* Whether a write with this result neither changed the session nor read it. A write that PostgreSQL
- * refused may have read what another writer has committed. */
-static bool had_no_contact(enum err result)
-{
-    return result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE;
-}
-
 void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_write *w,
                      enum err result, const struct session *now)
 {
     struct cache_value value;
-    if (!s->cache || had_no_contact(result))
+    /* Then the write neither changed the session nor read it. One that PostgreSQL refused may have
+     * read what another writer has committed. */
+    if (!s->cache || result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE)
         return;
     cache_raise_epoch(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
     if (result != ERR_NONE)
@@ -339,6 +330,25 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     else
         cache_remove(s->cache, w->key, !w->appends);
     arena_rewind(ctx->arena, mark);
+}
+
+/* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
+static enum err add_messages(struct request_ctx *ctx, const struct session_message *drafts,
+                             size_t n, const struct session_receipt *receipt,
+                             struct session *session)
+{
+    const size_t added = n < SESSION_WINDOW ? n : SESSION_WINDOW, skip = n - added;
+    const size_t room = SESSION_WINDOW - added;
+    const size_t kept = session->n_messages < room ? session->n_messages : room;
+    struct session_message *m = arena_array(ctx->arena, kept + added, sizeof(*m));
+    if (!m)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < kept; i++)
+        m[i] = session->messages[session->n_messages - kept + i];
+    TRY(session_messages_of(ctx, drafts, n, skip, receipt, m + kept));
+    session->messages = m;
+    session->n_messages = kept + added;
+    return ERR_NONE;
 }
 
 bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,
@@ -357,6 +367,5 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
         return false;
     out->native = SV_NONE;
     sql_apply_receipt(out, receipt);
-    return session_add_messages(ctx, append->messages, append->n_messages, receipt, out) ==
-           ERR_NONE;
+    return add_messages(ctx, append->messages, append->n_messages, receipt, out) == ERR_NONE;
 }

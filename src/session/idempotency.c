@@ -12,11 +12,6 @@
 #include "parley/json/doc.h"
 #include "parley/json/members.h"
 
-static bool is_key_taken(const struct request_ctx *ctx, enum err e)
-{
-    return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
-}
-
 enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
                                   struct session_write *w, session_write_fn *try)
 {
@@ -39,22 +34,13 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
         if (looked_up != ERR_NOT_FOUND)
             return looked_up;
         ctx->err = why;
-        if (!is_key_taken(ctx, e) && !w->key_expired)
+        const bool taken = e == ERR_CONFLICT && why.slug && strcmp(why.slug, "key_taken") == 0;
+        if (!taken && !w->key_expired)
             return e;
         ctx_clear_error(ctx);
     }
     return ctx_fail(ctx, ERR_BUSY, NULL, "Idempotency-Key",
                     "Another request with this key is under way.");
-}
-
-enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
-                                struct session_write *w, session_write_fn *try)
-{
-    struct fresh_write fresh;
-    TRY(fresh_write_begin(s, ctx, w->id, &fresh));
-    enum err e = session_write_idempotent(s, ctx, w, try);
-    fresh_write_end(s, ctx, &fresh, e, NULL);
-    return e;
 }
 
 enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
@@ -69,6 +55,16 @@ enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
     return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
                     "The session has changed: its version is %lld, its state_version %lld.",
                     (long long)session.version, (long long)session.state_version);
+}
+
+enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
+                                struct session_write *w, session_write_fn *try)
+{
+    struct fresh_write fresh;
+    TRY(fresh_write_begin(s, ctx, w->id, &fresh));
+    enum err e = session_write_idempotent(s, ctx, w, try);
+    fresh_write_end(s, ctx, &fresh, e, NULL);
+    return e == ERR_NOT_FOUND && w->fault == 0 ? session_write_refused(s, ctx, w) : e;
 }
 
 /* ---- the state that a record keeps for a replay, see SQL_STATE ---- */

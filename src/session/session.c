@@ -14,7 +14,7 @@ static enum err uuid_of_prefixed(struct request_ctx *ctx, struct sv prefix, stru
 {
     char uuid[UUID_LEN + 1];
     if (!sv_starts_with(*id, prefix) ||
-        !uuid_from_hex((struct sv){id->p + prefix.n, id->n - prefix.n}, uuid))
+        !uuid_convert((struct sv){id->p + prefix.n, id->n - prefix.n}, false, uuid))
         return ERR_NONE;
     *id = arena_dup(ctx->arena, (struct sv){uuid, UUID_LEN});
     return id->p ? ERR_NONE : ctx_nomem(ctx);
@@ -45,8 +45,8 @@ enum err session_message_not_found(struct request_ctx *ctx)
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such message.");
 }
 
-enum err session_message_id_taken(struct request_ctx *ctx,
-                                  const struct session_message_draft *messages, size_t n, size_t at)
+enum err session_message_id_taken(struct request_ctx *ctx, const struct session_message *messages,
+                                  size_t n, size_t at)
 {
     char field[48] = "message_id";
     if (n > 1 && at < n)
@@ -71,7 +71,7 @@ struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
     return (struct sv){made, UUID_LEN};
 }
 
-enum err session_messages_of(struct request_ctx *ctx, const struct session_message_draft *drafts,
+enum err session_messages_of(struct request_ctx *ctx, const struct session_message *drafts,
                              size_t n, size_t skip, const struct session_receipt *receipt,
                              struct session_message *out)
 {
@@ -79,37 +79,17 @@ enum err session_messages_of(struct request_ctx *ctx, const struct session_messa
     if (!ids)
         return ctx_nomem(ctx);
     for (size_t i = skip; i < n; i++) {
-        const struct session_message_draft *d = &drafts[i];
-        const int64_t seq = receipt->first_seq + (int64_t)i;
-        const struct sv id = session_message_id(d->message_id, receipt->generation, seq,
-                                                ids + (i - skip) * (UUID_LEN + 1));
-        out[i - skip] =
-            (struct session_message){seq,         id,       d->type,   d->role,     d->content,
-                                     d->metadata, d->extra, d->tokens, receipt->at, SV_NONE};
+        struct session_message *m = &out[i - skip];
+        *m = drafts[i];
+        m->seq = receipt->first_seq + (int64_t)i;
+        m->message_id = session_message_id(m->message_id, receipt->generation, m->seq,
+                                           ids + (i - skip) * (UUID_LEN + 1));
+        m->created_at = receipt->at;
     }
     return ERR_NONE;
 }
 
-enum err session_add_messages(struct request_ctx *ctx, const struct session_message_draft *drafts,
-                              size_t n, const struct session_receipt *receipt,
-                              struct session *session)
-{
-    const size_t added = n < SESSION_WINDOW ? n : SESSION_WINDOW, skip = n - added;
-    const size_t room = SESSION_WINDOW - added;
-    const size_t kept = session->n_messages < room ? session->n_messages : room;
-    struct session_message *m = arena_array(ctx->arena, kept + added, sizeof(*m));
-    if (!m)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < kept; i++)
-        m[i] = session->messages[session->n_messages - kept + i];
-    TRY(session_messages_of(ctx, drafts, n, skip, receipt, m + kept));
-    session->messages = m;
-    session->n_messages = kept + added;
-    return ERR_NONE;
-}
-
-bool session_is_read_as_sent(struct sv metadata, const struct session_message_draft *messages,
-                             size_t n)
+bool session_is_read_as_sent(struct sv metadata, const struct session_message *messages, size_t n)
 {
     bool same = sv_eq(metadata, SV("{}"));
     for (size_t i = 0; same && i < n; i++)

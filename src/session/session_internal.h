@@ -10,19 +10,11 @@
 bool session_is_expired(const struct session *s, int64_t now_us);
 /* Whether the session is the user's; true if user is absent. */
 bool session_user_matches(const struct session *session, struct sv user);
-/* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
-enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
-/* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
-MUSTCHECK enum err session_add_messages(struct request_ctx *ctx,
-                                        const struct session_message_draft *drafts, size_t n,
-                                        const struct session_receipt *receipt,
-                                        struct session *session);
 /* Whether a later read returns metadata as it was sent. It has jsonb's form, which only PostgreSQL
  * knows; {} is the same in both. One entity tag must have one form, so that other metadata is not
  * cached by a write. */
-bool session_is_read_as_sent(struct sv metadata, const struct session_message_draft *messages,
-                             size_t n);
+bool session_is_read_as_sent(struct sv metadata, const struct session_message *messages, size_t n);
 
 /* ---- tool_calls.c: which messages belong together ---- */
 
@@ -87,6 +79,7 @@ bool session_codec_decode(struct request_ctx *ctx, struct sv bytes, struct sessi
 
 /* ---- freshness.c: reads and writes with the caches ---- */
 
+struct cache_stamp session_stamp(const struct session *session);
 /* The session with at least its newest n messages (all of them if it has fewer), as it is now.
  * out->degraded: PostgreSQL is away, and the session may have changed since. */
 MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -124,7 +117,7 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
 MUSTCHECK enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
                                             struct session_write *w, session_write_fn *try);
 /* The same within fresh_write_begin and fresh_write_end, for a write that does not know the session
- * after it. */
+ * after it. ERR_NOT_FOUND is bare only with w->fault; else see session_write_refused. */
 MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
                                           struct session_write *w, session_write_fn *try);
 /* The session as it was after a write that is done: w->state and w->receipt, without messages.

@@ -95,10 +95,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
                               .precondition = precondition,
                               .out = out,
                               .receipt = receipt};
-    enum err e = session_write_uncached(s, ctx, &w, change_state);
-    if (e == ERR_NOT_FOUND)
-        return session_write_refused(s, ctx, &w);
-    TRY(e);
+    TRY(session_write_uncached(s, ctx, &w, change_state));
     if (receipt->replayed)
         return session_of_record(s, ctx, &w, out);
     out->session_id = id;
@@ -149,10 +146,8 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
     if (is_append(update, precondition))
         return session_append(s, ctx, id, &append, precondition, receipt);
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
-    if (e != ERR_NOT_FOUND)
+    if (e != ERR_NOT_FOUND || w.fault == 0)
         return e;
-    if (w.fault == 0)
-        return session_write_refused(s, ctx, &w);
     *at = w.fault - 1;
     if (update->edits[*at] == SESSION_REMOVE)
         return ctx_fail(ctx, ERR_INVALID, "no_such_message", "message_id",
@@ -166,7 +161,7 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
                                 const struct session_precondition *precondition,
                                 struct session *out, struct session_receipt *receipt)
 {
-    const struct session_message_draft named = {.message_id = which.id};
+    const struct session_message named = {.message_id = which.id};
     const enum session_edit remove = SESSION_REMOVE;
     const struct session_update update = {
         .messages = &named, .edits = &remove, .n_messages = 1, .seq = which.seq};
@@ -175,7 +170,5 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
     if (e == ERR_NONE && out)
         return session_of_record(s, ctx, &w, out);
-    if (e != ERR_NOT_FOUND)
-        return e;
-    return w.fault > 0 ? session_message_not_found(ctx) : session_write_refused(s, ctx, &w);
+    return e == ERR_NOT_FOUND && w.fault > 0 ? session_message_not_found(ctx) : e;
 }

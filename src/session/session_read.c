@@ -27,9 +27,7 @@ static void tail_of_session(const struct session *session, int64_t last_seq,
         (struct window_tail){.messages = session->messages,
                              .n = session->n_messages,
                              .is_complete = session->n_messages == (size_t)session->message_count,
-                             .generation = session->generation,
-                             .version = session->version,
-                             .mark = session->mark};
+                             .stamp = session_stamp(session)};
     while (out->n > 0 && out->messages[out->n - 1].seq > last_seq)
         out->n--;
 }
@@ -53,9 +51,7 @@ static enum err page_of_session(struct request_ctx *ctx, const struct session *s
     for (size_t i = 0; i < out->n; i++)
         out->messages[i] = tail.messages[tail.n - 1 - i];
     out->has_more = out->n < tail.n || !tail.is_complete;
-    out->generation = session->generation;
-    out->version = session->version;
-    out->mark = session->mark;
+    out->stamp = session_stamp(session);
     out->degraded = session->degraded;
     return ERR_NONE;
 }
@@ -141,9 +137,7 @@ enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv i
     while (result == WINDOW_NEEDS_MORE) {
         size = (struct tail_size){least(size.rows, ROWS_MAX), least(size.bytes, page)};
         const bool is_last = size.rows == ROWS_MAX && size.bytes == page;
-        const enum err e =
-            sql_window_tail(s, ctx, id, user, last_seq, (size_t)size.rows, size.bytes, &tail);
-        TRY(e == ERR_NOT_FOUND ? session_not_found(ctx) : e);
+        TRY(sql_window_tail(s, ctx, id, user, last_seq, (size_t)size.rows, size.bytes, &tail));
         TRY(window_choose(ctx, &tail, &q, is_last, out, &needed, &result));
         size = (struct tail_size){size.rows * MORE, size.bytes * MORE};
     }

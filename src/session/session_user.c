@@ -15,11 +15,6 @@ enum err session_list(struct sessions *s, struct request_ctx *ctx,
 
 enum { EXPORT_BYTES = 256 * 1024 /* of messages at a time */ };
 
-static struct session_position position_of(const struct session *session)
-{
-    return (struct session_position){session->created_at, session->generation};
-}
-
 static bool is_after(struct session_position a, struct session_position b)
 {
     return a.created_at != b.created_at ? a.created_at > b.created_at : a.generation > b.generation;
@@ -40,16 +35,6 @@ static enum err first_after(struct sessions *s, struct request_ctx *ctx, struct 
     return ERR_NONE;
 }
 
-/* The export ends at the session that is the newest now, even if the user goes on creating. */
-static enum err export_begin(struct sessions *s, struct request_ctx *ctx, struct session_export *x)
-{
-    struct session_list newest;
-    TRY(first_after(s, ctx, x->user, NULL, false, &newest));
-    x->begun = true;
-    x->until = newest.n > 0 ? position_of(&newest.sessions[0]) : (struct session_position){0, 0};
-    return ERR_NONE;
-}
-
 static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
                                 struct session_export *x, struct session_export_part *out)
 {
@@ -65,7 +50,7 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
         return e;
     ctx_clear_error(ctx);
     /* If it was deleted since, or the id names another session, it has no more messages. */
-    const bool gone = e == ERR_NOT_FOUND || page.generation != x->at.generation;
+    const bool gone = e == ERR_NOT_FOUND || page.stamp.generation != x->at.generation;
     out->messages = page.messages;
     out->n = gone ? 0 : page.n;
     x->messages += (int64_t)out->n;
@@ -81,15 +66,20 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
     TRY(sql_reachable(s, ctx));
     if (x->seq < x->last_seq)
         return export_messages(s, ctx, x, out);
-    if (!x->begun)
-        TRY(export_begin(s, ctx, x));
+    if (!x->begun) {
+        /* The export ends at the session that is the newest now, even if the user goes on creating.
+         */
+        TRY(first_after(s, ctx, x->user, NULL, false, &list));
+        x->begun = true;
+        x->until = list.end;
+    }
     TRY(first_after(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, &list));
-    out->end = list.n == 0 || is_after(position_of(&list.sessions[0]), x->until);
+    out->end = list.n == 0 || is_after(list.end, x->until);
     if (out->end)
         return ERR_NONE;
     const struct session *session = out->session = &list.sessions[0];
     out->session_id = session->session_id;
-    x->at = position_of(session);
+    x->at = list.end;
     x->id_n = session->session_id.n;
     memcpy(x->id, session->session_id.p, x->id_n);
     x->last_seq = session->last_seq;

@@ -58,6 +58,7 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     struct session_write w = {.id = whole.session_id,
                               .id_is_new = !draft->session_id.p,
                               .draft = &whole,
+                              .drafts = {whole.messages, whole.n_messages},
                               .precondition = precondition,
                               .receipt = receipt};
     /* Nobody can have read a session whose id was made just now: the caches need nothing. */
@@ -117,6 +118,7 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
         ctx_clear_error(ctx);
         struct session_write w = {.id = whole.session_id,
                                   .draft = &whole,
+                                  .drafts = {whole.messages, whole.n_messages},
                                   .precondition = precondition,
                                   .out = out,
                                   .receipt = receipt};
@@ -143,8 +145,7 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
                         struct session_receipt *receipt)
 {
     struct session_write w = {.id = id, .precondition = precondition, .receipt = receipt};
-    const enum err e = session_write_uncached(s, ctx, &w, sql_session_delete);
-    return e == ERR_NOT_FOUND ? session_write_refused(s, ctx, &w) : e;
+    return session_write_uncached(s, ctx, &w, sql_session_delete);
 }
 
 /* As in session_create, the id is new: the caches need nothing. */
@@ -205,8 +206,11 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
                         const struct session_precondition *precondition,
                         struct session_receipt *receipt)
 {
-    struct session_write w = {
-        .id = id, .append = append, .precondition = precondition, .receipt = receipt};
+    struct session_write w = {.id = id,
+                              .append = append,
+                              .drafts = {append->messages, append->n_messages},
+                              .precondition = precondition,
+                              .receipt = receipt};
     struct fresh_write fresh;
     struct session now;
     TRY(fresh_write_begin(s, ctx, id, &fresh));

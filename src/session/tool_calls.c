@@ -194,8 +194,7 @@ static int compare_ids(const struct tool_event *x, const struct tool_event *y)
 {
     if (x->kind != y->kind)
         return (uintptr_t)x->kind < (uintptr_t)y->kind ? -1 : 1;
-    const int c = memcmp(x->id.p, y->id.p, x->id.n < y->id.n ? x->id.n : y->id.n);
-    return c != 0 ? c : (x->id.n > y->id.n) - (x->id.n < y->id.n);
+    return sv_compare(x->id, y->id);
 }
 
 /* By id, then in the order of the session; in one message calls come first. */

@@ -317,8 +317,7 @@ enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
                        .query = query,
                        .knows_all = tail->is_complete || is_last,
                        .system_at = NOWHERE};
-    *out = (struct session_window){
-        .generation = tail->generation, .version = tail->version, .mark = tail->mark};
+    *out = (struct session_window){.stamp = tail->stamp};
     *result = c.knows_all ? WINDOW_CHOSEN : WINDOW_NEEDS_MORE;
     if (tail->n == 0)
         return ERR_NONE;

@@ -9,7 +9,7 @@ read_through(...) { <...
 - r.found.current
 + true
 |
-- is_alone(...)
+- db_hosts_is_alone(...)
 + true
 )
 ...> }

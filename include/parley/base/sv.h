@@ -28,6 +28,7 @@ struct sv {
 
 struct sv sv_from(const char *cstr); /* borrowed; NULL gives SV_NONE */
 bool sv_eq(struct sv a, struct sv b);
+int sv_compare(struct sv a, struct sv b);    /* as memcmp; a beginning of b is before it */
 bool sv_eq_nocase(struct sv a, struct sv b); /* of ASCII letters; b has no NUL */
 /* Whether s has only A-Z a-z 0-9 and the characters of more. */
 bool sv_all_of(struct sv s, const char *more);

@@ -22,7 +22,6 @@ void uuid_v8_pack(uint64_t generation, uint64_t seq, char out[UUID_LEN + 1]);
 /* False unless s is a lower-case version 8 UUID of the RFC's variant. */
 MUSTCHECK bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq);
 
-/* From the text form to its 32 digits alone, as OpenAI's ids have them, and back. False unless s is
- * exactly of the one form, in lower case; out gets the other form, and a NUL. */
-MUSTCHECK bool uuid_to_hex(struct sv s, char out[UUID_HEX_LEN + 1]);
-MUSTCHECK bool uuid_from_hex(struct sv s, char out[UUID_LEN + 1]);
+/* From the text form to its 32 digits alone, as OpenAI's ids have them (to_hex), or back. False
+ * unless s is exactly of the one form, in lower case; out gets the other form, and a NUL. */
+MUSTCHECK bool uuid_convert(struct sv s, bool to_hex, char *out);

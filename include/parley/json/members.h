@@ -3,8 +3,8 @@
  * The members of an object as text, and their merging. An interface stores the members that it does
  * not know with them, and returns them as they were written. The text, from a request or from the
  * database, is text that json_doc_parse once accepted; no index is needed. Names are compared
- * unescaped; lists of names end in NULL. The results are borrowed from the text unless a function
- * says otherwise.
+ * unescaped; lists of names end in NULL, and a NULL list is empty. The results are borrowed from
+ * the text unless a function says otherwise.
  */
 #pragma once
 

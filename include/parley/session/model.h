@@ -23,6 +23,8 @@ enum {
     SESSION_LAYOUT = 6           /* of a session as bytes in a cache (src/session/codec.c) */
 };
 
+/* In one that a client sends, a draft, seq, created_at and native have no meaning, and an absent
+ * message_id is one to be made. */
 struct session_message {
     int64_t seq;
     struct sv message_id; /* never absent: the client's, or made from generation and seq */
@@ -31,7 +33,7 @@ struct session_message {
     struct sv metadata;   /* JSON text */
     struct sv extra;  /* JSON object with members of other interfaces and of OpenAI's chat format;
                        * absent: none */
-    struct sv tokens; /* the number that its client counted, as text; absent: none */
+    struct sv tokens; /* the number that its client counted, up to 2^31-1, as text; absent: none */
     int64_t created_at;
     struct sv native; /* its JSON form, from a cache; absent: not written yet. Code that changes
                        * another field must clear this one */
@@ -71,22 +73,13 @@ struct session_message_name {
     int64_t seq;
 };
 
-struct session_message_draft {
-    struct sv message_id; /* absent: made */
-    struct sv type, role; /* type is never absent */
-    struct sv content;    /* JSON text or absent */
-    struct sv metadata;   /* JSON text, never absent */
-    struct sv extra;      /* JSON object that is not empty, or absent */
-    struct sv tokens;     /* a number from 0 to 2^31-1 as text, or absent */
-};
-
 struct session_draft {
     struct sv session_id; /* absent: a UUIDv7 is made */
     struct sv user_id, language;
     struct sv context, metadata;
     int64_t ttl_seconds; /* 0: the default */
     bool sliding;
-    const struct session_message_draft *messages;
+    const struct session_message *messages;
     size_t n_messages;
 };
 
@@ -119,7 +112,7 @@ struct session_patch {
 };
 
 struct session_append {
-    const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
+    const struct session_message *messages; /* 1 to SESSION_MESSAGES_MAX */
     size_t n_messages;
     bool create; /* makes a session that is not there; its owner is precondition->user */
 };
@@ -133,7 +126,7 @@ enum session_edit {
 };
 struct session_update {
     /* 0 to SESSION_MESSAGES_MAX, at most one of an id. */
-    const struct session_message_draft *messages;
+    const struct session_message *messages;
     const enum session_edit *edits; /* of each of them */
     size_t n_messages;
     bool clear;        /* all messages that were there before are removed first */
@@ -160,6 +153,6 @@ struct session_receipt {
 /* The messages that n drafts became by a write, without the first skip. out: room for the others;
  * their ids are in the arena. */
 MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
-                                       const struct session_message_draft *drafts, size_t n,
-                                       size_t skip, const struct session_receipt *receipt,
+                                       const struct session_message *drafts, size_t n, size_t skip,
+                                       const struct session_receipt *receipt,
                                        struct session_message *out);

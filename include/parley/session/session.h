@@ -54,8 +54,7 @@ struct session_page {
     size_t n;
     bool has_more, degraded; /* degraded: as in struct session */
     bool over_budget;        /* its one message alone exceeds max_bytes */
-    int64_t generation, version;
-    uint64_t mark;
+    struct cache_stamp stamp;
 };
 MUSTCHECK enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 struct sv user, const struct session_page_query *query,

@@ -14,7 +14,7 @@ struct session_list {
     struct session *sessions; /* without messages, and without context (absent) */
     size_t n;
     bool has_more;
-    struct session_position end; /* of a list with has_more: what was read, up to here */
+    struct session_position end; /* what was read, up to here; zero: nothing */
 };
 #define SESSION_ANY_TIME INT64_C(253402300800000000) /* year 10000: no session is created then */
 struct session_list_query {

@@ -46,8 +46,7 @@ struct session_window {
     struct sv *open_calls;               /* ids of calls at the end without a result yet */
     int64_t *omitted; /* seqs of messages after first_seq that no model accepts */
     size_t n_open_calls, n_omitted;
-    int64_t generation, version;
-    uint64_t mark;
+    struct cache_stamp stamp;
     bool degraded; /* as in struct session */
 };
 

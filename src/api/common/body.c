@@ -25,12 +25,12 @@ enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field
 
 enum err api_read_drafts(const struct json_input *body, const struct json_node *node,
                          const char *path, api_draft_reader *read,
-                         const struct session_message_draft **out, size_t *n)
+                         const struct session_message **out, size_t *n)
 {
     const bool many = node->type == JSON_IS_ARRAY;
     struct json_input message = {body->ctx, body->doc, node, path};
     *n = many ? node->children : 1;
-    struct session_message_draft *drafts = arena_array(body->ctx->arena, *n, sizeof(*drafts));
+    struct session_message *drafts = arena_array(body->ctx->arena, *n, sizeof(*drafts));
     if (!drafts)
         return ctx_nomem(body->ctx);
     *out = drafts;

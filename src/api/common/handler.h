@@ -109,11 +109,11 @@ enum err api_fail_field(const struct json_input *in, const char *slug, const cha
 /* Finds a word in a closed list. ERR_INVALID with slug names the field and lists the choices. */
 MUSTCHECK enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
                               const struct names *choices, struct sv word, size_t *index);
-typedef enum err api_draft_reader(const struct json_input *in, struct session_message_draft *out);
+typedef enum err api_draft_reader(const struct json_input *in, struct session_message *out);
 /* node: one message, or an array of them, at path. *out is in the arena. */
 MUSTCHECK enum err api_read_drafts(const struct json_input *body, const struct json_node *node,
                                    const char *path, api_draft_reader *read,
-                                   const struct session_message_draft **out, size_t *n);
+                                   const struct session_message **out, size_t *n);
 enum { API_NAME_MAX = 64 };
 /* A message's type. */
 MUSTCHECK enum err api_check_name(const struct json_input *in, const char *field, struct sv name);

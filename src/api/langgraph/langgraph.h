@@ -34,7 +34,7 @@ MUSTCHECK enum err langgraph_read_patch(const struct json_input *body, struct se
  * removes. Zero it before the first update; its arrays are in the arena, and it must not move. All
  * updates are of one document. */
 struct langgraph_values {
-    struct session_message_draft *messages; /* as in struct session_update */
+    struct session_message *messages; /* as in struct session_update */
     enum session_edit *edits;
     size_t *indexes; /* of each in the list that was sent */
     size_t n;

@@ -40,7 +40,8 @@ static bool read_messages(struct api_call *c)
     ctx_clear_error(c->ctx);
     s->messages = page.messages;
     s->n_messages = page.n;
-    return e == ERR_NONE && page.generation == s->generation && page.n == (size_t)s->message_count;
+    return e == ERR_NONE && page.stamp.generation == s->generation &&
+           page.n == (size_t)s->message_count;
 }
 
 /* After a write. The write is done, so a failure to read its messages is no error: values is null

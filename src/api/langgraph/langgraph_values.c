@@ -22,10 +22,8 @@ static const struct {
 
 static struct sv role_of(struct sv type)
 {
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (sv_eq(type, sv_from(roles[i].type)))
-            return sv_from(roles[i].role);
-    return SV_NONE;
+    const size_t i = type.p ? names_index(&NAMES(roles), type) : ARRAY_LEN(roles);
+    return i < ARRAY_LEN(roles) ? sv_from(roles[i].role) : SV_NONE;
 }
 
 /* The parts of a message that was sent; body is the object that has its members. */
@@ -109,7 +107,7 @@ static enum err read_parts(const struct json_input *in, struct sent_message *out
 }
 
 static enum err read_message(const struct json_input *in, const struct sent_message *f,
-                             struct session_message_draft *out)
+                             struct session_message *out)
 {
     static const char *const by_type[] = {"type", "id", "content", NULL};
     static const char *const by_role[] = {"type", "id", "content", "role", NULL};
@@ -133,10 +131,10 @@ static enum err read_message(const struct json_input *in, const struct sent_mess
 }
 
 static enum err read_item(const struct json_input *in, const struct sent_message *f,
-                          struct session_message_draft *out)
+                          struct session_message *out)
 {
     static const char *const own[] = {"type", "id", NULL};
-    *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
+    *out = (struct session_message){.message_id = f->id, .metadata = SV("{}")};
     if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
         return read_message(in, f, out);
     TRY(api_check_name(in, "type", f->type));
@@ -171,8 +169,8 @@ static enum err remove_message(const struct json_input *in, struct sv id, size_t
         return api_bad_field(in, "id", "is not the id of a message in this request.");
     if (i == v->n)
         v->n++;
-    v->messages[i] = (struct session_message_draft){
-        .message_id = id, .type = SV("message"), .metadata = SV("{}")};
+    v->messages[i] =
+        (struct session_message){.message_id = id, .type = SV("message"), .metadata = SV("{}")};
     v->edits[i] = added ? SESSION_REMOVE_IF_THERE : SESSION_REMOVE;
     v->indexes[i] = at;
     return ERR_NONE;
@@ -182,7 +180,7 @@ static enum err remove_message(const struct json_input *in, struct sv id, size_t
 static enum err add_message(const struct json_input *in, size_t at, struct langgraph_values *v)
 {
     struct sent_message f;
-    struct session_message_draft draft;
+    struct session_message draft;
     TRY(read_parts(in, &f));
     if (sv_eq(f.type, SV("remove")))
         return remove_message(in, f.id, at, v);

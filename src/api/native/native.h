@@ -7,9 +7,9 @@
 #include "parley/session/window.h"
 
 /* native_sessions.c, native_messages.c, native_users.c, native_list.c */
-api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
-    native_messages_append, native_messages_page, native_message_get, native_message_delete,
-    native_window_get, native_session_list, native_user_export, native_user_delete;
+api_handler native_session_create, native_session_get, native_session_patch, native_messages_append,
+    native_messages_page, native_message_get, native_message_delete, native_window_get,
+    native_session_list, native_user_export, native_user_delete;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
     native_message_params[], native_list_params[], native_user_list_params[],
     native_window_params[];

@@ -10,7 +10,7 @@ enum { LANGUAGE_MAX = 35 };
 /* ---- messages ---- */
 
 struct sent_message {
-    struct session_message_draft draft;
+    struct session_message draft;
     struct sv unused; /* of the chat members only the types are checked; read_chat takes them */
 };
 #define IN_MESSAGE(field) offsetof(struct sent_message, draft.field)
@@ -32,9 +32,8 @@ static const struct json_field message_fields[] = {
     {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED}};
 
 /* The members of OpenAI's chat format go into extra. */
-static enum err read_chat(const struct json_input *in, struct session_message_draft *out)
+static enum err read_chat(const struct json_input *in, struct session_message *out)
 {
-    static const char *const none[] = {NULL};
     struct buf b;
     struct json_writer j = {.b = &b};
     buf_init(&b, in->ctx->arena, 0);
@@ -52,7 +51,7 @@ static enum err read_chat(const struct json_input *in, struct session_message_dr
     }
     if (b.n == 0 && !b.failed)
         return ERR_NONE;
-    json_members_write(&j, out->extra, none);
+    json_members_write(&j, out->extra, NULL);
     json_write_object_close(&j);
     out->extra = buf_get(&b);
     return b.failed ? ctx_nomem(in->ctx) : ERR_NONE;
@@ -60,10 +59,10 @@ static enum err read_chat(const struct json_input *in, struct session_message_dr
 
 /* An item of type "message" needs a role and a content of text or parts. Other types may have
  * neither, and their content may also be an object. */
-static enum err read_message(const struct json_input *in, struct session_message_draft *out)
+static enum err read_message(const struct json_input *in, struct session_message *out)
 {
     struct sent_message sent = {{.type = SV("message"), .metadata = SV("{}")}, SV_NONE};
-    struct session_message_draft *m = &sent.draft;
+    struct session_message *m = &sent.draft;
     TRY(json_read(in, message_fields, JSON_REFUSED, &sent));
     const bool is_message = sv_eq(m->type, SV("message"));
     if (!is_message && sv_eq(m->content, SV("null")))

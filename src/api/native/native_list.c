@@ -7,14 +7,10 @@
 #include "parley/session/session_json.h"
 
 enum { LIST_DEFAULT = 20 };
-#define PAGE_PARAMS                                       \
-    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, \
-    {                                                     \
-        .name = "cursor"                                  \
-    }
-
-const struct api_param native_user_list_params[] = {PAGE_PARAMS, {.name = NULL}};
-const struct api_param native_list_params[] = {PAGE_PARAMS,
+const struct api_param native_user_list_params[] = {
+    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, {.name = "cursor"}, {.name = NULL}};
+const struct api_param native_list_params[] = {{"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}},
+                                               {.name = "cursor"},
                                                {.name = "user_id"},
                                                {.name = "created_after"},
                                                {.name = "created_before"},
@@ -42,12 +38,6 @@ static enum err read_time(struct api_call *c, const char *name, int64_t *out)
                     name);
 }
 
-static int compare_names(struct sv a, struct sv b)
-{
-    const int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
-}
-
 /* Makes {"KEY":"VALUE"} of all metadata.KEY=VALUE, sorted, so that a cursor does not depend on the
  * order in which the client sends them. */
 static enum err read_metadata(struct api_call *c, struct sv *out)
@@ -65,7 +55,7 @@ static enum err read_metadata(struct api_call *c, struct sv *out)
             return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", p->name.p,
                             "The name of a member of the metadata must follow the dot.");
         TRY(http_param_once(c->ctx, c->req, p->name.p));
-        for (; at > 0 && compare_names(sorted[at - 1]->name, p->name) > 0; at--)
+        for (; at > 0 && sv_compare(sorted[at - 1]->name, p->name) > 0; at--)
             sorted[at] = sorted[at - 1];
         sorted[at] = p;
         n++;

@@ -3,7 +3,6 @@
 #include "native.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
@@ -29,7 +28,6 @@ struct append_return {
 static void write_returned_window(struct json_writer *j, const struct request_ctx *ctx,
                                   const struct append_return *r)
 {
-    static const char *const none[] = {NULL};
     json_write_key(j, "window");
     if (!r->failed) {
         native_write_window(j, &r->window);
@@ -43,7 +41,7 @@ static void write_returned_window(struct json_writer *j, const struct request_ct
     json_put_str(j, "detail",
                  ctx->err.detail[0] ? ctx->err.detail
                                     : "The messages are stored, but the window could not be read.");
-    json_members_write(j, sv_from(ctx->err.members), none);
+    json_members_write(j, sv_from(ctx->err.members), NULL);
     json_write_object_close(j);
 }
 
@@ -114,7 +112,7 @@ static void read_returned(struct api_call *c, struct append_return *r)
         r->query.last_seq = receipt->last_seq;
         enum err e = session_window(c->sessions, c->ctx, id, user, &r->query, &r->window);
         /* Another generation is another session. A degraded window may lack what was appended. */
-        if (e == ERR_NONE && r->window.generation != receipt->generation)
+        if (e == ERR_NONE && r->window.stamp.generation != receipt->generation)
             e = ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "The session was deleted meanwhile.");
         else if (e == ERR_NONE && r->window.degraded)
             e = ctx_fault(c->ctx, ERR_UNAVAILABLE, "PostgreSQL is away");
@@ -123,7 +121,7 @@ static void read_returned(struct api_call *c, struct append_return *r)
         const struct session_page_query query = {
             .before = receipt->last_seq + 1, .limit = (size_t)r->limit, .is_recent = true};
         r->failed = session_page(c->sessions, c->ctx, id, user, &query, &r->newest) != ERR_NONE;
-        if (r->failed || r->newest.degraded || r->newest.generation != receipt->generation)
+        if (r->failed || r->newest.degraded || r->newest.stamp.generation != receipt->generation)
             r->newest.n = 0;
     }
 }
@@ -158,16 +156,15 @@ static void write_next_query(struct json_writer *j, const struct session_page_qu
                              int64_t last)
 {
     const int64_t after = q->ascending ? last : q->after, before = q->ascending ? q->before : last;
-    char bounds[3][40] = {"", "", ""}, text[160];
+    json_write_key(j, "next");
+    buf_printf(j->b, "\"limit=%zu&order=%s", q->limit, q->ascending ? "asc" : "desc");
     if (after > 0)
-        snprintf(bounds[0], sizeof(bounds[0]), "&after=%" PRId64, after);
+        buf_printf(j->b, "&after=%" PRId64, after);
     if (before > 0)
-        snprintf(bounds[1], sizeof(bounds[1]), "&before=%" PRId64, before);
+        buf_printf(j->b, "&before=%" PRId64, before);
     if (q->max_bytes > 0)
-        snprintf(bounds[2], sizeof(bounds[2]), "&max_bytes=%" PRId64, q->max_bytes);
-    snprintf(text, sizeof(text), "limit=%zu&order=%s%s%s%s", q->limit,
-             q->ascending ? "asc" : "desc", bounds[0], bounds[1], bounds[2]);
-    json_put_str(j, "next", text);
+        buf_printf(j->b, "&max_bytes=%" PRId64, q->max_bytes);
+    json_write_raw(j, SV("\""));
 }
 
 enum err native_messages_page(struct api_call *c)
@@ -179,8 +176,9 @@ enum err native_messages_page(struct api_call *c)
                                              .max_bytes = c->params[PAGE_MAX_BYTES]};
     struct session_page page;
     TRY(session_page(c->sessions, c->ctx, c->id, c->precondition.user, &query, &page));
-    TRY(api_set_etag(c, page.degraded,
-                     http_etag(c->ctx->arena, page.generation, 'v', page.version, page.mark)));
+    TRY(api_set_etag(
+        c, page.degraded,
+        http_etag(c->ctx->arena, page.stamp.generation, 'v', page.stamp.version, page.stamp.mark)));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);

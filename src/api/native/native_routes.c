@@ -10,7 +10,7 @@ static const struct api_route routes[] = {
     {{HTTP_GET, "/v1/sessions", "session_list", api_run},
      {native_session_list, API_USER_HEADER, native_list_params}},
     {{HTTP_PUT, "/v1/sessions/*", "session_put", api_run},
-     {native_session_put, WRITE | API_BODY_OPTIONAL, api_no_params}},
+     {native_session_create, WRITE | API_BODY_OPTIONAL, api_no_params}},
     {{HTTP_GET, "/v1/sessions/*", "session_get", api_run},
      {native_session_get, READ | API_IF_NONE_MATCH, native_session_params}},
     {{HTTP_PATCH, "/v1/sessions/*", "session_patch", api_run},

@@ -67,21 +67,13 @@ static enum err answer_session(struct api_call *c, int status, size_t n)
     return ERR_NONE;
 }
 
+/* A POST creates; a PUT, whose path has the id, gets or creates. */
 enum err native_session_create(struct api_call *c)
 {
     struct session_draft draft;
-    TRY(native_read_draft(&c->body, SV_NONE, c->precondition.user, &draft));
-    TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
-    TRY(native_location(c, c->session.session_id, 0));
-    return answer_session(c, c->receipt.status, SESSION_WINDOW);
-}
-
-enum err native_session_put(struct api_call *c)
-{
-    struct session_draft draft;
     TRY(native_read_draft(&c->body, c->id, c->precondition.user, &draft));
-    TRY(session_get_or_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session,
-                              &c->receipt));
+    TRY((c->id.p ? session_get_or_create : session_create)(
+        c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     if (c->receipt.created)
         TRY(native_location(c, c->session.session_id, 0));
     return answer_session(c, c->receipt.status, SESSION_WINDOW);

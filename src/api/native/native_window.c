@@ -94,7 +94,8 @@ static struct sv window_tag(struct api_call *c, const struct session_window_quer
         return SV_NONE;
     sha256_parts((const struct sv[]){c->ctx->tenant, text}, 2, digest);
     memcpy(&hash, digest, sizeof(hash));
-    return http_etag(c->ctx->arena, w->generation, 'w', w->version, w->mark ^ hash);
+    return http_etag(c->ctx->arena, w->stamp.generation, 'w', w->stamp.version,
+                     w->stamp.mark ^ hash);
 }
 
 enum err native_window_get(struct api_call *c)

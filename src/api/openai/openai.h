@@ -24,8 +24,7 @@ struct openai_body {
 MUSTCHECK enum err openai_read_body(const struct json_input *in, struct openai_body *out);
 /* Refuses more than max items. *out is in the arena. */
 MUSTCHECK enum err openai_read_items(const struct json_input *in, const struct json_node *items,
-                                     int64_t max, const struct session_message_draft **out,
-                                     size_t *n);
+                                     int64_t max, const struct session_message **out, size_t *n);
 
 /* openai_output.c */
 

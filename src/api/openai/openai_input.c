@@ -27,7 +27,7 @@ enum err openai_read_body(const struct json_input *in, struct openai_body *out)
     return out->context.p || !others.p ? ERR_NONE : ctx_nomem(in->ctx);
 }
 
-#define IN_MESSAGE(field) offsetof(struct session_message_draft, field)
+#define IN_MESSAGE(field) offsetof(struct session_message, field)
 static const struct json_field item_fields[] = {
     {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 0, 0},
     {"id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 0, 0}};
@@ -36,11 +36,11 @@ static const struct json_field message_fields[] = {
     {"role", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(role), 0, 0},
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0}};
 
-static enum err read_item(const struct json_input *in, struct session_message_draft *out)
+static enum err read_item(const struct json_input *in, struct session_message *out)
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     static const char *const own_of_others[] = {"id", "type", NULL};
-    *out = (struct session_message_draft){.type = SV("message"), .metadata = SV("{}")};
+    *out = (struct session_message){.type = SV("message"), .metadata = SV("{}")};
     TRY(json_read(in, item_fields, JSON_IGNORED, out));
     TRY(api_message_id(in, "id", &out->message_id));
     TRY(api_check_name(in, "type", out->type));
@@ -56,7 +56,7 @@ static enum err read_item(const struct json_input *in, struct session_message_dr
 }
 
 enum err openai_read_items(const struct json_input *in, const struct json_node *items, int64_t max,
-                           const struct session_message_draft **out, size_t *n)
+                           const struct session_message **out, size_t *n)
 {
     if (items->children > max)
         return ctx_fail(in->ctx, ERR_INVALID, "too_many_items", "items",

@@ -47,7 +47,7 @@ static enum err page_after(struct api_call *c, struct sv after, struct session_p
     if (uuid_v8_unpack(after, &generation, &seq)) {
         *bound = (int64_t)seq;
         enum err e = session_page(c->sessions, c->ctx, c->id, user, q, out);
-        if (e != ERR_NONE || out->generation == (int64_t)generation)
+        if (e != ERR_NONE || out->stamp.generation == (int64_t)generation)
             return e;
     }
     struct session_message item;
@@ -81,7 +81,7 @@ enum err openai_items_list(struct api_call *c)
     TRY(after.p ? page_after(c, after, &q, &page)
                 : session_page(c->sessions, c->ctx, c->id, c->precondition.user, &q, &page));
     struct json_writer j = api_begin(c->res, 200);
-    openai_write_list(&j, page.messages, page.n, page.has_more, page.generation);
+    openai_write_list(&j, page.messages, page.n, page.has_more, page.stamp.generation);
     if (page.degraded)
         api_mark_degraded(c->res);
     return ERR_NONE;

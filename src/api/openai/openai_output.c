@@ -14,7 +14,7 @@ void openai_put_id(struct json_writer *j, const char *key, struct sv prefix, str
 {
     char text[8 + UUID_HEX_LEN + 1];
     memcpy(text, prefix.p, prefix.n);
-    if (uuid_to_hex(id, text + prefix.n))
+    if (uuid_convert(id, true, text + prefix.n))
         id = (struct sv){text, prefix.n + UUID_HEX_LEN};
     json_put_sv(j, key, id);
 }

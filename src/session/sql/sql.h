@@ -28,10 +28,11 @@ MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
 enum err sql_away(struct request_ctx *ctx);
 
 /* In session.c. ERR_CONFLICT: the id of messages[at] is taken; at = n: it is not known which. */
-enum err session_message_id_taken(struct request_ctx *ctx,
-                                  const struct session_message_draft *messages, size_t n,
-                                  size_t at);
+enum err session_message_id_taken(struct request_ctx *ctx, const struct session_message *messages,
+                                  size_t n, size_t at);
 enum err session_message_not_found(struct request_ctx *ctx);
+/* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
+enum err session_not_found(struct request_ctx *ctx);
 
 /* ---- a write ---- */
 
@@ -44,6 +45,10 @@ typedef enum err session_write_fn(struct sessions *s, struct request_ctx *ctx,
 typedef enum err session_change_fn(struct sessions *s, struct request_ctx *ctx,
                                    struct session_write *w, const struct session *base);
 
+struct sql_drafts {
+    const struct session_message *messages;
+    size_t n;
+};
 struct session_write {
     struct sv id;
     const struct session_precondition *precondition;
@@ -51,6 +56,7 @@ struct session_write {
     /* What to do: one of these. */
     const struct session_draft *draft;
     const struct session_append *append;
+    struct sql_drafts drafts; /* the messages of a create or an append */
     const struct session_patch *patch;
     const struct session_update *update;
     struct sv from;            /* the session to copy */
@@ -80,6 +86,7 @@ struct sql_stamp {
 MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sql_stamp *out);
 void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out);
+struct cache_stamp sql_stamp_of_row(const struct db_rows *rows, int row);
 /* The same for several requests; the parameter of each is the id. */
 extern const struct db_batch_kind sql_stamps_kind;
 extern const struct db_stmt sql_stamp_stmt, sql_message_stmt; /* a test reads their plans */
@@ -138,12 +145,10 @@ struct window_tail {
      * has no tool's result; NULL: there is none. Only if is_looked_for. */
     bool is_looked_for;
     const struct session_message *system, *start;
-    int64_t generation, version;
-    uint64_t mark;
+    struct cache_stamp stamp;
 };
 extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
-/* At most limit messages up to last_seq, and at most so many bytes, or one message more. Bare
- * ERR_NOT_FOUND. */
+/* At most limit messages up to last_seq, and at most so many bytes, or one message more. */
 MUSTCHECK enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                    struct sv user, int64_t last_seq, size_t limit, int64_t bytes,
                                    struct window_tail *out);
@@ -216,12 +221,6 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
-/* The messages of a create or an append; none of another write. */
-struct sql_drafts {
-    const struct session_message_draft *messages;
-    size_t n;
-};
-struct sql_drafts sql_write_drafts(const struct session_write *w);
 /* For a session that the write creates: milliseconds of PostgreSQL's clock, and random bits. */
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w);
 /* The mark of a write: 64 random bits. */
@@ -238,11 +237,12 @@ MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx,
 /* Arrays over drafts: types, roles, contents, metadata, ids, extra, tokens. */
 enum { SQL_MESSAGE_PARAMS = 7 };
 MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
-                                      const struct session_message_draft *messages, size_t n,
+                                      const struct session_message *messages, size_t n,
                                       struct db_param *out);
-/* Whether a message has a role and content alone, so that its other columns have their defaults.
- * Its stored size is that of content and metadata. */
-bool sql_message_is_plain(const struct session_message_draft *m);
+/* Whether a create or append has one message with a role and content alone, so that its other
+ * columns have their defaults, and no key and condition. Its stored size is that of content and
+ * metadata. */
+bool sql_write_is_plain(const struct session_write *w);
 /* A name may be an id that a client gave, and statements compare it with those. It may also mean:
  * the generation and seq from which parley made the id; a seq, with generation 0; or neither (0
  * and 0). */
@@ -250,5 +250,5 @@ void sql_message_name(struct session_message_name name, int64_t *generation, int
 /* The generations that client-given ids of the made form name. A session of one of them may not
  * take such an id: two of its messages could have one id. */
 MUSTCHECK enum err sql_reserved_generations(struct request_ctx *ctx,
-                                            const struct session_message_draft *messages, size_t n,
+                                            const struct session_message *messages, size_t n,
                                             struct db_param *out);

@@ -93,9 +93,7 @@ const struct db_stmt sql_create_batch_stmt = {
                 " $17::bigint[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[]",
                 "session_id, user_id, mark, messages, key, fingerprint, generation, language, context,"
                 " metadata, ttl, sliding")
-    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
-    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
-    " SELECT generation, $1, session_id, user_id, language, context, metadata::jsonb, ttl, sliding = 1,"
+    SQL_INSERT_SESSION " SELECT generation, $1, session_id, user_id, language, context, metadata::jsonb, ttl, sliding = 1,"
     " now() + ttl * interval '1 second', " SQL_HOUR("now() + ttl * interval '1 second'") ","
     " messages, messages, mark, mark FROM i RETURNING" SQL_CHANGED "),"
     " r AS MATERIALIZED (SELECT i.n, i.session_id, i.messages, i.key, i.fingerprint, false AS superseded, s.*"
@@ -114,7 +112,7 @@ static struct session_write *write_of(const struct db_member *m)
 static bool is_fit(const struct request_ctx *ctx, const struct session_write *w)
 {
     const struct session_precondition *p = w->precondition;
-    const struct sql_drafts m = sql_write_drafts(w);
+    const struct sql_drafts m = w->drafts;
     size_t bytes = 0;
     if (w->append ? w->append->create || p->must_exist || p->if_match
                   : !w->id_is_new || w->out || ctx->sessions_max > 0)
@@ -143,8 +141,7 @@ static bool is_plain(struct db_member *const *members, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct session_write *w = write_of(members[i]);
-        if (!w->append || w->precondition->key.p || w->append->n_messages != 1 ||
-            !sql_message_is_plain(&w->append->messages[0]))
+        if (!w->append || !sql_write_is_plain(w))
             return false;
         for (size_t k = 0; k < i; k++)
             if (sv_eq(write_of(members[k])->id, w->id))
@@ -173,7 +170,7 @@ static enum err member_params(struct request_ctx *ctx, struct db_member *const *
         c->text[2][i] = w->precondition->key;
         c->text[3][i] = w->precondition->key.p ? w->precondition->fingerprint : SV_NONE;
         c->number[0][i] = (int64_t)random_u64();
-        c->number[1][i] = (int64_t)sql_write_drafts(w).n;
+        c->number[1][i] = (int64_t)w->drafts.n;
     }
     p[0] = db_text(ctx->tenant);
     TRY(db_text_array(ctx, c->text[0], n, &p[1]));
@@ -189,8 +186,8 @@ static enum err plain_params(struct request_ctx *ctx, struct db_member *const *m
                              struct columns *c, struct db_param *p)
 {
     for (size_t i = 0; i < n; i++) {
-        c->text[3][i] = write_of(members[i])->append->messages[0].role;
-        c->text[4][i] = write_of(members[i])->append->messages[0].content;
+        c->text[3][i] = write_of(members[i])->drafts.messages[0].role;
+        c->text[4][i] = write_of(members[i])->drafts.messages[0].content;
     }
     TRY(db_text_array(ctx, c->text[3], n, &p[4]));
     return db_text_array(ctx, c->text[4], n, &p[5]);
@@ -202,15 +199,15 @@ static enum err message_params(struct request_ctx *ctx, struct db_member *const 
 {
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
-        total += sql_write_drafts(write_of(members[i])).n;
-    struct session_message_draft *all = arena_array(ctx->arena, total, sizeof(*all));
+        total += write_of(members[i])->drafts.n;
+    struct session_message *all = arena_array(ctx->arena, total, sizeof(*all));
     int64_t *of = arena_array(ctx->arena, total, sizeof(*of));
     int64_t *at = arena_array(ctx->arena, total, sizeof(*at));
     if (!all || !of || !at)
         return ctx_nomem(ctx);
     total = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct sql_drafts m = sql_write_drafts(write_of(members[i]));
+        const struct sql_drafts m = write_of(members[i])->drafts;
         for (size_t k = 0; k < m.n; k++, total++) {
             all[total] = m.messages[k];
             of[total] = (int64_t)i + 1;
@@ -255,8 +252,7 @@ static void take_receipts(const struct db_rows *rows, struct db_member *const *m
         struct db_member *m = members[db_get_i64(rows, row, n_column) - 1];
         struct session_write *w = write_of(m);
         m->apart = DB_TOGETHER;
-        sql_change_from_row(w, rows, row, 201, sql_write_drafts(w).n);
-        w->receipt->created = w->draft != NULL;
+        sql_change_from_row(w, rows, row, 201, w->drafts.n);
         w->receipt->superseded = db_get_bool(rows, row, db_column(rows, "superseded"));
     }
 }

@@ -53,14 +53,6 @@ static bool is_reserved(int64_t generation, struct sql_drafts drafts)
     return false;
 }
 
-struct sql_drafts sql_write_drafts(const struct session_write *w)
-{
-    if (w->draft)
-        return (struct sql_drafts){w->draft->messages, w->draft->n_messages};
-    return w->append ? (struct sql_drafts){w->append->messages, w->append->n_messages}
-                     : (struct sql_drafts){NULL, 0};
-}
-
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w)
 {
     enum { RANDOM_BITS = 21 };
@@ -68,7 +60,7 @@ int64_t sql_new_generation(const struct sessions *s, const struct session_write 
     do {
         const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
         generation = (int64_t)(ms << RANDOM_BITS | random_u64() >> (64 - RANDOM_BITS));
-    } while (is_reserved(generation, sql_write_drafts(w)));
+    } while (is_reserved(generation, w->drafts));
     return generation;
 }
 
@@ -83,7 +75,7 @@ static enum err message_id_taken(struct sessions *s, struct request_ctx *ctx,
         " WHERE k > 1 OR EXISTS (SELECT FROM sessions s JOIN messages m ON m.tenant = s.tenant"
         " AND m.generation = s.generation AND m.message_id = given.id"
         " WHERE s.tenant = $1 AND s.session_id = $2)"};
-    const struct sql_drafts m = sql_write_drafts(w);
+    const struct sql_drafts m = w->drafts;
     struct db_param p[3] = {db_text(ctx->tenant), db_text(w->id)};
     struct db_rows rows = {.count = 0};
     struct sv *ids = arena_array(ctx->arena, m.n, sizeof(*ids));
@@ -185,6 +177,7 @@ void sql_change_from_row(struct session_write *w, const struct db_rows *rows, in
     r->mark_before = (uint64_t)db_get_i64(rows, i, db_column(rows, "mark_before"));
     r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
     r->status = status;
+    r->created = status == 201 && !w->append;
 }
 
 void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
@@ -273,9 +266,8 @@ void sql_message_name(struct session_message_name name, int64_t *generation, int
     *seq = (int64_t)number;
 }
 
-enum err sql_reserved_generations(struct request_ctx *ctx,
-                                  const struct session_message_draft *messages, size_t n,
-                                  struct db_param *out)
+enum err sql_reserved_generations(struct request_ctx *ctx, const struct session_message *messages,
+                                  size_t n, struct db_param *out)
 {
     int64_t *list = arena_array(ctx->arena, n, sizeof(*list));
     size_t listed = 0;
@@ -290,13 +282,15 @@ enum err sql_reserved_generations(struct request_ctx *ctx,
     return db_i64_array(ctx, list, listed, out);
 }
 
-bool sql_message_is_plain(const struct session_message_draft *m)
+bool sql_write_is_plain(const struct session_write *w)
 {
-    return sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
+    const struct session_message *m = w->drafts.messages;
+    return w->drafts.n == 1 && !w->precondition->if_match && !w->precondition->key.p &&
+           sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
            !m->extra.p && !m->tokens.p && sv_eq(m->metadata, SV("{}"));
 }
 
-enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
+enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message *messages,
                             size_t n, struct db_param *out)
 {
     struct sv *texts[SQL_MESSAGE_PARAMS];

@@ -134,14 +134,6 @@
     " (lpad(to_hex((" generation ") >> 16), 12, '0') || '8' || lpad(to_hex((" generation ") >> 4 & 4095), 3, '0')" \
     " || to_hex('-9223372036854775808'::bigint | (((" generation ") & 15) << 58) | (" seq ")))::uuid::text "
 
-/* The newest $limit messages of session s whose sizes add up to at most $bytes. total is the sum up to
- * and including a message. The first message always comes: its total is its size. */
-#define SQL_NEWEST(limit, bytes)                                                                   \
-    " LEFT JOIN LATERAL (SELECT *, sum(size) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)"    \
-    " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation" \
-    " ORDER BY seq DESC LIMIT " limit ") newest) m"                                                \
-    " ON m.total <= greatest(m.size, " bytes ") "
-
 /* The seq of the message that a client names in a session: by an id that a client gave, by the id
  * that was made from a generation (of) and a seq (at), or, with of = 0, by seq. See sql_message_name. */
 #define SQL_SEQ_NAMED(session, id, of, at)                                                         \

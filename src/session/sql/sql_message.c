@@ -3,21 +3,8 @@
 #include "sql_fragments.h"
 
 /* The update of the session's row assigns the numbers and locks the row until the commit, so
- * numbers have no gap and no repeat. Nothing else is locked. $8: the reserved generations. */
+ * numbers have no gap and no repeat. Nothing else is locked. */
 /* clang-format off */
-#define SQL_APPEND(n)                                                                              \
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + " n \
-    ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
-    "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
-
-static const struct db_stmt append_one = {
-    "append_one",
-    SQL_APPEND("1") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14, $15::text::integer,"
-    " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
-    " + coalesce(octet_length($14), 0), s.updated_at"
-    " FROM s)," SQL_RECORD("201", "s.last_seq", "NULL::text") "SELECT * FROM s"};
-
 /* The common append: a plain message without a key and a condition. The plan has no node that would do
  * nothing. $4 role, $5 content, $6 the stored size of both, $7 mark. */
 static const struct db_stmt append_plain = {
@@ -28,9 +15,12 @@ static const struct db_stmt append_plain = {
     " SELECT $1, s.generation, s.last_seq, $4, $5, $6, s.updated_at FROM s)"
     " SELECT * FROM s"};
 
+/* $8: the reserved generations. From $9 on: messages. */
 static const struct db_stmt append_many = {
     "append_many",
-    SQL_APPEND("cardinality($9::text[])")
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + cardinality($9::text[])"
+    ", message_count = s.message_count + cardinality($9::text[]) WHERE" SQL_LIVE "AND" SQL_MATCH
+    "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
     SQL_INSERT_DRAFTS("s.last_seq - cardinality($9::text[]) + i.n", "s.updated_at")
     ", unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],"
     " $15::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, tokens, n)),"
@@ -53,22 +43,15 @@ static const struct db_stmt append_create = {
 
 enum { APPEND_PARAMS = SQL_PRECONDITION_PARAMS + 1 + SQL_MESSAGE_PARAMS };
 
-static bool is_plain(const struct session_append *append,
-                     const struct session_precondition *precondition)
-{
-    return append->n_messages == 1 && !precondition->if_match && !precondition->key.p &&
-           sql_message_is_plain(&append->messages[0]);
-}
-
 /* The call that appends. p: room for APPEND_PARAMS. */
 static enum err append_call(struct request_ctx *ctx, const struct session_write *w,
                             struct db_param *p, struct db_call *out)
 {
     const size_t n = w->append->n_messages;
-    const struct session_message_draft *m = w->append->messages;
-    *out = (struct db_call){n == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
+    const struct session_message *m = w->append->messages;
+    *out = (struct db_call){&append_many, p, APPEND_PARAMS, {0}};
     TRY(sql_precondition_params(ctx, w, p));
-    if (is_plain(w->append, w->precondition)) {
+    if (sql_write_is_plain(w)) {
         p[3] = db_text(m->role);
         p[4] = db_text(m->content);
         p[5] = db_i32((int32_t)(m->content.n + m->metadata.n));
@@ -76,16 +59,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
         return ERR_NONE;
     }
     TRY(sql_reserved_generations(ctx, m, n, &p[7]));
-    if (n != 1)
-        return sql_message_arrays(ctx, m, n, &p[8]);
-    p[8] = db_text(m->type);
-    p[9] = db_text(m->role);
-    p[10] = db_text(m->content);
-    p[11] = db_jsonb(m->metadata);
-    p[12] = db_text(m->message_id);
-    p[13] = db_text(m->extra);
-    p[14] = db_text(m->tokens);
-    return ERR_NONE;
+    return sql_message_arrays(ctx, m, n, &p[8]);
 }
 
 /* Create and append are one round trip. */
@@ -164,9 +138,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     TRY(db_query(s->db, ctx, DB_READ, stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
         return ERR_NOT_FOUND;
-    out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
-    out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
-    out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
+    out->stamp = sql_stamp_of_row(&rows, 0);
     TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
     const size_t within = rows_within(&rows, query->limit, bytes);
     out->has_more = out->n > within;

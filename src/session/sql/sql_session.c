@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* The wide columns of the session come once, with the newest message. It is one statement, so that
- * the session and its messages are of one snapshot. */
+ * the session and its messages are of one snapshot. total: the sum of the sizes up to and including
+ * a message. The first message always comes: its total is its size. */
 /* clang-format off */
 static const struct db_stmt session_read = {
     "session_read",
@@ -14,7 +15,9 @@ static const struct db_stmt session_read = {
     " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
-    "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+    "FROM sessions s LEFT JOIN LATERAL (SELECT *, sum(size) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)"
+    " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"
+    " ORDER BY seq DESC LIMIT $4) newest) m ON m.total <= greatest(m.size, $5) WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
 /* clang-format on */
 
 enum { READ_PARAMS = 5 };
@@ -66,11 +69,16 @@ const struct db_batch_kind sql_stamps_kind = {
     1};
 /* clang-format on */
 
+struct cache_stamp sql_stamp_of_row(const struct db_rows *rows, int row)
+{
+    return (struct cache_stamp){db_get_i64(rows, row, db_column(rows, "generation")),
+                                db_get_i64(rows, row, db_column(rows, "version")),
+                                (uint64_t)db_get_i64(rows, row, db_column(rows, "mark"))};
+}
+
 void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out)
 {
-    out->stamp.generation = db_get_i64(rows, row, db_column(rows, "generation"));
-    out->stamp.version = db_get_i64(rows, row, db_column(rows, "version"));
-    out->stamp.mark = (uint64_t)db_get_i64(rows, row, db_column(rows, "mark"));
+    out->stamp = sql_stamp_of_row(rows, row);
     out->user_id = db_get_text(rows, row, db_column(rows, "user_id"));
 }
 
@@ -144,7 +152,7 @@ enum { PLAIN_PARAMS = 13, PLAIN_GENERATION = 11 };
 static void plain_params(struct request_ctx *ctx, const struct session_draft *draft,
                          struct db_param *out)
 {
-    const struct session_message_draft *m = &draft->messages[0];
+    const struct session_message *m = &draft->messages[0];
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(draft->session_id);
     out[2] = db_text(draft->user_id);
@@ -165,8 +173,7 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
     struct db_param p[INSERT_PARAMS], read[READ_PARAMS], *generation = &p[INSERT_GENERATION];
     struct db_call calls[] = {{&session_insert, p, INSERT_PARAMS, {0}},
                               read_call(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read)};
-    if (w->id_is_new && draft->n_messages == 1 && !w->precondition->key.p &&
-        sql_message_is_plain(&draft->messages[0])) {
+    if (w->id_is_new && sql_write_is_plain(w)) {
         generation = &p[PLAIN_GENERATION];
         plain_params(ctx, draft, p);
         calls[0] = (struct db_call){&session_insert_plain, p, PLAIN_PARAMS, {0}};
@@ -175,7 +182,6 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
     }
     TRY(sql_write(s, ctx, w, calls, w->out ? 2 : 1, generation));
     sql_change_from_row(w, &calls[0].rows, 0, 201, draft->n_messages);
-    w->receipt->created = w->done;
     return w->out ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
 
@@ -214,7 +220,6 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
         sql_change_from_row(w, rows, 0, 201, 0);
         /* Found and not done: a message's id names the new generation. Repeat with another one. */
     } while (!w->done && db_get_i64(rows, 0, db_column(rows, "found")) > 0);
-    w->receipt->created = w->done;
     return w->done ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
 

@@ -62,9 +62,7 @@ enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv 
     TRY(sql_reachable(s, ctx));
     TRY(db_query(s->db, ctx, DB_READ, &sql_window_stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
-        return ERR_NOT_FOUND;
-    out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
-    out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
-    out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
+        return session_not_found(ctx);
+    out->stamp = sql_stamp_of_row(&rows, 0);
     return tail_from_rows(ctx, &rows, limit, bytes, out);
 }

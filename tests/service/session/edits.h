@@ -10,7 +10,7 @@ enum { EDITS_MAX = 8 };
 /* The edits of one update, whose memory is here: "+a=1" puts content "1" under id a ("+=1":
  * without an id), "-a" removes a, "?a" removes it if it is there, "!" clears. */
 struct edits {
-    struct session_message_draft messages[EDITS_MAX];
+    struct session_message messages[EDITS_MAX];
     enum session_edit edits[EDITS_MAX];
     char text[256];
     struct session_update update;

@@ -158,7 +158,7 @@ enum err fixture_ensure(struct fixture *w, const char *tenant, const struct sess
 void fixture_make(struct fixture *w, const char *tenant, const char *id, const char *user, size_t n,
                   const char *content, const struct session_precondition *precondition)
 {
-    struct session_message_draft m[SESSION_MESSAGES_MAX];
+    struct session_message m[SESSION_MESSAGES_MAX];
     for (size_t i = 0; i < ARRAY_LEN(m); i++)
         m[i] = message_of("user", content);
     struct session_draft d = draft_with(id, user, m, n < ARRAY_LEN(m) ? n : ARRAY_LEN(m));
@@ -173,7 +173,7 @@ void fixture_make(struct fixture *w, const char *tenant, const char *id, const c
 enum err fixture_append_one(struct fixture *w, const char *tenant, const char *id, bool create,
                             const char *content, const struct session_precondition *precondition)
 {
-    struct session_message_draft m = message_of("user", content);
+    struct session_message m = message_of("user", content);
     const struct session_append a = {&m, 1, create};
     return fixture_append(w, tenant, id, &a, precondition);
 }
@@ -327,8 +327,8 @@ struct session_draft draft_of(const char *id, const char *user)
                                   .sliding = true};
 }
 
-struct session_draft draft_with(const char *id, const char *user,
-                                const struct session_message_draft *m, size_t n)
+struct session_draft draft_with(const char *id, const char *user, const struct session_message *m,
+                                size_t n)
 {
     struct session_draft d = draft_of(id, user);
     d.messages = m;
@@ -336,12 +336,12 @@ struct session_draft draft_with(const char *id, const char *user,
     return d;
 }
 
-struct session_message_draft message_of(const char *role, const char *json_content)
+struct session_message message_of(const char *role, const char *json_content)
 {
-    return (struct session_message_draft){.type = SV("message"),
-                                          .role = sv_from(role),
-                                          .content = sv_from(json_content),
-                                          .metadata = SV("{}")};
+    return (struct session_message){.type = SV("message"),
+                                    .role = sv_from(role),
+                                    .content = sv_from(json_content),
+                                    .metadata = SV("{}")};
 }
 
 void expect_only(struct fixture *w, const char *tenant, const char *id, const char *content)

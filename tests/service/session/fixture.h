@@ -120,8 +120,8 @@ int64_t fixture_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* A precondition with this idempotency key. */
 struct session_precondition keyed(const char *key);
 struct session_draft draft_of(const char *id, const char *user);
-struct session_draft draft_with(const char *id, const char *user,
-                                const struct session_message_draft *m, size_t n);
-struct session_message_draft message_of(const char *role, const char *json_content);
+struct session_draft draft_with(const char *id, const char *user, const struct session_message *m,
+                                size_t n);
+struct session_message message_of(const char *role, const char *json_content);
 
 #endif

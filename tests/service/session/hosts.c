@@ -64,7 +64,7 @@ void hosts_make(struct fixture *w, const char *id)
 enum err hosts_append(struct fixture *w, const char *id, size_t n)
 {
     static int64_t number;
-    struct session_message_draft m[30];
+    struct session_message m[30];
     char content[30][32];
     for (size_t i = 0; i < n; i++) {
         snprintf(content[i], sizeof(content[i]), "\"text %lld\"", (long long)++number);

@@ -13,8 +13,8 @@ struct old_session {
 
 static void make_old(struct fixture *w, const char *id, struct old_session *old)
 {
-    struct session_message_draft m[2] = {message_of("user", "\"old\""),
-                                         message_of("user", "\"old too\"")};
+    struct session_message m[2] = {message_of("user", "\"old\""),
+                                   message_of("user", "\"old too\"")};
     struct session_draft d = draft_with(id, NULL, m, 2);
     m[1].message_id = SV("client-1");
     d.context = SV("{\"old\":1}");
@@ -75,7 +75,7 @@ static void made_again(void)
                 {"i:expired", EXPIRED, CREATE},
                 {"i:expired-2", EXPIRED, APPEND},
                 {"i:expired-3", EXPIRED, ENSURE}};
-    struct session_message_draft m = message_of("user", "\"new\"");
+    struct session_message m = message_of("user", "\"new\"");
     struct fixture *w = fixture_open(true);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const char *id = rows[i].id;
@@ -114,7 +114,7 @@ static void made_id_of_no_generation(void)
     uuid_v8_pack(0, 1, id);
     fixture_make(w, "t1", "i:zero", NULL, 1, "\"first\"", &nobody);
     CU_ASSERT_EQUAL(fixture_message(w, "t1", "i:zero", NULL, id), ERR_NOT_FOUND);
-    struct session_message_draft d = message_of("user", "\"second\"");
+    struct session_message d = message_of("user", "\"second\"");
     const struct session_append a = {&d, 1, false};
     d.message_id = sv_from(id);
     OK(fixture_append(w, "t1", "i:zero", &a, &nobody));

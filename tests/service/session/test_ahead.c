@@ -24,7 +24,7 @@ static void make(struct fixture *w, const char *tenant, const char *id, int k)
 {
     static char large[LARGE_BYTES];
     char mark[64];
-    struct session_message_draft m[ABSENT];
+    struct session_message m[ABSENT];
     const int n = snprintf(mark, sizeof(mark), "\"%s %s\"", tenant, id);
     const char *context = text_of("{\"mark\":%s}", mark);
     memset(large, 'x', sizeof(large));

@@ -128,11 +128,14 @@ static void writer_begin(struct writer *x, struct fixture *w, const char *id)
 /* The statement and its commit, and a read of the session after it. */
 static void writer_commit(struct writer *x, const char *id)
 {
-    struct session_message_draft m = message_of("user", "\"of a writer\"");
+    struct session_message m = message_of("user", "\"of a writer\"");
     const struct session_append a = {&m, 1, false};
     struct session_receipt r;
-    struct session_write w = {
-        .id = sv_from(id), .append = &a, .precondition = &nobody, .receipt = &r};
+    struct session_write w = {.id = sv_from(id),
+                              .append = &a,
+                              .drafts = {a.messages, a.n_messages},
+                              .precondition = &nobody,
+                              .receipt = &r};
     struct request_ctx *ctx = &x->mine->ctx;
     OK(sql_message_append(x->w->sessions, ctx, &w));
     CU_ASSERT_TRUE(w.done);

@@ -91,7 +91,7 @@ static void unconfirmed(void)
 {
     const char *id = "h:unconfirmed";
     struct session_receipt r;
-    struct session_message_draft one = message_of("user", "\"x\"");
+    struct session_message one = message_of("user", "\"x\"");
     const struct session_append append = {&one, 1, true};
     struct hosts *c = hosts_open();
     struct sessions *x = c->a->sessions;

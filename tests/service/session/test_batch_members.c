@@ -72,16 +72,16 @@ static void print_answer(const struct fixture *c, bool create, char out[ANSWER])
 static enum err write_row(struct fixture *c, const struct row *row, bool create, const char *of,
                           char out[ANSWER])
 {
-    struct session_message_draft m[10];
+    struct session_message m[10];
     const struct session_append a = {m, row->n, false};
     struct session_precondition p = row->has_key ? keyed(of) : nobody;
     struct session_draft d = draft_with(NULL, of, m, row->n);
     for (size_t i = 0; i < row->n; i++)
-        m[i] = (struct session_message_draft){.type = sv_from(row->type),
-                                              .role = sv_from(row->role),
-                                              .content = sv_from(row->content),
-                                              .metadata = sv_from(row->metadata),
-                                              .extra = sv_from(row->extra)};
+        m[i] = (struct session_message){.type = sv_from(row->type),
+                                        .role = sv_from(row->role),
+                                        .content = sv_from(row->content),
+                                        .metadata = sv_from(row->metadata),
+                                        .extra = sv_from(row->extra)};
     if (row->context)
         d.context = sv_from(row->context);
     if (row->of_session)
@@ -209,7 +209,7 @@ static void write_good_or_bad(struct batches *b, struct fixture *c, int me)
 {
     static const struct bad good;
     const struct bad *row = me == 0 ? bad : &good;
-    struct session_message_draft m = message_of("user", text_of("\"g%d-%d\"", meeting, me));
+    struct session_message m = message_of("user", text_of("\"g%d-%d\"", meeting, me));
     const struct session_append a = {&m, 1, false};
     struct session_draft d = draft_with(NULL, "b-good", &m, 1);
     const struct session_precondition p = {.user = sv_from(row->user),
@@ -248,7 +248,7 @@ static uint32_t meet_a_bad_one(struct batches *b, const struct bad *row)
 static void make_bad(struct fixture *w)
 {
     const struct session_precondition known = keyed("bad-known"), old = keyed("bad-old");
-    struct session_message_draft m = message_of("user", "\"x\"");
+    struct session_message m = message_of("user", "\"x\"");
     const struct session_append a = {&m, 1, false};
     m.message_id = SV("taken");
     fixture_make(w, "t1", "b:bad", "owner", 1, "\"x\"", &known);

@@ -25,7 +25,7 @@ struct entry {
     struct session_precondition precondition;
     struct session_append append;
     struct session_draft draft;
-    struct session_message_draft messages[MESSAGES_MAX];
+    struct session_message messages[MESSAGES_MAX];
     struct session_receipt r;
 };
 
@@ -58,7 +58,8 @@ static void batch_make(struct batch *b, struct fixture *w, const struct given gi
                                       .precondition = &e->precondition,
                                       .receipt = &e->r,
                                       .draft = creates ? &e->draft : NULL,
-                                      .append = creates ? NULL : &e->append};
+                                      .append = creates ? NULL : &e->append,
+                                      .drafts = {e->messages, e->given.messages}};
         e->m = (struct sql_batch_member){.of_batch = {.ctx = ctx}, .w = &e->w};
     }
 }
@@ -172,7 +173,7 @@ TEST(bad_member)
         struct fixture *w = prepared();
         batch_make(&b, w, given, false);
         const size_t bad = (size_t)i % 3;
-        struct session_message_draft *m = &b.all[bad].messages[0];
+        struct session_message *m = &b.all[bad].messages[0];
         if (i / 3 == NO_ROLE)
             m->role = SV_NONE;
         else

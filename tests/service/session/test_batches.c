@@ -19,7 +19,7 @@ static size_t messages_of(int me)
 /* The messages of a writer have its number and their place as content. */
 static void append_in_order(struct batches *b, struct fixture *c, int me)
 {
-    struct session_message_draft m[3];
+    struct session_message m[3];
     const struct session_append a = {m, messages_of(me), false};
     for (size_t i = 0; i < a.n_messages; i++)
         m[i] = message_of("user", text_of("\"%d-%zu\"", me, i));
@@ -105,7 +105,7 @@ static void append_with_key(struct batches *b, struct fixture *c, int me)
 {
     const int pair = me < 2 ? 0 : me;
     const struct session_precondition p = keyed(text_of("%s-%d", b->threads.id, pair));
-    struct session_message_draft m[2] = {message_of("user", "\"x\""), message_of("user", "\"y\"")};
+    struct session_message m[2] = {message_of("user", "\"x\""), message_of("user", "\"y\"")};
     const struct session_append a = {m, (size_t)pair % 2 + 1, false};
     batches_wrote(b, c, me, fixture_append(c, "t1", text_of("b:key-%d", pair), &a, &p));
 }

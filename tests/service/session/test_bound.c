@@ -10,7 +10,7 @@ enum way { CREATE, ENSURE, APPEND, WAYS };
 static enum err try(struct fixture *w, const char *tenant, int64_t most, enum way way,
                     const char *id, const struct session_precondition *precondition)
 {
-    struct session_message_draft m = message_of("user", "\"x\"");
+    struct session_message m = message_of("user", "\"x\"");
     const struct session_append a = {&m, 1, true};
     struct session_draft d = draft_with(id, NULL, &m, 1);
     w->sessions_max = most;
@@ -177,7 +177,7 @@ static void not_counted_again(void)
     }
     CU_ASSERT_EQUAL(at_most("b5"), 12);
     CU_ASSERT_EQUAL(counted_us("b5"), counted);
-    struct session_message_draft twice[] = {message_of("user", "1"), message_of("user", "2")};
+    struct session_message twice[] = {message_of("user", "1"), message_of("user", "2")};
     twice[0].message_id = twice[1].message_id = SV("the-same");
     struct session_draft d = draft_with("b:fails", NULL, twice, 2);
     CU_ASSERT_EQUAL(fixture_create(w, "b5", &d, &nobody), ERR_CONFLICT);

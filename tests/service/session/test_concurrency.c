@@ -84,7 +84,7 @@ static void one_is_made(void)
 
 static void work_create(struct threads *threads, struct fixture *c, int me)
 {
-    struct session_message_draft m = message_of("user", "\"new\"");
+    struct session_message m = message_of("user", "\"new\"");
     struct session_draft d = draft_with(threads->id, NULL, &m, 1);
     enum err e;
     (void)me;

@@ -10,8 +10,8 @@
 /* Of every type, with and without an id; the last has one that was made for another session. */
 static void make(struct fixture *w, const char *id, const char *brought)
 {
-    struct session_message_draft m[4] = {message_of("user", "1"), message_of("user", "[2.0]"),
-                                         message_of("user", "3"), message_of("user", "4")};
+    struct session_message m[4] = {message_of("user", "1"), message_of("user", "[2.0]"),
+                                   message_of("user", "3"), message_of("user", "4")};
     struct session_draft d = draft_with(id, "u1", m, 4);
     m[0].message_id = SV("a");
     m[1].metadata = SV("{\"k\": 1}");
@@ -53,7 +53,7 @@ static void all_but_the_name(void)
                    w->r.generation == second->generation && w->r.message_count == 3);
     /* What is read is what was answered; the next message has a number and an id of its own. */
     const char *id = text_of("%.*s", SV_ARG(second->session_id));
-    struct session_message_draft m = message_of("user", "5");
+    struct session_message m = message_of("user", "5");
     const struct session_append a = {&m, 1, false};
     OK(fixture_append(w, "t1", id, &a, &nobody));
     CU_ASSERT_EQUAL(w->r.first_seq, 5);

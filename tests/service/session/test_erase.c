@@ -190,7 +190,7 @@ static void work_erase_or_append(struct threads *threads, struct fixture *c, int
             erased_messages += done.messages;
             service_sleep_ms(2);
         } else {
-            struct session_message_draft m[2] = {message_of("user", "1"), message_of("user", "2")};
+            struct session_message m[2] = {message_of("user", "1"), message_of("user", "2")};
             const struct session_append a = {m, 2, me % 2 == 0};
             const char *id = text_of("er5:%d", i % 5);
             const char *key = text_of("er5-%d-%d", me, i);

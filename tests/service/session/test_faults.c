@@ -22,7 +22,7 @@ static const enum err expected[FAULTS] = {[NO_CONTENT] = ERR_INTERNAL,
                                           [TWICE] = ERR_CONFLICT};
 
 /* n good messages, of which the one at bad has the fault. */
-static void set_fault(struct session_message_draft *m, size_t n, size_t bad, enum fault fault,
+static void set_fault(struct session_message *m, size_t n, size_t bad, enum fault fault,
                       const char *content)
 {
     for (size_t i = 0; i < n; i++)
@@ -49,7 +49,7 @@ static void set_fault(struct session_message_draft *m, size_t n, size_t bad, enu
 /* Fails if the session is stored by one transaction and its messages by the next: tried. */
 static void a_create_that_fails(void)
 {
-    struct session_message_draft m[5];
+    struct session_message m[5];
     const struct session_precondition with_key = keyed("k-create-fails");
     struct fixture *w = fixture_open(true);
     for (int fault = 0; fault < FAULTS; fault++) {
@@ -75,7 +75,7 @@ static void a_create_that_fails(void)
 static void a_key_that_is_taken(void)
 {
     struct session_precondition with_key = keyed("k-taken");
-    struct session_message_draft m = message_of("user", "\"key taken\"");
+    struct session_message m = message_of("user", "\"key taken\"");
     struct session_draft d = draft_of("f:key-1", NULL);
     const struct session_append a = {&m, 1, true};
     const struct session_patch patch = {.context = SV("{\"a\":1}")};
@@ -99,7 +99,7 @@ static void a_key_that_is_taken(void)
 /* Fails if the numbers are given by a transaction of its own, ahead of the messages: tried. */
 static void a_bulk_with_a_bad_row(void)
 {
-    static struct session_message_draft m[SESSION_MESSAGES_MAX];
+    static struct session_message m[SESSION_MESSAGES_MAX];
     static const size_t indexes[] = {0, 499, SESSION_MESSAGES_MAX - 1};
     struct session_append a = {m, 3, true};
     struct fixture *w = fixture_open(true);

@@ -11,7 +11,7 @@
 static enum err create_three(struct fixture *w, const char *id,
                              const struct session_precondition *precondition)
 {
-    struct session_message_draft m[3];
+    struct session_message m[3];
     for (int i = 0; i < 3; i++)
         m[i] = message_of("user", "\"three\"");
     struct session_draft d = draft_with(id, NULL, m, 3);

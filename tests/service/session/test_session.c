@@ -6,8 +6,8 @@
 static void test_create_and_read(void)
 {
     struct fixture *w = fixture_open(true);
-    struct session_message_draft m[] = {message_of("user", "\"hi \\u00e9\""),
-                                        message_of("assistant", "[{\"type\":\"text\"}]")};
+    struct session_message m[] = {message_of("user", "\"hi \\u00e9\""),
+                                  message_of("assistant", "[{\"type\":\"text\"}]")};
     struct session_draft d = draft_with("s:create", "u1", m, 2);
     d.context = SV("{\"a\": 1.0, \"b\":  12345678901234567890}");
     d.metadata = SV("{\"k\":[1,2]}");

@@ -73,7 +73,7 @@ static const struct stamped_write writes[] = {
 static enum err run(const struct stamped_write *x, struct fixture *w, const char *id,
                     const struct session_precondition *precondition, char name[64])
 {
-    struct session_message_draft m[3];
+    struct session_message m[3];
     for (size_t i = 0; i < ARRAY_LEN(m); i++)
         m[i] = message_of("user", "\"x\"");
     if (x->n > 0 && x->text)

@@ -133,7 +133,7 @@ static void *load_main(void *arg)
 {
     struct sweeping *s = arg;
     struct session_receipt r;
-    struct session_message_draft m = message_of("user", "\"load\"");
+    struct session_message m = message_of("user", "\"load\"");
     const struct session_append a = {&m, 1, true};
     struct fixture *c = fixture_share(s->w);
     while (!s->stop)

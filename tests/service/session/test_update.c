@@ -51,8 +51,8 @@ static void expect(struct fixture *w, const char *id, const char *want)
 /* Three messages: a, one without an id, b with metadata. */
 static void make(struct fixture *w, const char *id)
 {
-    struct session_message_draft m[3] = {message_of("user", "1"), message_of("user", "2"),
-                                         message_of("user", "3")};
+    struct session_message m[3] = {message_of("user", "1"), message_of("user", "2"),
+                                   message_of("user", "3")};
     struct session_draft d = draft_with(id, "u1", m, 3);
     m[0].message_id = SV("a");
     m[2].message_id = SV("b");

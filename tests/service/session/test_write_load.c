@@ -252,7 +252,7 @@ static void write_equal_ids(struct threads *threads, struct fixture *c, int me)
     const char *const tenant = me % 2 ? "t4" : "t5";
     char own[8];
     snprintf(own, sizeof(own), "\"%s\"", tenant);
-    struct session_message_draft m = message_of("user", own);
+    struct session_message m = message_of("user", own);
     struct session_draft d = draft_with(NULL, NULL, &m, 1);
     for (int i = 0; i < l->rounds; i++) {
         const char *id = text_of("equal-%d", (me / 2 + i) % EQUAL);

@@ -47,7 +47,7 @@ bool threads_try_again(enum err e)
 enum err threads_append(struct threads *threads, struct fixture *c, size_t n, bool create,
                         const struct session_precondition *precondition)
 {
-    struct session_message_draft m[3];
+    struct session_message m[3];
     for (size_t i = 0; i < n; i++)
         m[i] = message_of("user", "\"x\"");
     const struct session_append a = {m, n, create};

@@ -86,7 +86,7 @@ TEST(forms_of_a_message)
         struct request_ctx *ctx = test_ctx();
         struct langgraph_values v = values_of(ctx, t[i].text);
         CU_ASSERT_EQUAL_FATAL(v.n, 1);
-        const struct session_message_draft *m = &v.messages[0];
+        const struct session_message *m = &v.messages[0];
         CU_ASSERT_EQUAL(v.edits[0], SESSION_PUT);
         expect_json(m->message_id, t[i].id);
         expect_json(m->type, t[i].type);

@@ -122,7 +122,7 @@ TEST(round_trip)
         char text[512], want[600];
         snprintf(text, sizeof(text), "{'messages':[%s]}", texts[i]);
         CU_ASSERT_EQUAL(langgraph_add_values(parse(ctx, text), &v), ERR_NONE);
-        const struct session_message_draft *d = &v.messages[0];
+        const struct session_message *d = &v.messages[0];
         struct session_message m = {.seq = 1,
                                     .message_id = d->message_id,
                                     .type = d->type,

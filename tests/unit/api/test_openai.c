@@ -28,7 +28,7 @@ TEST(round_trip)
         {"{'type':'reasoning','content':null,'role':5,'metadata':{}}",
          "{'id':'m1','type':'reasoning','content':null,'role':5,'metadata':{}}"}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const struct session_message_draft *draft;
+        const struct session_message *draft;
         struct http_rig *r = http_rig("GET", "/");
         struct json_writer j;
         struct session_message m;
@@ -51,7 +51,7 @@ TEST(ids_in_canonical_form)
 {
     static const char *const texts[] = {"{'type':'x',", "{'role':'user','content':'',"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        const struct session_message_draft *draft;
+        const struct session_message *draft;
         struct http_rig *r = http_rig("GET", "/");
         char list[128];
         size_t n;
@@ -83,7 +83,7 @@ TEST(extra_of_native_messages)
 
 static enum err read_refused(const struct json_input *body)
 {
-    const struct session_message_draft *drafts;
+    const struct session_message *drafts;
     size_t n;
     return openai_read_items(body, body->node, MAX, &drafts, &n);
 }

@@ -95,18 +95,18 @@ TEST(digits_alone)
 {
     char hex[UUID_HEX_LEN + 1], text[UUID_LEN + 1];
     const struct sv uuid = SV("0193f3a0-7f5c-7c2d-8a1b-0123456789ab");
-    CU_ASSERT_TRUE(uuid_to_hex(uuid, hex));
+    CU_ASSERT_TRUE(uuid_convert(uuid, true, hex));
     CU_ASSERT_STRING_EQUAL(hex, "0193f3a07f5c7c2d8a1b0123456789ab");
-    CU_ASSERT_TRUE(uuid_from_hex(sv_from(hex), text));
+    CU_ASSERT_TRUE(uuid_convert(sv_from(hex), false, text));
     CU_ASSERT_TRUE(sv_eq(sv_from(text), uuid));
     const char *const wrong[] = {
         "", "0193F3A0-7f5c-7c2d-8a1b-0123456789ab", "0193f3a07-f5c-7c2d-8a1b-0123456789ab",
         "0193f3a0-7f5c-7c2d-8a1b-0123456789a", "0193f3a07f5c7c2d8a1b0123456789ag"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-        CU_ASSERT_FALSE(uuid_to_hex(sv_from(wrong[i]), hex));
-        CU_ASSERT_FALSE(uuid_from_hex(sv_from(wrong[i]), text));
+        CU_ASSERT_FALSE(uuid_convert(sv_from(wrong[i]), true, hex));
+        CU_ASSERT_FALSE(uuid_convert(sv_from(wrong[i]), false, text));
     }
-    CU_ASSERT_FALSE(uuid_to_hex(SV_NONE, hex) || uuid_from_hex(SV_NONE, text));
+    CU_ASSERT_FALSE(uuid_convert(SV_NONE, true, hex) || uuid_convert(SV_NONE, false, text));
 }
 
 TEST(random_fills_all_bits)

@@ -158,7 +158,7 @@ TEST(after_an_append)
         .shared = shared, .redis_url = "", .value_seconds = 60, .value_max = 64 << 10};
     struct sessions s = {.cache = cache_open(&memory, NULL)};
     struct cache_value value = {.ttl_ms = 60000};
-    const struct session_message_draft draft = {
+    const struct session_message draft = {
         .type = SV("message"), .role = SV("user"), .content = SV("\"new\""), .metadata = SV("{}")};
     const struct session_append append = {.messages = &draft, .n_messages = 1};
     struct session now, want;
