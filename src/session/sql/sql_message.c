@@ -3,8 +3,21 @@
 #include "sql_fragments.h"
 
 /* The update of the session's row assigns the numbers and locks the row until the commit, so
- * numbers have no gap and no repeat. Nothing else is locked. */
+ * numbers have no gap and no repeat. Nothing else is locked. $8: the reserved generations. */
 /* clang-format off */
+#define SQL_APPEND(n)                                                                              \
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + " n \
+    ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
+    "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
+
+static const struct db_stmt append_one = {
+    "append_one",
+    SQL_APPEND("1") SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14, $15::text::integer,"
+    " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
+    " + coalesce(octet_length($14), 0), s.updated_at"
+    " FROM s)," SQL_RECORD("201", "s.last_seq", "NULL::text") "SELECT * FROM s"};
+
 /* The common append: a plain message without a key and a condition. The plan has no node that would do
  * nothing. $4 role, $5 content, $6 the stored size of both, $7 mark. */
 static const struct db_stmt append_plain = {
@@ -15,12 +28,9 @@ static const struct db_stmt append_plain = {
     " SELECT $1, s.generation, s.last_seq, $4, $5, $6, s.updated_at FROM s)"
     " SELECT * FROM s"};
 
-/* $8: the reserved generations. From $9 on: messages. */
 static const struct db_stmt append_many = {
     "append_many",
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + cardinality($9::text[])"
-    ", message_count = s.message_count + cardinality($9::text[]) WHERE" SQL_LIVE "AND" SQL_MATCH
-    "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
+    SQL_APPEND("cardinality($9::text[])")
     SQL_INSERT_DRAFTS("s.last_seq - cardinality($9::text[]) + i.n", "s.updated_at")
     ", unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],"
     " $15::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, tokens, n)),"
@@ -49,7 +59,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
 {
     const size_t n = w->append->n_messages;
     const struct session_message *m = w->append->messages;
-    *out = (struct db_call){&append_many, p, APPEND_PARAMS, {0}};
+    *out = (struct db_call){n == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
     TRY(sql_precondition_params(ctx, w, p));
     if (sql_write_is_plain(w)) {
         p[3] = db_text(m->role);
@@ -59,7 +69,16 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
         return ERR_NONE;
     }
     TRY(sql_reserved_generations(ctx, m, n, &p[7]));
-    return sql_message_arrays(ctx, m, n, &p[8]);
+    if (n != 1)
+        return sql_message_arrays(ctx, m, n, &p[8]);
+    p[8] = db_text(m->type);
+    p[9] = db_text(m->role);
+    p[10] = db_text(m->content);
+    p[11] = db_jsonb(m->metadata);
+    p[12] = db_text(m->message_id);
+    p[13] = db_text(m->extra);
+    p[14] = db_text(m->tokens);
+    return ERR_NONE;
 }
 
 /* Create and append are one round trip. */
