@@ -174,7 +174,7 @@ def cases(table):
 # What names the likely word and those that are allowed: (request, body, end of the sentence)
 HINTS = (
     ("POST {}/messages", {"type": "message", "rol": "user", "content": "x"},
-     " Did you mean `role`? Allowed: message_id, type, role, content, metadata, extra,"
+     " Did you mean `role`? Allowed: message_id, type, role, content, metadata, extra, tokens,"
      " name, tool_calls, tool_call_id, function_call, refusal, audio, annotations."),
     ("PATCH {}", {"Language": "en"},
      " Did you mean `language`? Allowed: user_id, language, ttl_seconds, context, metadata."),
