@@ -49,7 +49,7 @@ struct writer {
     struct buf all;  /* room for header and entries, then the text */
     size_t base;     /* where the text begins */
     struct buf rest; /* the fields that no JSON form contains */
-    struct span *in_rest[SESSION_TEXTS + MESSAGE_TEXTS * SESSION_WINDOW];
+    struct span *in_rest[SESSION_TEXTS + MESSAGE_TEXTS * SESSION_NEWEST];
     size_t n_in_rest;
 };
 
@@ -127,7 +127,7 @@ static void write_session(struct writer *w, const struct session *s, struct head
 enum err session_codec_encode(struct request_ctx *ctx, const struct session *session,
                               struct sv *out)
 {
-    const size_t n = session->n_messages < SESSION_WINDOW ? session->n_messages : SESSION_WINDOW;
+    const size_t n = session->n_messages < SESSION_NEWEST ? session->n_messages : SESSION_NEWEST;
     const size_t skip = session->n_messages - n;
     struct writer w = {.base = sizeof(struct header) + n * sizeof(struct entry)};
     struct header header;
@@ -210,7 +210,7 @@ bool session_codec_decode(struct request_ctx *ctx, struct sv bytes, struct sessi
         return false;
     memcpy(&h, bytes.p, sizeof h);
     const size_t entries = h.n_messages * sizeof(struct entry);
-    if (h.magic != codec_magic || h.n_messages > SESSION_WINDOW || bytes.n - sizeof h < entries ||
+    if (h.magic != codec_magic || h.n_messages > SESSION_NEWEST || bytes.n - sizeof h < entries ||
         bytes.n - sizeof h - entries != h.text_n)
         return false;
     const char *at = bytes.p + sizeof h;

@@ -42,7 +42,7 @@ static size_t value_bytes_at_least(const struct session *session)
 {
     const size_t n = session->n_messages;
     size_t bytes = session->context.n + session->metadata.n;
-    for (size_t i = n < SESSION_WINDOW ? 0 : n - SESSION_WINDOW; i < n; i++)
+    for (size_t i = n < SESSION_NEWEST ? 0 : n - SESSION_NEWEST; i < n; i++)
         bytes += session->messages[i].content.n + session->messages[i].extra.n;
     return bytes;
 }
@@ -110,7 +110,7 @@ static void store_read(struct sessions *s, struct request_ctx *ctx, const struct
     struct cache_value value;
     /* The answer needs the memory. */
     const struct arena_mark mark = arena_get_mark(ctx->arena);
-    if (has_enough(session, SESSION_WINDOW) && encode_value(s, ctx, session, &value))
+    if (has_enough(session, SESSION_NEWEST) && encode_value(s, ctx, session, &value))
         cache_put(s->cache, ctx, r->key, &r->snapshot, redis_too, &value);
     arena_rewind(ctx->arena, mark);
 }
@@ -224,7 +224,7 @@ static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t
     else if (r->has)
         TRY(sql_stamp_read(s, ctx, r->key.id, &now));
     if (!r->has || !cache_stamp_eq(now.stamp, r->found.value.stamp)) {
-        TRY(sql_session_read(s, ctx, r->key.id, SV_NONE, n > SESSION_WINDOW ? n : SESSION_WINDOW,
+        TRY(sql_session_read(s, ctx, r->key.id, SV_NONE, n > SESSION_NEWEST ? n : SESSION_NEWEST,
                              out));
         count_source(s, ctx, METRICS_POSTGRES);
         store_read(s, ctx, r, true, out);
@@ -332,13 +332,13 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     arena_rewind(ctx->arena, mark);
 }
 
-/* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
+/* Adds the messages of a write to those of a session, and keeps the newest SESSION_NEWEST. */
 static enum err add_messages(struct request_ctx *ctx, const struct session_message *drafts,
                              size_t n, const struct session_receipt *receipt,
                              struct session *session)
 {
-    const size_t added = n < SESSION_WINDOW ? n : SESSION_WINDOW, skip = n - added;
-    const size_t room = SESSION_WINDOW - added;
+    const size_t added = n < SESSION_NEWEST ? n : SESSION_NEWEST, skip = n - added;
+    const size_t room = SESSION_NEWEST - added;
     const size_t kept = session->n_messages < room ? session->n_messages : room;
     struct session_message *m = arena_array(ctx->arena, kept + added, sizeof(*m));
     if (!m)

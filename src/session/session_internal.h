@@ -71,7 +71,7 @@ MUSTCHECK enum err window_choose(struct request_ctx *ctx, const struct window_ta
 
 /* ---- codec.c: a session as bytes for the caches ---- */
 
-/* With its newest SESSION_WINDOW messages. */
+/* With its newest SESSION_NEWEST messages. */
 MUSTCHECK enum err session_codec_encode(struct request_ctx *ctx, const struct session *session,
                                         struct sv *out);
 /* False: bytes is not a whole session. Borrows from bytes. */

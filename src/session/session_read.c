@@ -36,7 +36,7 @@ static void tail_of_session(const struct session *session, int64_t last_seq,
 static bool may_be_cached(const struct session_page_query *q)
 {
     return q->after == 0 && (q->before == 0 || q->is_recent) && !q->ascending &&
-           q->max_bytes == 0 && q->limit <= SESSION_WINDOW;
+           q->max_bytes == 0 && q->limit <= SESSION_NEWEST;
 }
 
 static enum err page_of_session(struct request_ctx *ctx, const struct session *session,

@@ -113,7 +113,7 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
      * a replay. */
     enum err e = precondition->key.p
                      ? ERR_NOT_FOUND
-                     : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
+                     : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_NEWEST, out);
     if (e == ERR_NOT_FOUND) {
         ctx_clear_error(ctx);
         struct session_write w = {.id = whole.session_id,

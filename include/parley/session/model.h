@@ -18,7 +18,7 @@ enum {
                                   * 128 in an export. The next release takes SESSION_ID_MAX */
     SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page of a client */
     SESSION_THREAD_MAX = 10000,  /* of a session that is answered as a whole */
-    SESSION_WINDOW = 20,         /* newest messages that a cached session has; the default page */
+    SESSION_NEWEST = 20,         /* newest messages that a cached session has; the default page */
     SESSION_KEY_MAX = 255,       /* bytes of an idempotency key */
     SESSION_LAYOUT = 6           /* of a session as bytes in a cache (src/session/codec.c) */
 };

@@ -88,7 +88,7 @@ MUSTCHECK enum err session_create(struct sessions *s, struct request_ctx *ctx,
                                   const struct session_draft *draft,
                                   const struct session_precondition *precondition,
                                   struct session *out, struct session_receipt *receipt);
-/* Gets the session with its newest SESSION_WINDOW messages, or makes it as session_create does,
+/* Gets the session with its newest SESSION_NEWEST messages, or makes it as session_create does,
  * atomically. receipt->created: it was made. */
 MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
                                          const struct session_draft *draft,
@@ -108,7 +108,7 @@ MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx
                                           const struct session_precondition *precondition,
                                           struct session *out, struct session_receipt *receipt);
 /* Copies a session under a new id, with its owner, state and messages, which keep seq and id. The
- * copy's life begins now. out has its newest SESSION_WINDOW messages; a replay has none.
+ * copy's life begins now. out has its newest SESSION_NEWEST messages; a replay has none.
  * ERR_TIMEOUT: there is more than a statement can copy in its time. */
 MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 const struct session_precondition *precondition,

@@ -144,7 +144,7 @@ enum err native_messages_append(struct api_call *c)
 
 enum { PAGE_LIMIT, PAGE_AFTER, PAGE_BEFORE, PAGE_MAX_BYTES, PAGE_ORDER };
 const struct api_param native_page_params[] = {
-    [PAGE_LIMIT] = {"limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, {NULL}},
+    [PAGE_LIMIT] = {"limit", 1, SESSION_MESSAGES_MAX, SESSION_NEWEST, {NULL}},
     [PAGE_AFTER] = {"after", 0, INT64_MAX, 0, {NULL}},
     [PAGE_BEFORE] = {"before", 1, INT64_MAX, 0, {NULL}},
     [PAGE_MAX_BYTES] = {"max_bytes", 1, INT32_MAX, 0, {NULL}},

@@ -76,11 +76,11 @@ enum err native_session_create(struct api_call *c)
         c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     if (c->receipt.created)
         TRY(native_location(c, c->session.session_id, 0));
-    return answer_session(c, c->receipt.status, SESSION_WINDOW);
+    return answer_session(c, c->receipt.status, SESSION_NEWEST);
 }
 
 const struct api_param native_session_params[] = {
-    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, {NULL}}, {.name = NULL}};
+    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_NEWEST, {NULL}}, {.name = NULL}};
 
 enum err native_session_get(struct api_call *c)
 {

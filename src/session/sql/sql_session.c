@@ -172,7 +172,7 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
     const struct session_draft *draft = w->draft;
     struct db_param p[INSERT_PARAMS], read[READ_PARAMS], *generation = &p[INSERT_GENERATION];
     struct db_call calls[] = {{&session_insert, p, INSERT_PARAMS, {0}},
-                              read_call(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read)};
+                              read_call(s, ctx, w->id, SV_NONE, SESSION_NEWEST, read)};
     if (w->id_is_new && sql_write_is_plain(w)) {
         generation = &p[PLAIN_GENERATION];
         plain_params(ctx, draft, p);
@@ -211,7 +211,7 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
 {
     struct db_param copy[SQL_PRECONDITION_PARAMS + 2], read[READ_PARAMS];
     struct db_call calls[] = {{&session_copy_stmt, copy, ARRAY_LEN(copy), {0}},
-                              read_call(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read)};
+                              read_call(s, ctx, w->id, SV_NONE, SESSION_NEWEST, read)};
     const struct db_rows *rows = &calls[0].rows;
     TRY(sql_precondition_params(ctx, w, copy));
     copy[7] = db_text(w->from);

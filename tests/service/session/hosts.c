@@ -148,7 +148,7 @@ struct cache_value hosts_value(struct hosts *c, struct fixture *caller, const ch
     struct request_ctx *ctx = &caller->ctx;
     ctx->deadline = deadline_in_ms(10000);
     ctx->tenant = sv_from(tenant);
-    OK(sql_session_read(c->plain->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, s));
+    OK(sql_session_read(c->plain->sessions, ctx, sv_from(id), SV_NONE, SESSION_NEWEST, s));
     value.stamp = (struct cache_stamp){s->generation, s->version, s->mark};
     OK(session_codec_encode(ctx, s, &value.bytes));
     return value;

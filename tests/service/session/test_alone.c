@@ -139,7 +139,7 @@ static void writer_commit(struct writer *x, const char *id)
     struct request_ctx *ctx = &x->mine->ctx;
     OK(sql_message_append(x->w->sessions, ctx, &w));
     CU_ASSERT_TRUE(w.done);
-    x->known = sql_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW,
+    x->known = sql_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_NEWEST,
                                 &x->now) == ERR_NONE;
 }
 
@@ -228,7 +228,7 @@ static void failed_write_stores_nothing(void)
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
         writer_begin(&x, h.b, "al:failed");
         x.known = sql_session_read(h.b->sessions, &x.mine->ctx, SV("al:failed"), SV_NONE,
-                                   SESSION_WINDOW, &x.now) == ERR_NONE;
+                                   SESSION_NEWEST, &x.now) == ERR_NONE;
         x.now.version++;
         writer_end(&x, results[i]);
         CU_ASSERT_EQUAL(hosts_in_memory(h.a, "al:failed"), 1);

@@ -160,7 +160,7 @@ static void work_both(struct threads *threads, struct fixture *c, int me)
         enum err e;
         UNTIL_DONE(e, fixture_copy(c, "t1", threads->id, &nobody));
         const struct session *s = &c->s;
-        const int64_t n = s->message_count < SESSION_WINDOW ? s->message_count : SESSION_WINDOW;
+        const int64_t n = s->message_count < SESSION_NEWEST ? s->message_count : SESSION_NEWEST;
         threads->failed += e != ERR_NONE || s->last_seq % 2 || s->last_seq != s->message_count ||
                            s->n_messages != (size_t)n ||
                            (s->n_messages && s->messages[s->n_messages - 1].seq != s->last_seq);

@@ -34,7 +34,7 @@ static const struct session_message kinds[] = {
 
 struct bench {
     struct request_ctx *ctx;
-    struct session_message messages[SESSION_WINDOW];
+    struct session_message messages[SESSION_NEWEST];
     struct session s;
 };
 
@@ -89,7 +89,7 @@ static struct session through_cache(struct bench *b, const struct session *s)
 /* Fails if a message's form is taken a byte too short, or without the comma: tried. */
 TEST(the_newest)
 {
-    for (size_t n = 0; n <= SESSION_WINDOW; n++) {
+    for (size_t n = 0; n <= SESSION_NEWEST; n++) {
         struct bench b;
         begin(&b, n);
         struct session kept = through_cache(&b, &b.s);
@@ -109,12 +109,12 @@ TEST(the_newest)
 TEST(newest_first)
 {
     struct bench b;
-    struct session_message back[SESSION_WINDOW], forth[SESSION_WINDOW];
-    begin(&b, SESSION_WINDOW);
+    struct session_message back[SESSION_NEWEST], forth[SESSION_NEWEST];
+    begin(&b, SESSION_NEWEST);
     struct session kept = through_cache(&b, &b.s);
-    for (size_t i = 0; i < SESSION_WINDOW; i++) {
-        back[i] = b.s.messages[SESSION_WINDOW - 1 - i];
-        forth[i] = kept.messages[SESSION_WINDOW - 1 - i];
+    for (size_t i = 0; i < SESSION_NEWEST; i++) {
+        back[i] = b.s.messages[SESSION_NEWEST - 1 - i];
+        forth[i] = kept.messages[SESSION_NEWEST - 1 - i];
     }
     b.s.messages = back;
     kept.messages = forth;
@@ -126,17 +126,17 @@ TEST(newest_first)
 TEST(updated_often)
 {
     struct bench b;
-    begin(&b, SESSION_WINDOW);
+    begin(&b, SESSION_NEWEST);
     struct session kept = through_cache(&b, &b.s);
     for (int round = 0; round < 50; round++) {
-        struct session_message next[SESSION_WINDOW];
-        for (size_t i = 0; i + 1 < SESSION_WINDOW; i++) {
+        struct session_message next[SESSION_NEWEST];
+        for (size_t i = 0; i + 1 < SESSION_NEWEST; i++) {
             next[i] = kept.messages[i + 1];
             b.messages[i] = b.messages[i + 1];
         }
-        b.messages[SESSION_WINDOW - 1] = kinds[round % (int)ARRAY_LEN(kinds)];
-        b.messages[SESSION_WINDOW - 1].seq = b.s.last_seq + 1;
-        next[SESSION_WINDOW - 1] = b.messages[SESSION_WINDOW - 1];
+        b.messages[SESSION_NEWEST - 1] = kinds[round % (int)ARRAY_LEN(kinds)];
+        b.messages[SESSION_NEWEST - 1].seq = b.s.last_seq + 1;
+        next[SESSION_NEWEST - 1] = b.messages[SESSION_NEWEST - 1];
         kept.messages = next;
         kept.native = SV_NONE;
         kept.version = ++b.s.version;
@@ -162,7 +162,7 @@ TEST(after_an_append)
         .type = SV("message"), .role = SV("user"), .content = SV("\"new\""), .metadata = SV("{}")};
     const struct session_append append = {.messages = &draft, .n_messages = 1};
     struct session now, want;
-    begin(&b, SESSION_WINDOW);
+    begin(&b, SESSION_NEWEST);
     w.snapshot = cache_snapshot(s.cache, w.key);
     value.stamp = (struct cache_stamp){b.s.generation, b.s.version, b.s.mark};
     CU_ASSERT_EQUAL(session_codec_encode(b.ctx, &b.s, &value.bytes), ERR_NONE);
@@ -180,16 +180,16 @@ TEST(after_an_append)
                                 .expires_at = b.s.expires_at + 1000};
     CU_ASSERT_TRUE(fresh_after_append(&s, b.ctx, &w, &append, &r, &now));
     /* Without the forms it is written from the fields. */
-    struct session_message plain[SESSION_WINDOW];
+    struct session_message plain[SESSION_NEWEST];
     want = now;
     want.native = SV_NONE;
     want.messages = plain;
-    for (size_t i = 0; i < SESSION_WINDOW; i++) {
+    for (size_t i = 0; i < SESSION_NEWEST; i++) {
         plain[i] = now.messages[i];
         plain[i].native = SV_NONE;
     }
     CU_ASSERT_TRUE(now.version == r.version && now.mark == r.mark);
-    CU_ASSERT_EQUAL(plain[SESSION_WINDOW - 1].seq, r.last_seq);
+    CU_ASSERT_EQUAL(plain[SESSION_NEWEST - 1].seq, r.last_seq);
     CU_ASSERT_TRUE(sv_eq(written(&b, &now), written(&b, &want)));
     struct session kept = through_cache(&b, &now);
     CU_ASSERT_TRUE(sv_eq(written(&b, &kept), written(&b, &want)));
