@@ -57,6 +57,8 @@ VOLATILE = [(re.compile(pattern), to) for pattern, to in (
     (rb'"generation":\d+', b'"generation":G'), (rb'"next_cursor":"[^"]*"', b'"next_cursor":"C"'))]
 
 VALUES = re.compile(rb'(?<="values":)\{.*?\}(?=,"interrupts")')
+# Queries; S stands for the session. A list of the tenant has the sessions of all requests before it.
+QUERIES = {"session_list": "?user_id=of-S"}
 # Calls whose failure ends the program, see SECURITY.md.
 CRASHES = {("malloc", "libfcgi")}
 
@@ -108,6 +110,7 @@ class Route:
             state = json.loads(peer.ask("GET", f"/threads/{session}/state").body)
             names["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
         target = re.sub(r"\{(\w+)\}", lambda m: quote(names.get(m[1], session), safe=""), self.path)
+        target += QUERIES.get(self.name, "").replace("S", session)
         body = json.dumps(BODIES[self.name]).replace("S", session).encode() if self.name in BODIES else b""
         key = [("Idempotency-Key", str(uuid.uuid4()))] if self.name in KEYED else []
         return (self.method, target, body, key)
