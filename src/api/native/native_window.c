@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The handler of /v1/sessions/{id}/window, and what an append with ?return=window shares with it.
- */
+/* Windows: the handler of /v1/sessions/{id}/window, and what an append with ?return=window shares
+ * with it. */
 #include "native.h"
 
 #include <inttypes.h>
