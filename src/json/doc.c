@@ -71,7 +71,8 @@ enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *o
     return ERR_NONE;
 }
 
-const char json_not_decodable[] = "\\u0000 is allowed in content, context and extra alone.";
+const char json_not_decodable[] =
+    "\\u0000 and unpaired surrogates are allowed in content, context and extra alone.";
 
 bool json_is_decodable(struct sv body)
 {

@@ -44,7 +44,7 @@ static const char *skip_escape(struct sv text, size_t *at, enum json_rules rules
     const int c = left >= 6 ? json_token_hex4(p + 2) : -1;
     if (c < 0)
         return "\\u needs four hexadecimal digits";
-    if (c == 0 && rules > JSON_RULES_PAIRED)
+    if (c == 0 && rules > JSON_RULES_TEXT)
         return "\\u0000 is not allowed here";
     if (c < 0xd800 || c > 0xdfff || rules == JSON_RULES_TEXT) {
         *at += 6;
@@ -151,7 +151,7 @@ struct json_token json_token_number(struct sv text, size_t at, enum json_rules r
             return refuse(slug_invalid, i, "A digit is missing in an exponent");
         i = skip_digits(text, i);
     }
-    if (rules <= JSON_RULES_PAIRED)
+    if (rules == JSON_RULES_TEXT)
         return (struct json_token){.end = i};
     struct json_token checked = check_range((struct sv){text.p + at, i - at}, integer, rules);
     checked.end += at;

@@ -383,7 +383,7 @@ enum err json_doc_check(struct request_ctx *ctx, const struct json_doc *d,
                      .at = at,
                      .bad_utf8 = SIZE_MAX,
                      .rules = rules,
-                     .levels_max = rules > JSON_RULES_PAIRED ? JSON_JSONB_DEPTH_MAX : STACK_MAX,
+                     .levels_max = rules > JSON_RULES_TEXT ? JSON_JSONB_DEPTH_MAX : STACK_MAX,
                      .path = path};
     return scan_with_stack(&s);
 }

@@ -275,18 +275,23 @@ class TwoReleases(LedgerTest):
             another("key", "revoke", key)
 
     def odd_ids(self):
-        """The release before takes no such ids, but lists, exports and erases the sessions of this one. Fails with
-        a larger SESSION_ID_CLIENT_MAX: its export would write beyond a buffer."""
+        """The release before takes no ids so long, but lists, exports and erases the sessions of this one, and
+        shows its texts. Of the sessions that this one deleted it shows none."""
         new, old = (host.client() for host in self.hosts)
-        ids = ["a/b", "\U0001F600" * 32, "x" * 128, "%", " ", "user@example.com"]
+        ids = ["a/b", "\U0001F600" * 64, "x" * 256, "%", " ", "user@example.com"]
         for session_id in ids:
             self.ok(new.post("/v1/sessions", {"session_id": session_id, "user_id": "odd", "message": message("m")}), 201)
-        self.assertEqual(new.post("/v1/sessions", {"session_id": "x" * 129, "user_id": "odd"}).status, 400)
+        self.ok(new.post("/v1/sessions", {"session_id": "gone", "user_id": "odd"}), 201)
+        self.assertEqual(new.delete("/v1/sessions/gone").status, 204)
+        lone = b'{"role":"user","content":"\\ud83d","extra":{"\\udead":"\\u0000"}}'
+        self.ok(new.request("POST", "/v1/sessions/a%2Fb/messages", lone, headers={"Content-Type": "application/json"}), 201)
+        for client in (new, old):
+            self.assertIn(b'"\\ud83d"', client.get("/v1/sessions/a%2Fb/messages").body)
         listed = self.ok(old.get("/v1/users/odd/sessions"))["data"]
         self.assertEqual([s["session_id"] for s in listed], ids[::-1])
         lines = [json.loads(line) for line in old.get("/v1/users/odd/export").body.splitlines()]
-        self.assertEqual([line["session_id"] for line in lines if "message" in line], ids)
-        self.assertEqual(lines[-1], {"complete": True, "sessions": len(ids), "messages": len(ids)})
+        self.assertEqual([line["session_id"] for line in lines if "message" in line], ids[:1] + ids)
+        self.assertEqual(lines[-1], {"complete": True, "sessions": len(ids), "messages": len(ids) + 1})
         self.assertEqual(self.ok(old.delete("/v1/users/odd"))["sessions_deleted"], len(ids))
         self.assertEqual(self.ok(new.get("/v1/users/odd/sessions"))["data"], [])
 

@@ -1,9 +1,9 @@
-// What: No client can name a tombstone of this release.
+// What: No client can name a tombstone of the release before.
 // Test: unit api/native_request
 // In: src/api/common/body.c
 
-@@ expression id, valid, fits; @@
+@@ expression id, valid; @@
 api_session_id_valid(...) { <...
-- valid && fits && id.p[0] != '~'
-+ valid && fits
+- valid && id.p[0] != '~'
++ valid
 ...> }

@@ -13,8 +13,7 @@ LONG = "x" * 300
 # Bytes that are no JSON, or JSON that parley refuses, as the value of "context" → "x":
 # (code, field below context.x, values).
 HAZARDS = (
-    ("invalid_json", "", (b"", b"NaN", b"'a'", b"1.", b"\xc2\xa01", b'"a\x00b"', rb'"\u00"', rb'"\ud800\x"',
-                          rb'"\ud800x"', rb'"\udc00"')),
+    ("invalid_json", "", (b"", b"NaN", b"'a'", b"1.", b"\xc2\xa01", b'"a\x00b"', rb'"\u00"', rb'"\ud800\x"')),
     ("invalid_json", None, (b"01", b'{"a":1,}', b"1 // c\n", b'"a')),
     ("invalid_utf8", "", (b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"')),
     ("duplicate_key", ".b.c[0].d", (rb'{"b":{"c":[{"d":1,"\u0064":2}]}}',)),
@@ -51,7 +50,7 @@ SESSIONS = (
      {"ttl_seconds": 1.5}, {"context": []}, {"metadata": 1}, {"message": "hello"}, {"messages": "x"})),
     ("number_out_of_range", ({"ttl_seconds": 10 ** 30}, {"ttl_seconds": -10 ** 30})),
     ("invalid_json", ({"session_id": "a\0"}, {"user_id": "\ud800"}, {"language": "\0"}, {"expiry": "\udfff"})),
-    ("out_of_range", ({"session_id": "x" * 129}, {"user_id": LONG}, {"language": "x" * 36}, {"ttl_seconds": 0},
+    ("out_of_range", ({"session_id": LONG}, {"user_id": LONG}, {"language": "x" * 36}, {"ttl_seconds": 0},
      {"ttl_seconds": 3153600001}, {"messages": [message("x")] * 1001})),
     ("invalid_id", ({"session_id": ".."}, {"session_id": "a/./b"}, {"session_id": "a\n"}, {"session_id": "~1"})),
     ("invalid_field", ({"user_id": "\u4e2d" * 100}, {"user_id": "a\nb"}, {"user_id": "../../livez"},
@@ -85,7 +84,7 @@ PATCHES = (
 # Targets: (status, code, field, requests); {} stands for the session that is there.
 TARGETS = (
     (400, "invalid_id", "session_id", ("GET /v1/sessions/a%2F..%2Fb", "GET /v1/sessions/%7e1",
-     "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + "x" * 129, "PUT /v1/sessions/~a",
+     "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + LONG, "PUT /v1/sessions/~a",
      "PATCH /v1/sessions/~a", "DELETE /v1/sessions/~a", "POST /v1/sessions/~a/messages",
      "GET /v1/sessions/~a/messages")),
     (400, "invalid_target", "path", ("GET /v1/sessions/%FF", "GET /v1/sessions/a%0Ab", "GET /v1/users/a%1Fb/export",

@@ -21,10 +21,10 @@ HOSTILE = (
     b'{"a":' * 119 + b"[]" + b"}" * 119, b"[true,false,null]", rb'["\u0000",1e999,{"\uffff":[1e-999]}]',
     # What LangGraph shows in another form.
     rb'[{"id":"c","function":{"name":"f","arguments":"{\"a\":\"\\u0000\"}"}}]',
-    rb'[{"id":"c\u0000","function":{"name":"f\u0000","arguments":"{\"a\":\"\u0000\"}"}}]')
-
-# Refused until the next release: see CONTRIBUTING.md, "Steps under way".
-UNPAIRED = (rb'"\\ud83d\ude00"', rb'"\ud800"', rb'"\uDC00\ud800"', rb'"\ud83d\ud83d\ude00"', rb'{"\udfff":1}', rb'"\\\ud83d"', rb'"x\uD83D\\ude00"')
+    rb'[{"id":"c\u0000","function":{"name":"f\u0000","arguments":"{\"a\":\"\u0000\"}"}}]',
+    # Unpaired surrogates, some of them beside what only looks like the other half.
+    rb'"\\ud83d\ude00"', rb'"\ud800"', rb'"\uDC00\ud800"', rb'"\ud83d\ud83d\ude00"', rb'{"\udfff":1,"\udffe":2}', rb'"\\\ud83d"',
+    rb'"x\uD83D\\ude00"', rb'"\ud83d\u0000\ude00"', rb'[{"id":"c\udead","function":{"name":"f","arguments":"{\"a\":\"\ud83d\"}"}}]')
 
 
 class Content(LangGraph):
@@ -143,14 +143,23 @@ class Content(LangGraph):
         self.assertEqual([wanted[t["thread_id"]] for t in found], [len(HOSTILE)])
         self.assertEqual(self.post("/threads/count", {"values": {"mark": mark, "v": "\ufffd"}}), 0)
 
-    def test_unpaired_surrogates(self):
-        """Refused on each interface, and pairs are not. Fails if an escaped backslash hides one."""
-        for value in UNPAIRED:
-            for path, body in (("/v1/sessions", b'{"context":{"v":%s}}'), ("/threads", b'{"metadata":{"v":%s}}'),
-                               ("/v1/conversations", b'{"items":[{"role":"user","content":"x","y":%s}]}')):
-                answer = self.client.request("POST", path, body % value, headers=AS_JSON)
-                self.assertIn(answer.status, (400, 422), (value, answer))
-                self.assertIn("surrogate", answer.body.decode(), value)
+    def test_pairs_are_searched_as_characters(self):
+        """Also beside unpaired surrogates. Fails if their halves are searched one by one: tried."""
+        mark = uuid.uuid4().hex
+        self.send("POST", "/threads", rb'{"supersteps":[{"updates":[{"values":{"%s":"\uD83D\ude00","v":"\\ud83d\uDE00"}}]}]}'
+                  % mark.encode())
+        for wanted, n in (("\U0001F600", 1), ("\U0001F601", 0)):
+            self.assertEqual(self.post("/threads/count", {"values": {mark: wanted}}), n)
+
+    def test_unpaired_surrogates_elsewhere(self):
+        """Refused in what is jsonb or is compared with text."""
+        for path, body in (("/threads", b'{"metadata":{"v":%s}}'), ("/v1/sessions", b'{"metadata":{"v":%s}}'),
+                           ("/v1/sessions", b'{"session_id":%s}'), ("/v1/sessions", b'{"user_id":%s}'),
+                           ("/v1/sessions", b'{"message":{"role":%s,"content":"x"}}'),
+                           ("/threads/search", b'{"values":{"v":%s}}')):
+            answer = self.client.request("POST", path, body % rb'"\ud83d"', headers=AS_JSON)
+            self.assertIn(answer.status, (400, 422), (path, body, answer))
+            self.assertIn("surrogate", answer.body.decode(), (path, body))
 
     def test_levels(self):
         """128 levels of each value, wherever it stands, and not 129. Fails if a body has a limit of its own."""

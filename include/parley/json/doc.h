@@ -75,13 +75,12 @@ MUSTCHECK enum err json_doc_parse(struct request_ctx *ctx, struct sv text,
 
 /* What a value may hold; each rule is stricter than the one before it. */
 enum json_rules {
-    JSON_RULES_TEXT,   /* all that json_doc_parse accepts */
-    JSON_RULES_PAIRED, /* no unpaired surrogates */
-    JSON_RULES_JSONB,  /* also no \u0000, no integers outside -2^63 .. 2^64-1, no
-                        * numbers that a double cannot hold (too large, or so small that they become
-                        * zero), and nothing above JSON_JSONB_DEPTH_MAX and JSON_JSONB_NUMBER_MAX */
-    JSON_RULES_STORED  /* also no exponents above 20, since jsonb writes all digits of a number, and
-                        * nothing above JSON_STORED_BYTES_MAX */
+    JSON_RULES_TEXT,  /* all that json_doc_parse accepts */
+    JSON_RULES_JSONB, /* no \u0000, no unpaired surrogates, no integers outside -2^63 .. 2^64-1, no
+                       * numbers that a double cannot hold (too large, or so small that they become
+                       * zero), and nothing above JSON_JSONB_DEPTH_MAX and JSON_JSONB_NUMBER_MAX */
+    JSON_RULES_STORED /* also no exponents above 20, since jsonb writes all digits of a number, and
+                       * nothing above JSON_STORED_BYTES_MAX */
 };
 /* Checks a value of the doc by stricter rules. ERR_INVALID as above, also with the slugs
  * "number_out_of_range", "out_of_range" and "invalid_field". path: of the value. */

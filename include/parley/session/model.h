@@ -13,9 +13,7 @@
 #include "parley/base/uuid.h"
 
 enum {
-    SESSION_ID_MAX = 256,        /* bytes of one that is stored */
-    SESSION_ID_CLIENT_MAX = 128, /* of one that a client may send. The release before has room for
-                                  * 128 in an export. The next release takes SESSION_ID_MAX */
+    SESSION_ID_MAX = 256,        /* bytes */
     SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page of a client */
     SESSION_THREAD_MAX = 10000,  /* of a session that is answered as a whole */
     SESSION_NEWEST = 20,         /* newest messages that a cached session has; the default page */

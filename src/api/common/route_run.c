@@ -15,7 +15,7 @@ enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
                     "%s must be 1 to %d bytes of UTF-8 without control characters, without . or .. "
                     "between slashes, and without ~ at its beginning. Percent-encode it in a path.",
-                    name, SESSION_ID_CLIENT_MAX);
+                    name, SESSION_ID_MAX);
 }
 
 /* UTF-8''%E6%9D%8E (RFC 8187, section 3.2), for clients whose headers hold ASCII only. Other text

@@ -110,7 +110,7 @@ struct members {
 
 #define IN_DRAFT(field) offsetof(struct members, draft.field)
 static const struct json_field session_fields[] = {
-    {"session_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(session_id), 1, SESSION_ID_CLIENT_MAX},
+    {"session_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(session_id), 1, SESSION_ID_MAX},
     {"user_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(user_id), 1, API_USER_MAX},
     {"language", JSON_STRING, JSON_NULLABLE, IN_DRAFT(language), 1, LANGUAGE_MAX},
     {"expiry", JSON_STRING, JSON_NULLABLE, offsetof(struct members, expiry), 0, 0},

@@ -49,19 +49,18 @@
     " THEN " SQL_HOUR("now() + " ttl " * interval '1 second'") " ELSE s.expiry_hour END "
 #define SQL_SLIDE SQL_EXPIRY_IF("s.sliding", "s.ttl_seconds")
 /* The id of a tombstone, which no client can send. It ends with the session's own id, which an erasure
- * needs to remove the session from the caches. mark: "~" for a deleted session, "~~" for an erased
- * one, whose idempotency records are deleted, too.
- *
- * The next release writes U+0001 in place of each "~" of the mark, so that the one after it can let
- * clients' ids begin with "~". The release before knows "~" alone. So this one reads both and writes
- * "~". No index serves left(), so each plan keeps to the index of its other conditions. */
-#define SQL_TOMBSTONE_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
+ * needs to remove the session from the caches. mark: U+0001 once for a deleted session, twice for an
+ * erased one, whose idempotency records are deleted, too. Tombstones of the release before have "~" in
+ * its place. No index serves left(), so each plan keeps to the index of its other conditions. */
+#define SQL_DELETED "\\001"
+#define SQL_ERASED "\\001\\001"
+#define SQL_TOMBSTONE_ID(mark) " E'" mark "' || s.generation || '~' || s.session_id "
 #define SQL_IS_TOMBSTONE(id) " left(" id ", 1) IN ('~', E'\\001') "
 #define SQL_IS_ERASED(id) " left(" id ", 2) IN ('~~', E'\\001\\001') "
 #define SQL_OWN_ID(id) " regexp_replace(" id ", '^[~\\u0001]{1,2}[0-9]+~?', '') "
 /* Makes tombstones of the sessions whose generations are in l. */
 #define SQL_ERASE_LOCKED                                                                           \
-    " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}'," \
+    " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID(SQL_ERASED) ", context = '{}', metadata = '{}'," \
     " expires_at = now(), expiry_hour = 0, updated_at = statement_timestamp(),"                    \
     " version = s.version + 1 WHERE s.tenant = $1"                                                 \
     " AND s.generation = ANY(ARRAY(SELECT generation FROM l)) "
@@ -69,7 +68,7 @@
  * does not grow with its history. It keeps its user, so that an erasure finds it. The insert must
  * read from this CTE, else it would run first. */
 #define SQL_EXPIRED                                                                                \
-    " expired AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~") ", context = '{}',"       \
+    " expired AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID(SQL_DELETED) ", context = '{}',"       \
     " metadata = '{}', expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2"                  \
     " AND s.expires_at <= now() RETURNING 1) "
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
@@ -120,13 +119,17 @@
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
     " m.extra, m.tokens::text AS tokens, m.created_at AS message_created_at "
 
-/* JSON text as jsonb takes it: \u0000 becomes U+FDD0, a noncharacter, and 0000. Escaped backslashes are
- * U+0001 meanwhile, so that each backslash begins an escape. NULL: more than 1 MiB, for which a conversion
- * takes too much memory. Numbers beyond 10^131071 stay: parley_jsonb makes NULL of them. */
+/* JSON text as jsonb takes it: \u0000 and unpaired surrogates become U+FDD0, a noncharacter, and their
+ * digits. Meanwhile escaped backslashes are U+0001, so that each backslash begins an escape, and the
+ * escapes of pairs begin with U+0002. NULL: more than 1 MiB, for which a conversion takes too much memory.
+ * Numbers beyond 10^131071 stay: parley_jsonb makes NULL of them. */
 #define SQL_JSONB_PROJECTION(text)                                                                 \
-    " CASE WHEN octet_length(" text ") > 1048576 THEN NULL WHEN " text " LIKE '%\\\\u0000%' THEN"  \
-    " replace(replace(replace(" text ", '\\\\', chr(1)), '\\u0000', chr(64976) || '0000'),"       \
-    " chr(1), '\\\\') ELSE " text " END "
+    " CASE WHEN octet_length(" text ") > 1048576 THEN NULL WHEN " text                              \
+    " LIKE ANY ('{%\\\\\\\\u0000%,%\\\\\\\\ud%,%\\\\\\\\uD%}') THEN replace(replace(regexp_replace(" \
+    "regexp_replace(replace(" text ", '\\\\', chr(1)),"                                            \
+    " '\\\\u([dD][89abAB]..)\\\\u([dD][c-fC-F]..)', chr(2) || '\\1' || chr(2) || '\\2', 'g'),"    \
+    " '\\\\u(0000|[dD][89a-fA-F]..)', chr(64976) || '\\1', 'g'),"                                \
+    " chr(2), '\\u'), chr(1), '\\\\') ELSE " text " END "
 #define SQL_COMPARABLE(text) " parley_jsonb(" SQL_JSONB_PROJECTION(text) ") "
 
 /* The id made from a bigint of generation and seq: uuid_v8_pack. */

@@ -266,7 +266,7 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
 /* clang-format off */
 static const struct db_stmt session_delete_stmt = {
     "session_delete",
-    "WITH s AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~") ","
+    "WITH s AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID(SQL_DELETED) ","
     " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0," SQL_STAMP("$7")
     "WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
     SQL_RECORD("204", "0", "NULL::text") "SELECT * FROM s"};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Tombstones of both forms: "~", which this release writes, and U+0001 in its place, which the next
- * one writes. Nobody sees one; an erasure, the sweeper and the deletion of a tenant find each. */
+/* Tombstones of both forms: U+0001, which this release writes, and "~" in its place, which the
+ * release before wrote. Nobody sees one; an erasure, the sweeper and the deletion of a tenant find
+ * each. */
 #include "../../unit/suite.h"
 #include "hosts.h"
 
@@ -71,7 +72,7 @@ static bool is_in_memory(struct fixture *w, const char *tenant)
     return cache_find(w->cache, ctx, key, &now, false, &found);
 }
 
-/* Fails with the mutants ids-next-tombstones, ids-own-id and ids-erased. */
+/* Fails with the mutants ids-new-tombstones, ids-old-tombstones, ids-own-id and ids-erased. */
 static void of_both_forms(void)
 {
     struct session_erasure done;

@@ -70,10 +70,10 @@ TEST(rule_of_session_ids)
     static const char *const bad[] = {"",     ".",    "..",    "a/../b",      "a/./b", "../a",
                                       "a/..", "~",    "~5",    "~~5",         "a\n",   "\0015",
                                       "\x7f", "\xff", "a\xc3", "\xed\xa0\x80"};
-    char longest[SESSION_ID_CLIENT_MAX + 1];
+    char longest[SESSION_ID_MAX + 1];
     memset(longest, 'a', sizeof(longest));
-    CU_ASSERT_TRUE(api_session_id_valid((struct sv){longest, SESSION_ID_CLIENT_MAX}));
-    CU_ASSERT_FALSE(api_session_id_valid((struct sv){longest, SESSION_ID_CLIENT_MAX + 1}));
+    CU_ASSERT_TRUE(api_session_id_valid((struct sv){longest, SESSION_ID_MAX}));
+    CU_ASSERT_FALSE(api_session_id_valid((struct sv){longest, SESSION_ID_MAX + 1}));
     CU_ASSERT_FALSE(api_session_id_valid(SV_NONE));
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         CU_ASSERT_TRUE(api_session_id_valid(sv_from(good[i])));

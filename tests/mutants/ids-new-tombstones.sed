@@ -1,4 +1,4 @@
-# What: Tombstones of the next release are tombstones, too.
+# What: Tombstones of this release are tombstones.
 # Test: service session/tombstones
 # In: src/session/sql/sql_fragments.h
 /^#define SQL_IS_TOMBSTONE(/ s/ IN (.*)/ IN ('~')/
