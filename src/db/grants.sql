@@ -9,6 +9,8 @@ BEGIN
     ('sessions', 'SELECT, INSERT, UPDATE, DELETE'),
     ('messages', 'SELECT, INSERT, UPDATE, DELETE'),
     ('idempotency_keys', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('summaries', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('user_states', 'SELECT, INSERT, UPDATE, DELETE'),
     ('tenant_sessions', 'SELECT, INSERT, UPDATE'),
     ('hosts', 'SELECT, INSERT, UPDATE, DELETE'),
     ('api_keys', 'SELECT'),

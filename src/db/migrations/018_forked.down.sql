@@ -1,0 +1,1 @@
+ALTER TABLE sessions DROP COLUMN forked_from;
