@@ -20,14 +20,14 @@
 
 #include "parley/session/session_json.h"
 
-static const uint64_t codec_magic = UINT64_C(0x06706c7300736c06);
+static const uint64_t codec_magic = UINT64_C(0x07706c7300736c07);
 static const uint32_t absent = UINT32_MAX;
 
 /* Bytes of the text; n == absent: an absent field. */
 struct span {
     uint32_t at, n;
 };
-enum { SESSION_TEXTS = 6, MESSAGE_TEXTS = 8, SESSION_NUMBERS = 12, ROOM = 12 * 1024 };
+enum { SESSION_TEXTS = 8, MESSAGE_TEXTS = 8, SESSION_NUMBERS = 12, ROOM = 12 * 1024 };
 struct header {
     uint64_t magic;
     int64_t numbers[SESSION_NUMBERS];
@@ -35,13 +35,13 @@ struct header {
     uint32_t n_messages, text_n;
 };
 struct entry {
-    int64_t seq, created_at;
+    int64_t seq, created_at, edited_at;
     struct span texts[MESSAGE_TEXTS];
 };
 /* They are stored as they are. */
 _Static_assert(sizeof(struct header) == 8 + 8 * SESSION_NUMBERS + 8 * SESSION_TEXTS + 8,
                "no padding");
-_Static_assert(sizeof(struct entry) == 16 + 8 * MESSAGE_TEXTS, "no padding");
+_Static_assert(sizeof(struct entry) == 24 + 8 * MESSAGE_TEXTS, "no padding");
 
 /* ---- to bytes ---- */
 
@@ -97,6 +97,7 @@ static void write_message(struct writer *w, const struct session_message *m, str
     session_json_message(&j, m, offsets);
     out->seq = m->seq;
     out->created_at = m->created_at;
+    out->edited_at = m->edited_at;
     if (w->all.failed)
         return;
     out->texts[0] = (struct span){(uint32_t)from, (uint32_t)(text_n(w) - from)};
@@ -119,7 +120,8 @@ static void write_session(struct writer *w, const struct session *s, struct head
     if (w->all.failed)
         return;
     out->texts[0] = (struct span){0, (uint32_t)text_n(w)};
-    const struct sv texts[] = {s->session_id, s->user_id, s->language, s->context, s->metadata};
+    const struct sv texts[] = {s->session_id, s->user_id, s->language,   s->context,
+                               s->metadata,   s->summary, s->forked_from};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         write_span(w, 0, s->native, texts[i], offsets[i], &out->texts[i + 1]);
 }
@@ -181,13 +183,15 @@ static bool read_message(struct sv text, const struct entry *e, struct session_m
                                              &m->content, &m->metadata,   &m->extra, &m->tokens};
     m->seq = e->seq;
     m->created_at = e->created_at;
+    m->edited_at = e->edited_at;
     return read_spans(text, e->texts, MESSAGE_TEXTS, texts);
 }
 
 static bool read_session(struct sv text, const struct header *h, struct session *out)
 {
     struct sv *const texts[SESSION_TEXTS] = {&out->native,   &out->session_id, &out->user_id,
-                                             &out->language, &out->context,    &out->metadata};
+                                             &out->language, &out->context,    &out->metadata,
+                                             &out->summary,  &out->forked_from};
     int64_t *const numbers[] = {&out->generation, &out->version,       &out->state_version,
                                 &out->last_seq,   &out->message_count, &out->ttl_seconds};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)

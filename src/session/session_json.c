@@ -63,6 +63,8 @@ void session_json_message(struct json_writer *j, const struct session_message *m
     if (m->tokens.p)
         write_json(j, "tokens", m->tokens, &at[6]);
     json_put_time(j, "created_at", m->created_at);
+    if (m->edited_at > 0)
+        json_put_time(j, "edited_at", m->edited_at);
     json_write_object_close(j);
 }
 
@@ -115,5 +117,8 @@ void session_json_members(struct json_writer *j, const struct session *s, size_t
     if (s->context.p)
         write_json(j, "context", s->context, &at[3]);
     write_json(j, "metadata", s->metadata, &at[4]);
+    if (s->context.p)
+        write_json(j, "summary", s->summary, &at[5]);
+    write_json(j, "forked_from", s->forked_from, &at[6]);
     json_put_i64(j, "message_count", s->message_count);
 }

@@ -10,7 +10,7 @@ from stack import raw_request, wait_until
 FIELDS = {"session_id": str, "user_id": (str, type(None)), "language": str, "version": int,
           "state_version": int, "created_at": str, "updated_at": str, "expires_at": str,
           "is_expired": bool, "ttl_seconds": int, "expiry": str, "context": dict, "metadata": dict,
-          "message_count": int, "messages": list}
+          "message_count": int, "messages": list, "summary": type(None), "forked_from": type(None)}
 MESSAGE_FIELDS = {"message_id": str, "seq": int, "type": str, "role": str, "content": str,
                   "metadata": dict, "created_at": str}
 

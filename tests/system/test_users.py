@@ -81,7 +81,7 @@ class List(UserTest):
         first = self.walk(user, 1)[0]
         whole = self.get(f"/v1/sessions/{ids[-1]}")
         self.assertRegex(first["created_at"], TIME)
-        for name in ("context", "messages"):
+        for name in ("context", "summary", "messages"):
             self.assertNotIn(name, first)
             del whole[name]
         self.assertEqual(first, whole)

@@ -18,7 +18,7 @@ enum {
     SESSION_THREAD_MAX = 10000,  /* of a session that is answered as a whole */
     SESSION_NEWEST = 20,         /* newest messages that a cached session has; the default page */
     SESSION_KEY_MAX = 255,       /* bytes of an idempotency key */
-    SESSION_LAYOUT = 6           /* of a session as bytes in a cache (src/session/codec.c) */
+    SESSION_LAYOUT = 7           /* of a session as bytes in a cache (src/session/codec.c) */
 };
 
 /* In one that a client sends, a draft, seq, created_at and native have no meaning, and an absent
@@ -32,7 +32,7 @@ struct session_message {
     struct sv extra;  /* JSON object with members of other interfaces and of OpenAI's chat format;
                        * absent: none */
     struct sv tokens; /* the number that its client counted, up to 2^31-1, as text; absent: none */
-    int64_t created_at;
+    int64_t created_at, edited_at; /* edited_at 0: never */
     struct sv native; /* its JSON form, from a cache; absent: not written yet. Code that changes
                        * another field must clear this one */
 };
@@ -46,6 +46,7 @@ struct session {
     bool sliding;
     int64_t created_at, updated_at, expires_at;
     struct sv context, metadata;      /* JSON text */
+    struct sv summary, forked_from;   /* JSON objects; absent: none */
     struct session_message *messages; /* the newest, oldest first */
     size_t n_messages;
     struct sv native; /* as in struct session_message: the members but for the messages */

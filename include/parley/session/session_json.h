@@ -13,8 +13,8 @@
 extern const char *const session_chat_members[];
 
 /* Where the values of the text fields begin in what was written; of a string, after its quote.
- * Session: id, user, language, context, metadata; message: id, type, role, content, metadata,
- * extra, tokens. May be NULL. A form that was copied has no offsets. */
+ * Session: id, user, language, context, metadata, summary, forked_from; message: id, type, role,
+ * content, metadata, extra, tokens. May be NULL. A form that was copied has no offsets. */
 enum { SESSION_JSON_TEXTS = 7 };
 
 /* A member of an item: in extra, or in a content that is an object. Absent: there is none. */

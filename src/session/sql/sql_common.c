@@ -205,6 +205,8 @@ void sql_session_from_row(const struct db_rows *rows, int i, struct session *out
     out->language = db_get_text(rows, i, db_column(rows, "language"));
     out->context = db_get_text(rows, i, db_column(rows, "context"));
     out->metadata = db_get_text(rows, i, db_column(rows, "metadata"));
+    out->summary = db_get_text(rows, i, db_column(rows, "summary"));
+    out->forked_from = db_get_text(rows, i, db_column(rows, "forked_from"));
 }
 
 enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
@@ -228,7 +230,8 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
               id = db_column(rows, "message_id"), type = db_column(rows, "type"),
               role = db_column(rows, "role"), content = db_column(rows, "content"),
               metadata = db_column(rows, "message_metadata"), extra = db_column(rows, "extra"),
-              tokens = db_column(rows, "tokens"), at = db_column(rows, "message_created_at");
+              tokens = db_column(rows, "tokens"), at = db_column(rows, "message_created_at"),
+              edited = db_column(rows, "edited_at");
     size_t count = 0;
     while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
         count++;
@@ -249,6 +252,7 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
         m->extra = db_get_text(rows, row, extra);
         m->tokens = db_get_text(rows, row, tokens);
         m->created_at = db_get_time(rows, row, at);
+        m->edited_at = db_get_time(rows, row, edited);
         m->native = SV_NONE;
     }
     *out = messages;

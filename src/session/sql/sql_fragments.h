@@ -90,9 +90,21 @@
     ", s.last_seq, s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
     " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 
+/* The current summary up to a seq, as JSON text. */
+#define SQL_SUMMARY(of, up_to) \
+    "(SELECT '{\"last_seq\":' || u.last_seq || ',\"content\":' || u.content || ',\"tokens\":'" \
+    " || coalesce(u.tokens::text, 'null') || ',\"stale\":' || u.stale::text || ',\"created_at\":\"'" \
+    " || to_char(u.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') || '\"}'" \
+    " FROM summaries u WHERE u.tenant = $1 AND u.generation = " of " AND u.last_seq <= " up_to \
+    " ORDER BY u.last_seq DESC LIMIT 1)"
+#define SQL_FORKED_FROM(of) \
+    "(SELECT x.forked_from FROM sessions x WHERE x.tenant = $1 AND x.generation = " of ")"
+
 /* The state of a session as the record keeps it; idempotency.c reads it. */
-#define SQL_STATE(s)                                                                               \
-    " '{\"user_id\":' || coalesce(to_json(" s ".user_id)::text, 'null')"                            \
+#define SQL_STATE(s, generation)                                                                               \
+    " '{\"summary\":' || coalesce(" SQL_SUMMARY(generation, "9223372036854775807") ", 'null')"         \
+    " || ',\"forked_from\":' || coalesce(" SQL_FORKED_FROM(generation) ", 'null')"         \
+    " || ',\"user_id\":' || coalesce(to_json(" s ".user_id)::text, 'null')"                            \
     " || ',\"language\":' || to_json(" s ".language)::text"                                         \
     " || ',\"ttl_seconds\":' || " s ".ttl_seconds || ',\"sliding\":' || " s ".sliding::text"         \
     " || ',\"context\":' || " s ".context || ',\"metadata\":' || " s ".metadata::text || '}' "
@@ -113,11 +125,11 @@
 #define SQL_SESSION(s)                                                                             \
     " " s ".generation, " s ".version, " s ".mark, " s ".state_version, " s ".state_mark, "         \
     s ".last_seq, " s ".message_count, " s ".ttl_seconds, " s ".sliding, " s ".created_at, "       \
-    s ".updated_at, " s ".expires_at "
+    s ".updated_at, " s ".expires_at, " s ".forked_from "
 /* Columns of a message as sql_messages_from_rows reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
-    " m.extra, m.tokens::text AS tokens, m.created_at AS message_created_at "
+    " m.extra, m.tokens::text AS tokens, m.created_at AS message_created_at, m.edited_at "
 
 /* JSON text as jsonb takes it: \u0000 and unpaired surrogates become U+FDD0, a noncharacter, and their
  * digits. Meanwhile escaped backslashes are U+0001, so that each backslash begins an escape, and the

@@ -24,7 +24,7 @@
 /* The bytes are added up first: if they exceed the budget, no wide column is sent, except for a single
  * session, which cannot be asked for in smaller parts. */
 #define SQL_SEARCH(context, order)                                                                 \
-    "SELECT" SQL_SESSION("p") ", p.user_id, p.language, p.session_id,"                                 \
+    "SELECT" SQL_SESSION("p") ", p.user_id, p.language, p.session_id, NULL::text AS summary,"                                 \
     " p.bytes, CASE WHEN $9 AND (p.bytes <= $10 OR $6 = 1) THEN p.context END AS context,"                     \
     " CASE WHEN $8 AND (p.bytes <= $10 OR $6 = 1) THEN p.metadata END AS metadata"                             \
     " FROM (SELECT *, sum(CASE WHEN $9::boolean THEN octet_length(s.context) ELSE 0 END"           \

@@ -14,7 +14,9 @@ static const struct db_stmt session_read = {
     " CASE WHEN m.total > m.size THEN NULL ELSE s.user_id END AS user_id,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
-    " CASE WHEN m.total > m.size THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.metadata END AS metadata,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE " SQL_SUMMARY("s.generation", "s.last_seq") " END AS summary,"
+    SQL_MESSAGE
     "FROM sessions s LEFT JOIN LATERAL (SELECT *, sum(size) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)"
     " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"
     " ORDER BY seq DESC LIMIT $4) newest) m ON m.total <= greatest(m.size, $5) WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
@@ -203,7 +205,7 @@ static const struct db_stmt session_copy_stmt = {
     "SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
     " m.type, m.role, m.content, m.metadata, m.extra, m.tokens, m.size, m.created_at"
     " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
-    SQL_RECORD("201", "0", "(SELECT" SQL_STATE("o") "FROM o)")
+    SQL_RECORD("201", "0", "(SELECT" SQL_STATE("o", "o.generation") "FROM o)")
     "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};
 /* clang-format on */
 
@@ -233,7 +235,7 @@ static const struct db_stmt session_update_stmt = {
     " user_id = $11, language = $12, context = $13, metadata = $14::text::jsonb, ttl_seconds = $15"
     " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"
     " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
-    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "(SELECT" SQL_STATE("o")
+    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "(SELECT" SQL_STATE("o", "s.generation")
     "FROM (SELECT $11::text AS user_id, $12::text AS language, $15::bigint AS ttl_seconds, $16::boolean AS sliding,"
     " $13::text AS context, $14::text AS metadata) o)") "SELECT * FROM s"};
 /* clang-format on */

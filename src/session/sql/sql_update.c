@@ -71,7 +71,7 @@ static const struct db_stmt session_lock = {
  * A change of its messages would then lock these, and wait for the session. */
 static const struct db_stmt session_edit = {
     "session_edit",
-    "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $23::boolean THEN" SQL_STATE("s")
+    "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $23::boolean THEN" SQL_STATE("s", "s.generation")
     "END AS state FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
     " AND s.state_mark = $10::bigint)) FOR NO KEY UPDATE SKIP LOCKED),"

@@ -24,8 +24,8 @@
  * ($5). The list stops at the $8th session at the latest, or at the first one after $9 ms. That row comes,
  * match or not, and the next list begins after it. Under row-level security no index can serve @>, which is
  * not leakproof. Matches beyond the budget in bytes ($6) are left out. */
-#define SQL_LIST(whose, compare, order, context)                                                    \
-    "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
+#define SQL_LIST(whose, compare, order, context, summary)                                                    \
+    "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context, " summary " AS summary,"              \
     " CASE WHEN matches THEN metadata END AS metadata, matches, stops, found FROM (SELECT *,"      \
     " row_number() OVER w AS rank, count(*) OVER () AS found, sum(CASE WHEN matches THEN"          \
     " octet_length(metadata::text) ELSE 0 END) OVER w AS total FROM (SELECT * FROM (SELECT *,"     \
@@ -43,9 +43,9 @@
 const struct db_stmt sql_list_plan_stmt = {"list_plan",
                                            "SELECT set_config('enable_sort', 'off', true)"};
 const struct db_stmt sql_list_stmts[3] = {
-    {"tenant_list_newest", SQL_LIST(SQL_ANYBODYS, "<", SQL_NEWEST_FIRST, "NULL::text")},
-    {"user_list_newest", SQL_LIST(SQL_USERS, "<", SQL_NEWEST_FIRST, "NULL::text")},
-    {"user_list_oldest", SQL_LIST(SQL_USERS, ">", "created_at, generation", "context")}};
+    {"tenant_list_newest", SQL_LIST(SQL_ANYBODYS, "<", SQL_NEWEST_FIRST, "NULL::text", "NULL::text")},
+    {"user_list_newest", SQL_LIST(SQL_USERS, "<", SQL_NEWEST_FIRST, "NULL::text", "NULL::text")},
+    {"user_list_oldest", SQL_LIST(SQL_USERS, ">", "created_at, generation", "context", SQL_SUMMARY("s.generation", "s.last_seq"))}};
 
 static const struct db_stmt user_to_erase = {
     "user_to_erase",

@@ -26,7 +26,7 @@ const struct db_stmt sql_window_stmt = {
     " AND generation = s.generation AND seq <= $4 ORDER BY seq DESC LIMIT $5) m) m WHERE m.total - m.size <= $6)"
     " SELECT m.* FROM (SELECT coalesce(min(seq), 0) AS oldest FROM t) o CROSS JOIN LATERAL ("
     "SELECT 0 AS part, t.total, t.seq, t.message_id, t.type, t.role, t.content, t.message_metadata, t.extra,"
-    " t.tokens, t.message_created_at FROM t"
+    " t.tokens, t.message_created_at, t.edited_at FROM t"
     SQL_NEWEST_OF("1", "system") SQL_NEWEST_OF("1", "developer")
     SQL_NEWEST_OF("2", "user") SQL_NEWEST_OF("2", "human") ") m) m ON true ORDER BY m.part, m.seq DESC"};
 /* clang-format on */
