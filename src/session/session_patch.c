@@ -3,10 +3,10 @@
  * Changes of a session: a patch of its state, an update of messages and context together, and the
  * deletion of a message, which is such an update.
  *
- * change_state reads the state, changes it, and stores it only if it is still the one that was
- * read; else it begins again. No lock is held between the round trips. Appends do not interfere,
- * because they leave state_version alone. Each of several patches at once is applied to the result
- * of the one before it. An update of messages alone takes one round trip.
+ * session_change_state reads the state, changes it, and stores it only if it is still the one that
+ * was read; else it begins again. No lock is held between the round trips. Appends do not
+ * interfere, because they leave state_version alone. Each of several patches at once is applied to
+ * the result of the one before it. An update of messages alone takes one round trip.
  */
 #include "session_internal.h"
 
@@ -51,8 +51,7 @@ static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
     return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
 }
 
-/* If w->done stays unset, the session is not there or a condition of the change does not hold. */
-static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     while (!deadline_passed(ctx->deadline)) {
@@ -95,7 +94,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
                               .precondition = precondition,
                               .out = out,
                               .receipt = receipt};
-    TRY(session_write_uncached(s, ctx, &w, change_state));
+    TRY(session_write_uncached(s, ctx, &w, session_change_state));
     if (receipt->replayed)
         return session_of_record(s, ctx, &w, out);
     out->session_id = id;
@@ -117,7 +116,7 @@ static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
                                  struct session_write *w)
 {
     w->fault = 0;
-    return w->update->context.p ? change_state(s, ctx, w)
+    return w->update->context.p ? session_change_state(s, ctx, w)
                                 : sql_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 

@@ -27,6 +27,7 @@ BODIES = {
                       "metadata": {"m": [1, {"n": None}]}},
     "messages_append": {"messages": [{"role": "user", "content": "x", "metadata": {"p": 1}},
                                      {"type": "function_call", "content": {"name": "f", "arguments": "{}"}}]},
+    "summary_put": {"last_seq": 1, "content": "so far", "tokens": 3},
     "openai_conversation_create": {"items": [{"role": "user", "content": "Hello!"}], "metadata": {"t": "x"}},
     "openai_conversation_update": {"metadata": {"topic": "planes"}},
     "openai_items_create": {"items": [{"role": "user", "content": "Hello!"},
@@ -42,13 +43,13 @@ BODIES = {
 }
 # Operations whose session must not exist.
 ABSENT = ("session_put",)
-KEYED = ("session_create", "session_patch", "messages_append", "openai_items_create", "thread_state_update")
+KEYED = ("session_create", "session_patch", "messages_append", "summary_put", "openai_items_create", "thread_state_update")
 # The database in numbers that a request changes. The second is the number of tombstones.
-STATE = """SELECT count(*), count(*) FILTER (WHERE session_id LIKE '~%'), coalesce(sum(version), 0),
+STATE = """SELECT count(*), count(*) FILTER (WHERE session_id LIKE E'\\001%'), coalesce(sum(version), 0),
     coalesce(sum(last_seq), 0), coalesce(sum(message_count), 0), coalesce(sum(length(user_id)), 0),
     coalesce(sum(length(context::text)), 0), coalesce(sum(length(metadata::text)), 0),
     (SELECT count(*) FROM messages), (SELECT coalesce(sum(length(content)), 0) FROM messages),
-    (SELECT coalesce(sum(seq), 0) FROM messages), (SELECT count(*) FROM idempotency_keys) FROM sessions"""
+    (SELECT coalesce(sum(seq), 0) FROM messages), (SELECT count(*) FROM idempotency_keys), (SELECT count(*) FROM summaries) FROM sessions"""
 NOTHING_DONE = ("unavailable", "overload", "timeout", "internal", "busy", "out_of_memory")
 VOLATILE = [(re.compile(pattern), to) for pattern, to in (
     (rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", b"U"),
@@ -105,6 +106,10 @@ class Route:
             made = patiently(lambda: peer.ask("PUT", f"/v1/sessions/{session}", draft),
                              lambda reply: reply.status != 503)
             self.test.assertIn(made.status, (200, 201), f"after {self.test.last}: {made}")
+        if self.name in ("summary_get", "summary_delete"):
+            made = patiently(lambda: peer.ask("PUT", f"/v1/sessions/{session}/summary", b'{"last_seq":1,"content":"x"}'),
+                             lambda reply: reply.status != 503)
+            self.test.assertEqual(made.status, 200, f"after {self.test.last}: {made}")
         names = {"message": "m1", "item_id": "m1", "user_id": "of-" + session}
         if "{checkpoint_id}" in self.path:
             state = json.loads(peer.ask("GET", f"/threads/{session}/state").body)

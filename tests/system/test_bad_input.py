@@ -177,6 +177,7 @@ HINTS = (
      " name, tool_calls, tool_call_id, function_call, refusal, audio, annotations."),
     ("PATCH {}", {"Language": "en"},
      " Did you mean `language`? Allowed: user_id, language, ttl_seconds, context, metadata."),
+    ("PUT {}/summary", {"lastseq": 1, "content": "x"}, " Did you mean `last_seq`? Allowed: content, last_seq, tokens."),
     ("PUT {}", {"expiry": "slidng"}, " Did you mean `sliding`? Allowed: sliding, absolute."),
     ("GET {}/messages?befor=1", None,
      " Did you mean `before`? Allowed: limit, after, before, max_bytes, order."),

@@ -70,6 +70,7 @@ MORE = {
         {"query": "?return=window"}, {"query": "?return=window&max_bytes=1"}, {"session": "absent", "query": "?create=true"}],
     "session_patch": [{"body": {"context": {"x": "y" * 60000}}, "twice": True}],
     "window_get": [{"query": "?max_bytes=1"}],
+    "summary_put": [{"body": {"last_seq": 2, "content": []}}, {"body": {"last_seq": 9, "content": "x"}}],
     "messages_page": [{"query": "?order=asc&limit=1"}],
     "user_sessions": [{"query": "?limit=1"}],
     "session_list": [{"query": "?limit=1&metadata.a=b"}, {"query": "?user_id=ann", "headers": OTHER}],
@@ -100,6 +101,7 @@ class Search:
             "user_id": "of-" + session, "metadata": {"a": "b"},
             "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
                          {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
+        client.put(f"/v1/sessions/{session}/summary", {"last_seq": 1, "content": "x"})
         # A read puts it into the caches: a write does not put metadata there.
         got = client.get(f"/v1/sessions/{session}")
         if (made.status, got.status) != (201, 200):

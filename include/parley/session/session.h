@@ -107,6 +107,18 @@ MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx
                                           struct session_message_name which,
                                           const struct session_precondition *precondition,
                                           struct session *out, struct session_receipt *receipt);
+/* Makes a text stand in windows for all messages up to summary->seq; of summary also content and
+ * tokens are read. The one up to the same message is replaced. ERR_CONFLICT: there is one that ends
+ * later, or a call and its result go across the end. ERR_INVALID: the session has no such message.
+ */
+MUSTCHECK enum err session_summary_put(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                       const struct session_message *summary,
+                                       const struct session_precondition *precondition,
+                                       struct session_receipt *receipt);
+/* Removes the current summary; the one before it is current then. */
+MUSTCHECK enum err session_summary_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                          const struct session_precondition *precondition,
+                                          struct session_receipt *receipt);
 /* Copies a session under a new id, with its owner, state and messages, which keep seq and id. The
  * copy's life begins now. out has its newest SESSION_NEWEST messages; a replay has none.
  * ERR_TIMEOUT: there is more than a statement can copy in its time. */

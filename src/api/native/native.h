@@ -6,10 +6,11 @@
 #include "parley/session/users.h"
 #include "parley/session/window.h"
 
-/* native_sessions.c, native_messages.c, native_users.c, native_list.c */
+/* native_sessions.c, native_messages.c, native_users.c, native_list.c, native_summary.c */
 api_handler native_session_create, native_session_get, native_session_patch, native_messages_append,
     native_messages_page, native_message_get, native_message_delete, native_window_get,
-    native_session_list, native_user_export, native_user_delete;
+    native_session_list, native_user_export, native_user_delete, native_summary_get,
+    native_summary_put, native_summary_delete;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
     native_message_params[], native_list_params[], native_user_list_params[],
     native_window_params[];
@@ -24,6 +25,9 @@ MUSTCHECK enum err native_read_patch(const struct json_input *body, struct sessi
 /* One message, as it is or as {"message": {…}} (*single), or {"messages": […]}. */
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
+
+/* A summary: its seq is last_seq. */
+MUSTCHECK enum err native_read_summary(const struct json_input *body, struct session_message *out);
 
 /* native_window.c: the parameters of a window, first in the list of a route. */
 enum { NATIVE_WINDOW_PARAMS = 6 };

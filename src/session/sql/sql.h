@@ -56,7 +56,7 @@ struct session_write {
     /* What to do: one of these. */
     const struct session_draft *draft;
     const struct session_append *append;
-    struct sql_drafts drafts; /* the messages of a create or an append */
+    struct sql_drafts drafts; /* the messages of a create or an append; a summary */
     const struct session_patch *patch;
     const struct session_update *update;
     struct sv from;            /* the session to copy */
@@ -66,7 +66,9 @@ struct session_write {
     bool done;           /* false: no row met the conditions, and nothing was stored */
     bool found;          /* a session was there, whoever made it */
     bool key_expired;    /* its key had a record, which was too old and is deleted */
-    size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
+    size_t fault;        /* 1 + the index of the message at which the update failed, or why a
+                          * summary was refused; else 0 */
+    int64_t nearest;     /* the seq that the refusal of a summary names */
     struct session *out; /* the session, if the write reads it too */
     struct sv state;     /* what the idempotency record has for a replay: the state as JSON text, or
                           * absent. The release before keeps a number there for an append */
@@ -134,19 +136,34 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
 
+/* ---- sql_summary.c ---- */
+
+/* Stores w->drafts, or removes the summary up to last_seq. base: as for a session_change_fn. */
+MUSTCHECK enum err sql_summary_put(struct sessions *s, struct request_ctx *ctx,
+                                   struct session_write *w, const struct session *base);
+MUSTCHECK enum err sql_summary_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w, const struct session *base,
+                                      int64_t last_seq);
+
 /* ---- sql_window.c: the end of a session ---- */
 
-/* The newest messages of a session, oldest first. */
+/* The newest messages of a session after its summary, oldest first. */
 struct window_tail {
     struct session_message *messages;
     size_t n;
-    bool is_complete; /* the session has no older ones */
-    /* Of the older ones, the newest system or developer message, and the newest of the user that
-     * has no tool's result; NULL: there is none. Only if is_looked_for. */
+    bool is_complete;                      /* there are no older ones */
+    const struct session_message *summary; /* NULL: the session has none */
+    /* Of the older ones, the newest system or developer message, wherever it is, and the newest
+     * of the user after the summary that has no tool's result; NULL: there is none. Only if
+     * is_looked_for. */
     bool is_looked_for;
     const struct session_message *system, *start;
     struct cache_stamp stamp;
 };
+/* In session.c: a summary's JSON text (SQL_SUMMARY) as the message that stands in windows. Its seq
+ * is the last that it stands for. */
+MUSTCHECK enum err session_summary_message(struct request_ctx *ctx, struct sv text,
+                                           struct session_message *out);
 extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
 /* At most limit messages up to last_seq, and at most so many bytes, or one message more. */
 MUSTCHECK enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv id,
