@@ -30,7 +30,18 @@ static struct row row_of(const char *id)
     return r;
 }
 
-enum how { CREATE, CREATE_UNNAMED, ENSURE, COPY, APPEND, UPDATE, PATCH, DELETE_MESSAGE, DELETE };
+enum how {
+    CREATE,
+    CREATE_UNNAMED,
+    ENSURE,
+    COPY,
+    APPEND,
+    UPDATE,
+    PATCH,
+    SUMMARISE,
+    DELETE_MESSAGE,
+    DELETE
+};
 enum change { MAKES, APPENDS, STATE };
 
 struct stamped_write {
@@ -64,6 +75,7 @@ static const struct stamped_write writes[] = {
     {"patch-context", STATE, true, PATCH, .patch = {.context = SV_INIT("{\"a\":1}")}},
     {"patch-ttl", STATE, true, PATCH, .patch = {.has_ttl = true, .ttl_seconds = 6000}},
     {"patch-user", STATE, true, PATCH, .patch = {.has_user_id = true, .user_id = SV_INIT("u2")}},
+    {"summarise", STATE, true, SUMMARISE, .n = 1},
     {"delete-message", STATE, true, DELETE_MESSAGE, .text = "1"},
     {"delete-by-id", STATE, true, DELETE_MESSAGE, .text = "a"},
     {"delete", APPENDS, true, .how = DELETE}, /* its row is a tombstone */
@@ -87,10 +99,14 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
         return fixture_append(w, "t1", id, &a, precondition);
     case UPDATE:
         return edits_run(w, id, x->text, x->context, precondition);
+    case SUMMARISE:
+        m[0].seq = 1;
+        return session_summary_put(w->sessions, fixture_request(w, "t1"), sv_from(id), m,
+                                   precondition, &w->r);
     case DELETE_MESSAGE:
         return fixture_delete_message(w, "t1", id, x->text, precondition);
     case DELETE:
-        snprintf(name, 64, "~%" PRId64 "~%s", row_of(id).generation, id);
+        snprintf(name, 64, "\001%" PRId64 "~%s", row_of(id).generation, id);
         return fixture_delete(w, "t1", id, precondition);
     case ENSURE: /* its answer has the session itself */
         e = fixture_ensure(w, "t1", &d, precondition);
@@ -185,17 +201,17 @@ static void every_write(void)
         CU_ASSERT_FALSE(r->replayed);
         const struct row after = row_of(name);
         expect_change(x->change, &before, &after, r);
-        if (name[0] != '~')
+        if (name[0] != '\001')
             expect_tags(c, name, r);
         if (i % 2 == 0)
             continue;
         /* Another write comes between. */
-        if (name[0] != '~' && x->how != COPY) /* whose replay is the session as it is */
+        if (name[0] != '\001' && x->how != COPY) /* whose replay is the session as it is */
             OK(hosts_append(c->b, name, 1));
         const struct row then = row_of(name);
         OK(run(x, c->b, id, precondition, name));
         CU_ASSERT_TRUE(again->replayed && same_stamps(again, &after));
-        if (name[0] != '~') {
+        if (name[0] != '\001') {
             const struct row now = row_of(name);
             CU_ASSERT_EQUAL(memcmp(&now, &then, sizeof(now)), 0);
         }
