@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes of a session: a patch of its state, an update of messages and context together, and the
- * deletion of a message, which is such an update.
+ * Changes of a session: a patch of its state or of a message, an update of messages and context
+ * together, and the deletion of a message, which is such an update.
  *
  * session_change_state reads the state, changes it, and stores it only if it is still the one that
  * was read; else it begins again. No lock is held between the round trips. Appends do not
@@ -10,11 +10,14 @@
  */
 #include "session_internal.h"
 
+#include <string.h>
+
 #include "parley/json/doc.h"
 #include "parley/json/members.h"
 #include "parley/json/json_writer.h"
+#include "parley/session/session_json.h"
 
-/* Changes a context or metadata (name), within state_bytes. patch: absent: no change; null: {}. */
+/* Changes an object (name), within state_bytes. patch: absent: no change; null: {}. */
 static enum err patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
                              struct sv *value, struct sv patch, enum session_patch_how how)
 {
@@ -170,4 +173,76 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
     if (e == ERR_NONE && out)
         return session_of_record(s, ctx, &w, out);
     return e == ERR_NOT_FOUND && w.fault > 0 ? session_message_not_found(ctx) : e;
+}
+
+/* ---- a patch of a message ---- */
+
+/* As an append checks it (api_check_content), but with the stored members. */
+static enum err check_content(struct request_ctx *ctx, struct session_message *m)
+{
+    const bool is_message = sv_eq(m->type, SV("message"));
+    const bool is_null = !m->content.p || m->content.p[0] == 'n';
+    const bool ok = is_null ? !is_message || session_has_content_elsewhere(m->extra)
+                            : strchr(is_message ? "\"[" : "\"[{", m->content.p[0]) != NULL;
+    if (is_null)
+        m->content = is_message ? SV("null") : SV_NONE;
+    return ok ? ERR_NONE
+              : ctx_fail(ctx, ERR_INVALID, "invalid_field", "content",
+                         "content must be a string or an array of parts; null only beside "
+                         "tool_calls, function_call, refusal or audio.");
+}
+
+static enum err apply_message_patch(struct sessions *s, struct request_ctx *ctx,
+                                    const struct session_message *patch, struct session_message *m)
+{
+    struct sv extra = m->extra.p ? m->extra : SV("{}");
+    if (patch->content.p)
+        m->content = patch->content;
+    if (patch->tokens.p)
+        m->tokens = sv_eq(patch->tokens, SV("null")) ? SV_NONE : patch->tokens;
+    TRY(patch_member(s, ctx, "metadata", &m->metadata, patch->metadata, SESSION_PATCH_MERGE));
+    if (m->metadata.n > JSON_STORED_BYTES_MAX)
+        return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", "metadata",
+                        "metadata would be larger than %d bytes.", JSON_STORED_BYTES_MAX);
+    TRY(patch_member(s, ctx, "extra", &extra, patch->extra, SESSION_PATCH_MERGE));
+    m->extra = sv_eq(extra, SV("{}")) ? SV_NONE : extra;
+    return patch->content.p || patch->extra.p ? check_content(ctx, m) : ERR_NONE;
+}
+
+static enum err try_message_patch(struct sessions *s, struct request_ctx *ctx,
+                                  struct session_write *w, const struct session *base)
+{
+    struct session_message m;
+    struct buf text;
+    struct json_writer j = {.b = &text};
+    const enum err e = session_message_get(s, ctx, w->id, w->precondition->user, w->named, &m);
+    w->fault = e == ERR_NOT_FOUND;
+    TRY(e);
+    TRY(apply_message_patch(s, ctx, w->message_patch, &m));
+    m.edited_at = 0; /* it is the time of the write */
+    buf_init(&text, ctx->arena, 0);
+    session_json_message(&j, &m, NULL);
+    if (text.failed)
+        return ctx_nomem(ctx);
+    w->state = buf_get(&text);
+    return sql_message_patch(s, ctx, w, base, &m);
+}
+
+enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                               struct session_message_name which,
+                               const struct session_message *patch,
+                               const struct session_precondition *precondition, struct sv *message,
+                               struct session_receipt *receipt)
+{
+    struct session_write w = {.id = id,
+                              .message_patch = patch,
+                              .named = which,
+                              .change = try_message_patch,
+                              .precondition = precondition,
+                              .receipt = receipt};
+    const enum err e = session_write_uncached(s, ctx, &w, session_change_state);
+    if (e == ERR_NONE && !w.state.p) /* a replay; the sweeper removes that of a deleted session */
+        return session_not_found(ctx);
+    *message = w.state;
+    return e;
 }

@@ -25,6 +25,8 @@ BODIES = {
     "session_put": {"user_id": "of-S", "context": {"k": "v"}, "messages": [{"role": "user", "content": "x"}]},
     "session_patch": {"language": "de", "context": {"a": {"b": None, "c": 2.50}, "z": "y"},
                       "metadata": {"m": [1, {"n": None}]}},
+    "session_fork": {"last_seq": 1, "context": {"b": 1}},
+    "message_patch": {"content": "y", "metadata": {"p": [1]}, "extra": {"x": 1}, "tokens": 1},
     "messages_append": {"messages": [{"role": "user", "content": "x", "metadata": {"p": 1}},
                                      {"type": "function_call", "content": {"name": "f", "arguments": "{}"}}]},
     "summary_put": {"last_seq": 1, "content": "so far", "tokens": 3},
@@ -43,7 +45,8 @@ BODIES = {
 }
 # Operations whose session must not exist.
 ABSENT = ("session_put",)
-KEYED = ("session_create", "session_patch", "messages_append", "summary_put", "openai_items_create", "thread_state_update")
+KEYED = ("session_create", "session_patch", "session_fork", "message_patch", "messages_append", "messages_truncate", "summary_put", "openai_items_create",
+         "thread_state_update")
 # The database in numbers that a request changes. The second is the number of tombstones.
 STATE = """SELECT count(*), count(*) FILTER (WHERE session_id LIKE E'\\001%'), coalesce(sum(version), 0),
     coalesce(sum(last_seq), 0), coalesce(sum(message_count), 0), coalesce(sum(length(user_id)), 0),
@@ -59,7 +62,7 @@ VOLATILE = [(re.compile(pattern), to) for pattern, to in (
 
 VALUES = re.compile(rb'(?<="values":)\{.*?\}(?=,"interrupts")')
 # Queries; S stands for the session. A list of the tenant has the sessions of all requests before it.
-QUERIES = {"session_list": "?user_id=of-S"}
+QUERIES = {"session_list": "?user_id=of-S", "messages_truncate": "?after=1"}
 # Calls whose failure ends the program, see SECURITY.md.
 CRASHES = {("malloc", "libfcgi")}
 

@@ -119,6 +119,11 @@ class Pasted(StackTest):
                    '"window":{"data":.*"And the one after it', '"message_id"',
                    '"summary":{"last_seq":3,.*"data":.."message_id":"summary:3".*"seq":1,.*"seq":4,')
 
+    def test_regenerate_and_branch(self):
+        """A changed message, a truncation, a fork. Fails if the truncation keeps the answer: tried."""
+        self.twice("docs/guide/regenerate-and-branch.md", "^$", '"seq":3,.*"When is the first one[?]".*"edited_at"',
+                   '"messages_deleted":1,"message_count":3', '"forked_from":{.*"last_seq":2},"message_count":2')
+
     def test_retries(self):
         """The second attempt is the answer of the first. Fails if each attempt takes a new key: tried."""
         self.twice("docs/guide/retries.md", "201 Created.*201 Created.*[Ii]dempotent-[Rr]eplayed: true")

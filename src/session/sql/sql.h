@@ -59,9 +59,13 @@ struct session_write {
     struct sql_drafts drafts; /* the messages of a create or an append; a summary */
     const struct session_patch *patch;
     const struct session_update *update;
-    struct sv from;            /* the session to copy */
-    session_change_fn *change; /* in session_patch.c */
-    bool id_is_new;            /* made for this session, so that no other can have it */
+    const struct session_message *message_patch;
+    struct session_message_name named; /* the message to patch */
+    int64_t after;                     /* the last seq that a truncation leaves */
+    struct sv from;                    /* the session to copy */
+    const struct session_fork *fork;   /* how */
+    session_change_fn *change;         /* in session_patch.c */
+    bool id_is_new;                    /* made for this session, so that no other can have it */
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
     bool found;          /* a session was there, whoever made it */
@@ -70,8 +74,9 @@ struct session_write {
                           * summary was refused; else 0 */
     int64_t nearest;     /* the seq that the refusal of a summary names */
     struct session *out; /* the session, if the write reads it too */
-    struct sv state;     /* what the idempotency record has for a replay: the state as JSON text, or
-                          * absent. The release before keeps a number there for an append */
+    struct sv state;     /* what the idempotency record has for a replay: the state, or the patched
+                          * message, as JSON text, or absent. The release before keeps a number there
+                          * for an append */
 };
 
 /* ---- sql_session.c, sql_update.c: sessions ---- */
@@ -109,6 +114,13 @@ MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ct
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
+/* Stores the content, metadata, extra and tokens of m, and w->state for a replay. */
+MUSTCHECK enum err sql_message_patch(struct sessions *s, struct request_ctx *ctx,
+                                     struct session_write *w, const struct session *base,
+                                     const struct session_message *m);
+extern const struct db_stmt sql_message_patch_stmt; /* a test reads its plan */
+MUSTCHECK enum err sql_session_truncate(struct sessions *s, struct request_ctx *ctx,
+                                        struct session_write *w);
 
 /* ---- sql_batch.c: writes of several requests in one statement ---- */
 

@@ -35,11 +35,14 @@ enum how {
     CREATE_UNNAMED,
     ENSURE,
     COPY,
+    FORK,
     APPEND,
     UPDATE,
     PATCH,
+    PATCH_MESSAGE,
     SUMMARISE,
     DELETE_MESSAGE,
+    TRUNCATE,
     DELETE
 };
 enum change { MAKES, APPENDS, STATE };
@@ -51,7 +54,7 @@ struct stamped_write {
     enum how how;
     size_t n; /* messages that come with it */
     const char *text,
-        *context; /* metadata of a message, a edits or an id; context "create": it may make */
+        *context; /* metadata of a message, edits, an id or a seq; context "create": it may make */
     struct session_patch patch;
 };
 
@@ -62,6 +65,7 @@ static const struct stamped_write writes[] = {
     {"ensure", MAKES, false, .how = ENSURE},
     {"append-create", MAKES, false, .how = APPEND, .n = 1},
     {"copy", MAKES, true, .how = COPY},
+    {"fork", MAKES, true, .how = FORK},
     {"append-plain", APPENDS, true, .how = APPEND, .n = 1},
     {"append-one", APPENDS, true, .how = APPEND, .n = 1, .text = "{\"a\":1}"},
     {"append-many", APPENDS, true, .how = APPEND, .n = 3},
@@ -76,6 +80,9 @@ static const struct stamped_write writes[] = {
     {"patch-ttl", STATE, true, PATCH, .patch = {.has_ttl = true, .ttl_seconds = 6000}},
     {"patch-user", STATE, true, PATCH, .patch = {.has_user_id = true, .user_id = SV_INIT("u2")}},
     {"summarise", STATE, true, SUMMARISE, .n = 1},
+    {"patch-message", STATE, true, PATCH_MESSAGE, .text = "a"},
+    {"truncate", STATE, true, TRUNCATE, .text = "0"},
+    {"truncate-nothing", APPENDS, true, TRUNCATE, .text = "9"},
     {"delete-message", STATE, true, DELETE_MESSAGE, .text = "1"},
     {"delete-by-id", STATE, true, DELETE_MESSAGE, .text = "a"},
     {"delete", APPENDS, true, .how = DELETE}, /* its row is a tombstone */
@@ -93,6 +100,7 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
     const struct session_draft d = draft_with(x->how == CREATE_UNNAMED ? NULL : id, NULL, m, x->n);
     const bool create = x->change == MAKES || x->context;
     const struct session_append a = {m, x->n, create};
+    const struct session_fork fork = {.session_id = sv_from(text_of("%s-fork", id)), .last_seq = 1};
     enum err e = ERR_NONE;
     switch (x->how) {
     case APPEND:
@@ -103,6 +111,10 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
         m[0].seq = 1;
         return session_summary_put(w->sessions, fixture_request(w, "t1"), sv_from(id), m,
                                    precondition, &w->r);
+    case PATCH_MESSAGE:
+        return fixture_patch_message(w, id, x->text, precondition);
+    case TRUNCATE:
+        return fixture_truncate(w, id, x->text[0] - '0', precondition);
     case DELETE_MESSAGE:
         return fixture_delete_message(w, "t1", id, x->text, precondition);
     case DELETE:
@@ -121,6 +133,9 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
         break;
     case COPY:
         e = fixture_copy(w, "t1", id, precondition);
+        break;
+    case FORK:
+        e = fixture_fork(w, id, &fork, precondition);
         break;
     case CREATE:
     case CREATE_UNNAMED:
@@ -295,12 +310,14 @@ static void a_taken_generation(void)
         prepare(c->plain, "st:taker");
         const int64_t rows = fixture_rows("sessions");
         fixture_exec(clash_with, clashes, (long long)row_of("st:taker").generation);
-        enum err e = run(x, c->a, x->how == COPY ? "st:taker" : id, &nobody, name);
+        enum err e = run(x, c->a, x->made ? "st:taker" : id, &nobody, name);
         fixture_exec("DROP TRIGGER clash ON sessions; DROP FUNCTION clash();"
                      "DROP SEQUENCE clashes; DROP SEQUENCE proposed");
         CU_ASSERT_EQUAL(e, clashes == 1 ? ERR_NONE : ERR_INTERNAL);
         CU_ASSERT_EQUAL(fixture_rows("sessions"), rows + (clashes == 1));
         OK(fixture_delete(c->a, "t1", "st:taker", &nobody));
+        if (x->how == FORK && clashes == 1)
+            OK(fixture_delete(c->a, "t1", name, &nobody));
     }
     hosts_close(c);
 }
