@@ -250,6 +250,8 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
+/* $8 to $10 of a write that depends on the state: base's generation, state_version, state_mark. */
+void sql_base_params(const struct session *base, struct db_param *p);
 /* For a session that the write creates: milliseconds of PostgreSQL's clock, and random bits. */
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w);
 /* The mark of a write: 64 random bits. */

@@ -285,9 +285,7 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     const struct session *next = w->out;
     struct db_param p[SQL_PRECONDITION_PARAMS + 10];
     TRY(sql_precondition_params(ctx, w, p));
-    p[7] = db_i64(base->generation);
-    p[8] = db_i64(base->state_version);
-    p[9] = db_i64((int64_t)base->state_mark);
+    sql_base_params(base, p);
     p[10] = db_text(next->user_id);
     p[11] = db_text(next->language);
     p[12] = db_text(next->context);

@@ -33,9 +33,7 @@ static enum err change(struct sessions *s, struct request_ctx *ctx, struct sessi
                        int status, struct db_param *p)
 {
     TRY(sql_precondition_params(ctx, w, p));
-    p[7] = db_i64(base->generation);
-    p[8] = db_i64(base->state_version);
-    p[9] = db_i64((int64_t)base->state_mark);
+    sql_base_params(base, p);
     struct db_call call = {stmt, p, n_params, {0}};
     TRY(sql_write(s, ctx, w, &call, 1, NULL));
     sql_change_from_row(w, &call.rows, 0, status, 0);

@@ -146,9 +146,7 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     struct db_param p[EDIT_PARAMS];
     TRY(sql_precondition_params(ctx, w, p));
     TRY(edit_arrays(ctx, w->update, &p[12]));
-    p[7] = base ? db_i64(base->generation) : db_null_i64();
-    p[8] = base ? db_i64(base->state_version) : db_null_i64();
-    p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
+    sql_base_params(base, p);
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
     p[EDIT_PARAMS - 1] = db_bool(w->out != NULL);
@@ -183,9 +181,7 @@ enum err sql_message_patch(struct sessions *s, struct request_ctx *ctx, struct s
 {
     struct db_param p[SQL_PRECONDITION_PARAMS + 9];
     TRY(sql_precondition_params(ctx, w, p));
-    p[7] = db_i64(base->generation);
-    p[8] = db_i64(base->state_version);
-    p[9] = db_i64((int64_t)base->state_mark);
+    sql_base_params(base, p);
     p[10] = db_i64(m->seq);
     p[11] = db_text(m->content);
     p[12] = db_text(m->metadata);
