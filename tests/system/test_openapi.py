@@ -69,7 +69,9 @@ MORE = {
         {"body": TAKEN}, {"body": {"messages": [TAKEN | {"message_id": "m2"}]}, "query": "?return=5"},
         {"query": "?return=window"}, {"query": "?return=window&max_bytes=1"}, {"session": "absent", "query": "?create=true"}],
     "session_patch": [{"body": {"context": {"x": "y" * 60000}}, "twice": True}],
-    "window_get": [{"query": "?max_bytes=1"}],
+    "session_get": [{"query": "?with=user_state"}],
+    "window_get": [{"query": "?max_bytes=1"}, {"query": "?with=user_state"}],
+    "user_state_patch": [{"body": {"state": None, "ttl_seconds": 60}}],
     "messages_page": [{"query": "?order=asc&limit=1"}],
     "user_sessions": [{"query": "?limit=1"}],
     "session_list": [{"query": "?limit=1&metadata.a=b"}, {"query": "?user_id=ann", "headers": OTHER}],
@@ -93,13 +95,14 @@ class Search:
         self.stack, self.answers, self.headers = stack, [], {}
 
     def fresh(self):
-        """Makes a session with a message m1, of a user of its own; its id."""
+        """Makes a session with a message m1, of a user of its own who has a state; its id."""
         session = str(uuid.uuid4())
         client = self.stack.client(headers=self.headers)
         made = client.put(f"/v1/sessions/{session}", {
             "user_id": "of-" + session, "metadata": {"a": "b"},
             "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
                          {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
+        client.patch(f"/v1/users/of-{session}/state", {"state": {"a": "b"}})
         # A read puts it into the caches: a write does not put metadata there.
         got = client.get(f"/v1/sessions/{session}")
         if (made.status, got.status) != (201, 200):
