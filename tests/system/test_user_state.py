@@ -31,7 +31,7 @@ class State(UserTest):
         return self.send(user, {"state": state, **members}).json
 
     def test_form(self):
-        """Fails if a patch replaces the state, if version or created_at do not stay with it, or null is kept."""
+        """Fails if a patch replaces the state, or if null does not empty it: tried."""
         user = self.new_user("a/b c")
         self.assertEqual(self.problem(self.client.get(state_of(user)), 404, "not_found")["detail"], STATE)
         made = self.keep(user, {"name": "Ann", "tea": {"milk": True}, "x": None})
@@ -56,7 +56,7 @@ class State(UserTest):
         self.assertEqual(self.keep(user, {"new": 1})["version"], 1)
 
     def test_bytes(self):
-        """Fails if the state goes through jsonb, or a merge writes anew what it does not change."""
+        """Fails if the state goes through jsonb, or a patch replaces it: tried."""
         user = self.new_user()
         for i, value in enumerate(VALUES):
             self.send(user, ('{"state":{"v%d":%s}}' % (i, value)).encode())
@@ -66,7 +66,7 @@ class State(UserTest):
         self.assertIn(f'"state":{whole},"version"', self.send(user, {}).body.decode())
 
     def test_bad_input(self):
-        """Nothing is made or changed, and the field is named."""
+        """Nothing is made or changed, and the field is named. Fails if a time to live may be 0: tried."""
         user = self.new_user()
         for body, code, field in (
                 (b'{"state":1}', "wrong_type", "state"), (b'{"state":[]}', "wrong_type", "state"),
@@ -84,7 +84,7 @@ class State(UserTest):
         self.get(state_of(user), status=404)
 
     def test_too_large(self):
-        """Fails if only one patch is measured, or the limit is that of a body."""
+        """Fails if the limit is that of a body: tried."""
         user, most = self.new_user(), 256 * 1024
         self.keep(user, {"a": "x" * (most - 100)})
         body = self.problem(self.client.patch(state_of(user), {"state": {"b": "y" * 200}}), 413, "state_too_large", "state")
@@ -94,7 +94,7 @@ class State(UserTest):
         self.problem(self.client.patch(state_of(user), {"state": {"a": "x" * (most - 7)}}), 413, "state_too_large", "state")
 
     def test_conditions(self):
-        """Fails if an If-Match is not asked, or a tag does not name its write."""
+        """Fails if an If-Match is not asked: tried."""
         user = self.new_user()
         body = {"state": {"n": 1}}
         for match in '"0.u1.0"', "*":
@@ -114,17 +114,19 @@ class State(UserTest):
         self.assertNotEqual(again, first)
 
     def test_keys(self):
-        """Fails if a replay answers with the state of now, merges again, or a key is of its user alone."""
+        """Fails if the key is looked up after the merge, which may be too large by then, if a replay has the state of now, or if
+        a record keeps what was deleted: tried."""
         user, other = self.new_user(), self.new_user()
-        first = self.send(user, {"state": {"n": 1}, "ttl_seconds": 60}, Idempotency_Key=user)
+        body = {"state": {"n": 1, "pad": "x" * 100000}, "ttl_seconds": 60}
+        first = self.send(user, body, Idempotency_Key=user)
         self.assertIsNone(first.headers["Idempotent-Replayed"])
-        self.keep(user, {"n": 2, "big": "x" * 200000}, ttl_seconds=None)
-        again = self.send(user, {"state": {"n": 1}, "ttl_seconds": 60}, Idempotency_Key=user)
+        self.keep(user, {"n": 2, "pad": None, "big": "x" * 200000}, ttl_seconds=None)
+        again = self.send(user, body, Idempotency_Key=user)
         self.assertEqual((again.body, again.headers["ETag"], again.headers["Idempotent-Replayed"]),
                          (first.body, first.headers["ETag"], "true"))
         self.assertEqual(self.get(state_of(user))["state"]["n"], 2)
-        for whose, body in (user, {"state": {"n": 3}}), (other, {"state": {"n": 1}, "ttl_seconds": 60}):
-            self.problem(self.client.patch(state_of(whose), body, headers={"Idempotency-Key": user}), 422,
+        for whose, sent in (user, {"state": {"n": 3}}), (other, body):
+            self.problem(self.client.patch(state_of(whose), sent, headers={"Idempotency-Key": user}), 422,
                          "idempotency_key_reused", "Idempotency-Key")
         self.get(state_of(other), status=404)
         # With a condition that no longer holds.
@@ -142,7 +144,7 @@ class State(UserTest):
         self.assertEqual(self.stack.psql(f"SELECT count(*) FROM idempotency_keys WHERE user_id = '{user}' AND state IS NOT NULL"), "0")
 
     def test_one_key_at_once(self):
-        """Fails if two requests with one key both have their effect."""
+        """Fails if a change stores no record: tried."""
         user = self.new_user()
         clients = [self.stack.client() for _ in range(8)]
         answers = at_once(8, lambda i: clients[i].patch(state_of(user), {"state": {"n": 1}}, headers={"Idempotency-Key": user}))
@@ -151,7 +153,8 @@ class State(UserTest):
         self.assertEqual(self.get(state_of(user))["version"], 1)
 
     def test_at_once(self):
-        """Fails if a write does not ask whether the state is still the one that was read: patches are lost."""
+        """Fails if a write does not ask whether the state is still the one that was read, or if an insert replaces a state that
+        was made meanwhile: tried."""
         user = self.new_user()
         clients = [self.stack.client() for _ in range(6)]
 
@@ -163,7 +166,7 @@ class State(UserTest):
         self.assertEqual((len(now["state"]), now["version"]), (90, 90))
 
     def test_time_to_live(self):
-        """Fails if an expired state is read, merged into, or keeps its version; or a patch does not begin the time anew."""
+        """Fails if an expired state is read, or if a patch does not begin the time anew: tried."""
         user = self.new_user()
         made = self.keep(user, {"old": 1}, ttl_seconds=100)
         self.assertEqual(made["ttl_seconds"], 100)
@@ -189,7 +192,7 @@ class State(UserTest):
                                f" + (SELECT count(*) FROM idempotency_keys t WHERE t::text LIKE '%{user}%')")
 
     def test_users(self):
-        """X-Parley-User must be the user of the path. Fails if a statement lacks the user."""
+        """X-Parley-User must be the user of the path. Fails if a statement takes another user: tried."""
         ann, bob = self.new_user(), self.new_user()
         self.send(ann, {"state": {"of": "ann"}}, X_Parley_User=ann)
         tag = self.client.get(state_of(ann)).headers["ETag"]
@@ -203,7 +206,7 @@ class State(UserTest):
         self.assertEqual(self.get(state_of(ann))["state"], {"of": "ann"})
 
     def test_export_and_erasure(self):
-        """Fails if an export lacks the state, or if an erasure leaves it, or what an idempotency record has of it."""
+        """Fails if an export lacks the state, or if an erasure leaves it: tried."""
         user, other = self.new_user(), self.new_user()
         self.keep(other, {"of": other})
         self.send(user, {"state": {"of": user}}, Idempotency_Key=user)
@@ -223,7 +226,7 @@ class State(UserTest):
         self.assertEqual((self.traces(user), self.get(state_of(other))["state"]), ("0", {"of": other}))
 
     def test_with(self):
-        """Fails if the answer has another user's state, if a tag stays when the state changes, or is that of another answer."""
+        """Fails if the user is not passed on, or if the tag of a session or of a window stays when the state changes: tried."""
         user = self.new_user()
         path = "/v1/sessions/" + self.make_for(user, 1, messages=2)[0]
         nobodys = self.make(messages=[message("x")])
@@ -268,7 +271,7 @@ class Away(StackTest):
     env = {"PARLEY_SWEEP": "1", "PARLEY_REQUEST_MS": "3000", "PARLEY_STATEMENT_MS": "2000"}
 
     def test_away(self):
-        """Fails if a read of a state waits for PostgreSQL, or fails a session that a cache has."""
+        """Fails if the read of a state fails a session that a cache has: tried."""
         user, session = "/v1/users/ann/state", "/v1/sessions/anns"
         self.patch(user, {"state": {"n": 1}})
         self.put(session, {"user_id": "ann", "messages": [message("x")]}, status=201)
@@ -288,7 +291,7 @@ class Away(StackTest):
         self.stack.wait_ready()
 
     def test_swept(self):
-        """Fails if the sweeper leaves expired states, or takes others."""
+        """Fails if the sweeper leaves expired states, or takes others: tried."""
         for i in range(130):
             self.patch(f"/v1/users/short-{i}/state", {"ttl_seconds": 1})
         self.patch("/v1/users/long/state", {"ttl_seconds": 1000})
@@ -302,7 +305,7 @@ class Tenants(StackTest):
     env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "0", "PARLEY_REQUEST_MS": "2000", "PARLEY_STATEMENT_MS": "1000"}
 
     def test_tenants(self):
-        """Fails if a statement and the policy lack the tenant, or the erasure of a tenant leaves states."""
+        """Fails if the erasure of a tenant leaves states: tried. A statement without the tenant is stopped by the policy."""
         one, two = ({"X-Api-Key": self.stack.parley.make_key(name)} for name in ("one", "two"))
         path = "/v1/users/ann/state"
         tag = self.client.patch(path, {"state": {"of": "one"}}, headers={**one, "Idempotency-Key": "k"}).headers["ETag"]
