@@ -105,6 +105,11 @@ class Pasted(StackTest):
                    ' limit=2&order=asc: "seq":1 "seq":2  limit=2&order=asc&after=2: "seq":3  $',
                    '"session_id":"concepts:1".*"context":{"asked_at":"[0-9]+"}')
 
+    def test_remember(self):
+        """A state, merged, in a window, under its tag, and forgotten. Fails if the patch replaces the state: tried."""
+        self.twice("docs/guide/remember.md", '"allergies":."nuts"', '"state":{"name":"Mia","drinks":{"coffee":"black","tea":"green"}},',
+                   '"The usual, please.".*"user_state":{"user_id":"mia"', '"visits":2},"version":3', "^204 $")
+
     def test_tool_calls(self):
         """A turn with a tool, a call that is stored before it is made, a budget."""
         self.twice("docs/guide/tool-calls.md", '"role":"tool","content":"09:12"', '"When does', '"message_ids"',

@@ -20,13 +20,14 @@
 struct sessions;
 
 struct sessions_settings {
-    int64_t ttl_seconds;   /* of a session that names none */
-    int64_t state_bytes;   /* largest context, and largest metadata, that a patch may leave */
-    int64_t page_bytes;    /* most bytes of content and metadata in one answer */
-    int64_t sweep_s;       /* pause between two passes of the sweeper; 0: no sweeper */
-    int statement_ms;      /* time-out of one statement of the sweeper */
-    int64_t cache_seconds; /* no cache keeps a session longer */
-    int64_t store_ms;      /* no cache is given a session later than this after it was read */
+    int64_t ttl_seconds;      /* of a session that names none */
+    int64_t state_bytes;      /* largest context, and largest metadata, that a patch may leave */
+    int64_t user_state_bytes; /* largest state of a user */
+    int64_t page_bytes;       /* most bytes of content and metadata in one answer */
+    int64_t sweep_s;          /* pause between two passes of the sweeper; 0: no sweeper */
+    int statement_ms;         /* time-out of one statement of the sweeper */
+    int64_t cache_seconds;    /* no cache keeps a session longer */
+    int64_t store_ms;         /* no cache is given a session later than this after it was read */
     const struct db_hosts_shared *hosts; /* borrowed; NULL: other hosts are not known */
 };
 

@@ -221,12 +221,22 @@ MUSTCHECK enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ct
 /* Tombstones of a user, as rows for sql_purge, with own_id. */
 MUSTCHECK enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                        struct db_rows *out);
-/* One step: deletes records of the user that belong to no session of theirs, and skips those that
+/* One step: deletes the user's state, and records that belong to no session of theirs; skips what
  * others have locked. *none: there was none. */
 MUSTCHECK enum err sql_user_keys_delete(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                         bool *none, int64_t *deleted);
 MUSTCHECK enum err sql_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                     bool *left);
+
+/* See session_user_state_get. out->version is 0 if there is none. *allowed: a write with these
+ * conditions may be tried. */
+MUSTCHECK enum err sql_user_state_read(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                       int64_t generation, const struct session_precondition *p,
+                                       struct session *out, bool *allowed);
+/* Stores context and ttl_seconds of w->out, or without w->patch deletes the state, if that still
+ * has the version and mark of w->out. */
+MUSTCHECK enum err sql_user_state_change(struct sessions *s, struct request_ctx *ctx,
+                                         struct session_write *w);
 
 /* ---- sql_common.c: for the other files of this folder ---- */
 
