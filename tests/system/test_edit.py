@@ -271,8 +271,8 @@ class Truncate(EditTest):
         self.assertEqual(self.client.get(path).body, before)
 
     def test_conditions_and_keys(self):
-        """A repetition removes nothing that was appended since. Fails if a truncation that removes nothing stores no
-        record: tried."""
+        """A repetition removes nothing that was appended since. Fails if a truncation that removes nothing is no write:
+        tried."""
         path = self.seven()
         tag = self.client.get(path).headers["ETag"]
         for after in 4, 4:   # the second one finds nothing to remove
@@ -369,6 +369,7 @@ class Fork(EditTest):
             self.problem(self.client.post(path + "/fork", {"user_id": user}, headers=ann), 400, "user_mismatch", "user_id")
 
     def test_refused(self):
+        """Fails if last_seq is not compared with the highest: tried."""
         path, taken = self.seven(), self.seven()
         own, other = (p.rsplit("/", 1)[1] for p in (path, taken))
         before = [self.client.get(p).body for p in (path, taken)]
@@ -399,7 +400,8 @@ class Fork(EditTest):
         self.assertEqual(self.seqs(old), [1])
 
     def test_a_key(self):
-        """A repetition gives the same answer and makes nothing, also after the source and the fork have changed."""
+        """A repetition gives the same answer and makes nothing, also after the source and the fork have changed. Fails if
+        the record has a summary above the fork's last message: tried."""
         path = self.seven(context={"a": 1})
         self.summarize(path, 2, 6)
         for body in {"last_seq": 4}, {"session_id": self.new_id("f").replace(":", "-"), "context": {"b": 1}}:
@@ -528,7 +530,8 @@ class Owners(StackTest):
                 self.assertEqual(json.loads(nothing.body)["detail"], answer.json["detail"])
 
     def test_a_session_of_somebody_else(self):
-        """Fails if a new statement lacks the tenant or the user: tried."""
+        """Fails if the statement of a fork, or SQL_LIVE, lacks the user: tried. If it lacks the tenant,
+        row-level security hides the row."""
         one, two, three = ({"X-Api-Key": self.stack.parley.make_key(name)} for name in ("one", "two", "three"))
         path = "/v1/sessions/shared"
         messages = [message("a"), message("b")]

@@ -120,7 +120,7 @@ class Pasted(StackTest):
                    '"summary":{"last_seq":3,.*"data":.."message_id":"summary:3".*"seq":1,.*"seq":4,')
 
     def test_regenerate_and_branch(self):
-        """A changed message, a truncation, a fork. Fails if the truncation keeps the answer: tried."""
+        """A changed message, a truncation, a fork. Fails if the truncation removes the question, too: tried."""
         self.twice("docs/guide/regenerate-and-branch.md", "^$", '"seq":3,.*"When is the first one[?]".*"edited_at"',
                    '"messages_deleted":1,"message_count":3', '"forked_from":{.*"last_seq":2},"message_count":2')
 
