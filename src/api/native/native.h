@@ -32,7 +32,7 @@ MUSTCHECK enum err native_read_message_patch(const struct json_input *body,
 MUSTCHECK enum err native_read_fork(const struct json_input *body, struct sv user,
                                     struct session_fork *out);
 
-/* A summary: its seq is last_seq. */
+/* A summary; its last_seq becomes out->seq. */
 MUSTCHECK enum err native_read_summary(const struct json_input *body, struct session_message *out);
 
 /* native_state.c. For ?with=user_state. Reads it into the call: see session_user_state_get. Its
@@ -69,8 +69,8 @@ MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, const struct sess
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);
-/* c->session with its newest n messages. Without any the answer has the ETag of the state, which
- * appends keep. */
+/* Answers with c->session and its newest n messages. If n is 0, the ETag is that of the state,
+ * which appends do not change. */
 MUSTCHECK enum err native_answer_session(struct api_call *c, int status, size_t n);
 /* Writes "truncated" if an answer holds fewer of the session's messages than were asked for.
  * Returns whether it does. */

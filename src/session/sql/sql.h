@@ -61,7 +61,7 @@ struct session_write {
     const struct session_update *update;
     const struct session_message *message_patch;
     struct session_message_name named; /* the message to patch */
-    int64_t after;                     /* the last seq that a truncation leaves */
+    int64_t after;                     /* the last seq that a truncation keeps */
     struct sv from;                    /* the session to copy */
     const struct session_fork *fork;   /* how */
     session_change_fn *change;         /* in session_patch.c */
@@ -165,15 +165,15 @@ struct window_tail {
     size_t n;
     bool is_complete;                      /* there are no older ones */
     const struct session_message *summary; /* NULL: the session has none */
-    /* Of the older ones, the newest system or developer message, wherever it is, and the newest
-     * of the user after the summary that has no tool's result; NULL: there is none. Only if
-     * is_looked_for. */
+    /* Of the older messages, the newest system or developer message, also before the summary, and
+     * the newest message of the user that comes after the summary and has no tool's result; NULL:
+     * there is none. Only if is_looked_for. */
     bool is_looked_for;
     const struct session_message *system, *start;
     struct cache_stamp stamp;
 };
-/* In session.c: a summary's JSON text (SQL_SUMMARY) as the message that stands in windows. Its seq
- * is the last that it stands for. */
+/* In session.c: the message that windows have for a summary, from its JSON text (SQL_SUMMARY). Its
+ * seq is that of the last message that the summary covers. */
 MUSTCHECK enum err session_summary_message(struct request_ctx *ctx, struct sv text,
                                            struct session_message *out);
 extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
