@@ -24,6 +24,7 @@ static const struct {
     [ERR_URI_TOO_LONG] = {414, 0, ""},
     [ERR_MEDIA_TYPE] = {415, 0, ""},
     [ERR_NO_WINDOW] = {422, 0, ""},
+    [ERR_TOO_MANY] = {422, 0, ""},
     [ERR_KEY_REUSED] = {422, 0, ""},
     [ERR_LIMITED] = {429, 1, ""},
     [ERR_TIMEOUT] = {503, 1, "The request took too long; nothing was changed."},

@@ -2,7 +2,10 @@
 /* Ids, and small rules that the files of the service share. */
 #include "session_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+
+#include "parley/json/members.h"
 
 bool session_is_expired(const struct session *s, int64_t now_us)
 {
@@ -95,4 +98,28 @@ bool session_is_read_as_sent(struct sv metadata, const struct session_message *m
     for (size_t i = 0; same && i < n; i++)
         same = sv_eq(messages[i].metadata, SV("{}"));
     return same;
+}
+
+enum err session_summary_message(struct request_ctx *ctx, struct sv text,
+                                 struct session_message *out)
+{
+    const struct sv tokens = json_member_get(text, "tokens");
+    *out = (struct session_message){.type = SV("summary"),
+                                    .role = SV("system"),
+                                    .content = json_member_get(text, "content"),
+                                    .metadata = sv_eq(json_member_get(text, "stale"), SV("true"))
+                                                    ? SV("{\"stale\":true}")
+                                                    : SV("{\"stale\":false}"),
+                                    .tokens = sv_eq(tokens, SV("null")) ? SV_NONE : tokens};
+    if (!sv_to_i64(json_member_get(text, "last_seq"), &out->seq))
+        return ctx_fault(ctx, ERR_INTERNAL, "a summary cannot be read");
+    out->message_id = arena_printf(ctx->arena, "summary:%" PRId64, out->seq);
+    out->native = arena_printf(
+        ctx->arena,
+        "{\"message_id\":\"%.*s\",\"seq\":%" PRId64 ",\"type\":\"summary\",\"role\":\"system\","
+        "\"content\":%.*s,\"metadata\":%.*s,%s%.*s%s\"created_at\":%.*s}",
+        SV_ARG(out->message_id), out->seq, SV_ARG(out->content), SV_ARG(out->metadata),
+        out->tokens.p ? "\"tokens\":" : "", SV_ARG(out->tokens.p ? out->tokens : SV("")),
+        out->tokens.p ? "," : "", SV_ARG(json_member_get(text, "created_at")));
+    return out->message_id.p && out->native.p ? ERR_NONE : ctx_nomem(ctx);
 }

@@ -62,6 +62,11 @@ enum window_result {
     WINDOW_TOO_SMALL,  /* the budgets: *needed is set */
     WINDOW_NONE        /* no model accepts any of the messages */
 };
+/* Where between n messages a summary may end that is to end before messages[at]: *safe is the index
+ * nearest to at that no call and its result go across; 0: there is none. is_first, is_last: the
+ * session has no messages before, after these. */
+MUSTCHECK enum err window_boundary(struct request_ctx *ctx, struct session_message *messages,
+                                   size_t n, bool is_first, bool is_last, size_t at, size_t *safe);
 /* is_last: no longer tail will be read, so this one counts as the whole session. Fails only with
  * ERR_NOMEM. */
 MUSTCHECK enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
@@ -124,6 +129,12 @@ MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx
  * Reads it as it is now if there is no state. */
 MUSTCHECK enum err session_of_record(struct sessions *s, struct request_ctx *ctx,
                                      const struct session_write *w, struct session *out);
+/* ---- session_patch.c ---- */
+
+/* A write by w->change. If w->done stays unset, the session is not there, a condition of the change
+ * does not hold, or w->fault says why it was not tried. */
+session_write_fn session_change_state;
+
 /* Why no row met the conditions of a write on an existing session: ERR_PRECONDITION if it is there
  * and If-Match was given, else ERR_NOT_FOUND. Sets ctx->err. */
 enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,

@@ -22,6 +22,17 @@ static void write_json(struct json_writer *j, const char *key, struct sv s, size
 const char *const session_chat_members[] = {
     "name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations", NULL};
 
+bool session_has_content_elsewhere(struct sv members)
+{
+    static const char *const instead[] = {"tool_calls", "function_call", "refusal", "audio"};
+    bool has = false;
+    for (size_t i = 0; !has && i < ARRAY_LEN(instead); i++) {
+        const struct sv value = json_member_get(members, instead[i]);
+        has = value.p && !sv_eq(value, SV("null"));
+    }
+    return has;
+}
+
 static void write_extra(struct json_writer *j, const struct session_message *m, size_t *at)
 {
     const size_t at_first = j->b->n;

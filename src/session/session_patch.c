@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes of a session: a patch of its state, an update of messages and context together, and the
- * deletion of a message, which is such an update. A patch of what is remembered of a user.
+ * Changes of a session: a patch of its state or of a message, an update of messages and context
+ * together, and the deletion of a message, which is such an update. A change of a user's
+ * state.
  *
- * change_state reads the state, changes it, and stores it only if it is still the one that was
- * read; else it begins again. No lock is held between the round trips. Appends do not interfere,
- * because they leave state_version alone. Each of several patches at once is applied to the result
- * of the one before it. An update of messages alone takes one round trip.
+ * session_change_state reads the state, changes it, and stores it only if it is still the one that
+ * was read; else it begins again. No lock is held between the round trips. Appends do not
+ * interfere, because they leave state_version alone. Each of several patches at once is applied to
+ * the result of the one before it. An update of messages alone takes one round trip.
  */
 #include "session_internal.h"
+
+#include <string.h>
 
 #include "parley/json/doc.h"
 #include "parley/json/members.h"
 #include "parley/json/json_writer.h"
+#include "parley/session/session_json.h"
 
 /* Changes what has this name, within most bytes. patch: absent: no change; null: {}. */
 static enum err patch_member(struct request_ctx *ctx, int64_t most, const char *name,
@@ -52,8 +56,7 @@ static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
                         patch->metadata_how);
 }
 
-/* If w->done stays unset, the session is not there or a condition of the change does not hold. */
-static enum err change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     while (!deadline_passed(ctx->deadline)) {
@@ -96,7 +99,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
                               .precondition = precondition,
                               .out = out,
                               .receipt = receipt};
-    TRY(session_write_uncached(s, ctx, &w, change_state));
+    TRY(session_write_uncached(s, ctx, &w, session_change_state));
     if (receipt->replayed)
         return session_of_record(s, ctx, &w, out);
     out->session_id = id;
@@ -119,7 +122,7 @@ static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
                                  struct session_write *w)
 {
     w->fault = 0;
-    return w->update->context.p ? change_state(s, ctx, w)
+    return w->update->context.p ? session_change_state(s, ctx, w)
                                 : sql_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
@@ -175,6 +178,82 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
     return e == ERR_NOT_FOUND && w.fault > 0 ? session_message_not_found(ctx) : e;
 }
 
+/* ---- a patch of a message ---- */
+
+/* As an append checks it (api_check_content), but with the stored members. */
+static enum err check_content(struct request_ctx *ctx, struct session_message *m)
+{
+    const bool is_message = sv_eq(m->type, SV("message"));
+    const bool is_null = !m->content.p || m->content.p[0] == 'n';
+    const bool ok = is_null ? !is_message || session_has_content_elsewhere(m->extra)
+                            : strchr(is_message ? "\"[" : "\"[{", m->content.p[0]) != NULL;
+    if (is_null)
+        m->content = is_message ? SV("null") : SV_NONE;
+    return ok ? ERR_NONE
+              : ctx_fail(ctx, ERR_INVALID, "invalid_field", "content",
+                         "content must be a string or an array of parts; null only beside "
+                         "tool_calls, function_call, refusal or audio.");
+}
+
+static enum err apply_message_patch(struct sessions *s, struct request_ctx *ctx,
+                                    const struct session_message *patch, struct session_message *m)
+{
+    struct sv extra = m->extra.p ? m->extra : SV("{}");
+    if (patch->content.p)
+        m->content = patch->content;
+    if (patch->tokens.p)
+        m->tokens = sv_eq(patch->tokens, SV("null")) ? SV_NONE : patch->tokens;
+    TRY(patch_member(ctx, s->settings.state_bytes, "metadata", &m->metadata, patch->metadata,
+                     SESSION_PATCH_MERGE));
+    if (m->metadata.n > JSON_STORED_BYTES_MAX)
+        return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", "metadata",
+                        "metadata would be larger than %d bytes.", JSON_STORED_BYTES_MAX);
+    TRY(patch_member(ctx, s->settings.state_bytes, "extra", &extra, patch->extra,
+                     SESSION_PATCH_MERGE));
+    m->extra = sv_eq(extra, SV("{}")) ? SV_NONE : extra;
+    return patch->content.p || patch->extra.p ? check_content(ctx, m) : ERR_NONE;
+}
+
+static enum err try_message_patch(struct sessions *s, struct request_ctx *ctx,
+                                  struct session_write *w, const struct session *base)
+{
+    struct session_message m;
+    struct buf text;
+    struct json_writer j = {.b = &text};
+    const enum err e = session_message_get(s, ctx, w->id, w->precondition->user, w->named, &m);
+    w->fault = e == ERR_NOT_FOUND;
+    TRY(e);
+    TRY(apply_message_patch(s, ctx, w->message_patch, &m));
+    m.edited_at = 0; /* it is the time of the write */
+    buf_init(&text, ctx->arena, 0);
+    session_json_message(&j, &m, NULL);
+    if (text.failed)
+        return ctx_nomem(ctx);
+    w->state = buf_get(&text);
+    return sql_message_patch(s, ctx, w, base, &m);
+}
+
+enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                               struct session_message_name which,
+                               const struct session_message *patch,
+                               const struct session_precondition *precondition, struct sv *message,
+                               struct session_receipt *receipt)
+{
+    struct session_write w = {.id = id,
+                              .message_patch = patch,
+                              .named = which,
+                              .change = try_message_patch,
+                              .precondition = precondition,
+                              .receipt = receipt};
+    const enum err e = session_write_uncached(s, ctx, &w, session_change_state);
+    if (e == ERR_NONE && !w.state.p) /* a replay; the sweeper removes that of a deleted session */
+        return session_not_found(ctx);
+    *message = w.state;
+    return e;
+}
+
+/* ---- what is remembered of a user ---- */
+
 static enum err state_not_found(struct request_ctx *ctx)
 {
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no state of this user.");
@@ -190,8 +269,8 @@ enum err session_user_state_get(struct sessions *s, struct request_ctx *ctx, str
     return out->version > 0 ? ERR_NONE : state_not_found(ctx);
 }
 
-/* As change_state. The read says whether the change is allowed. So w->done stays unset only if it
- * is not, and w->out is what was read. */
+/* As session_change_state. The read says whether the change is allowed. So w->done stays unset only
+ * if it is not, and w->out is what was read. */
 static enum err try_change(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);

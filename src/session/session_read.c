@@ -32,6 +32,28 @@ static void tail_of_session(const struct session *session, int64_t last_seq,
         out->n--;
 }
 
+/* Leaves out what the summary stands for. *is_known: no older summary counts up to last_seq. */
+static enum err cover_by_summary(struct request_ctx *ctx, const struct session *session,
+                                 int64_t last_seq, struct window_tail *tail, bool *is_known)
+{
+    struct session_message *summary = arena_alloc(ctx->arena, sizeof(*summary));
+    *is_known = true;
+    if (!session->summary.p)
+        return ERR_NONE;
+    if (!summary)
+        return ctx_nomem(ctx);
+    TRY(session_summary_message(ctx, session->summary, summary));
+    *is_known = summary->seq <= last_seq;
+    tail->summary = summary;
+    while (tail->n > 0 && tail->messages->seq <= summary->seq) {
+        tail->messages++;
+        tail->n--;
+        tail->is_complete = true;
+    }
+    tail->is_complete |= tail->n > 0 && tail->messages->seq == summary->seq + 1;
+    return ERR_NONE;
+}
+
 /* Whether a cached session may have the page: the newest messages, newest first. */
 static bool may_be_cached(const struct session_page_query *q)
 {
@@ -128,8 +150,11 @@ enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv i
     q.most.bytes = least(q.most.bytes, page);
     if (s->cache) {
         TRY(fresh_read(s, ctx, id, user, 0, &session));
+        bool is_known;
         tail_of_session(&session, last_seq, &tail);
-        TRY(window_choose(ctx, &tail, &q, false, out, &needed, &result));
+        TRY(cover_by_summary(ctx, &session, last_seq, &tail, &is_known));
+        if (is_known)
+            TRY(window_choose(ctx, &tail, &q, false, out, &needed, &result));
         if (result == WINDOW_NEEDS_MORE && session.degraded)
             return sql_away(ctx);
     }

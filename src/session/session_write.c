@@ -148,20 +148,35 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
     return session_write_uncached(s, ctx, &w, sql_session_delete);
 }
 
-/* As in session_create, the id is new: the caches need nothing. */
+enum err session_truncate(struct sessions *s, struct request_ctx *ctx, struct sv id, int64_t after,
+                          const struct session_precondition *precondition,
+                          struct session_receipt *receipt)
+{
+    struct session_write w = {
+        .id = id, .after = after, .precondition = precondition, .receipt = receipt};
+    return session_write_uncached(s, ctx, &w, sql_session_truncate);
+}
+
+/* As in session_create, the caches need nothing if the id is new. */
 enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                      const struct session_fork *fork,
                       const struct session_precondition *precondition, struct session *out,
                       struct session_receipt *receipt)
 {
-    struct session_write w = {.id = made_id(ctx),
+    const bool is_new = !fork->session_id.p;
+    struct fresh_write fresh;
+    struct session_write w = {.id = is_new ? made_id(ctx) : fork->session_id,
                               .from = id,
+                              .fork = fork,
                               .precondition = precondition,
                               .out = out,
                               .receipt = receipt};
     if (!w.id.p)
         return ctx_nomem(ctx);
-    TRY(fresh_writable(s, ctx));
+    TRY(is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
     enum err e = session_write_idempotent(s, ctx, &w, sql_session_copy);
+    if (!is_new)
+        fresh_write_end(s, ctx, &fresh, e, NULL);
     w.id = id;
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);

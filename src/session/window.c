@@ -8,6 +8,9 @@
  * 3. The beginning: the oldest message of a role of start_on from which on all fits the budgets. If
  *    even the newest of these is too far back, it is kept, and as many of the newest groups as fit;
  *    between them is a gap.
+ *
+ * A summary comes before all that. The message directly after it may begin a window, whatever its
+ * role.
  */
 #include "session_internal.h"
 
@@ -169,9 +172,16 @@ static bool may_begin(const struct choice *c, size_t i)
     return is_kept(c, i) && !c->is_within[i];
 }
 
+/* Whether nothing that is kept lies between the summary and the message. */
+static bool follows_summary(const struct choice *c, size_t i)
+{
+    return c->tail->summary && c->tail->is_complete && c->from[i].messages == c->from[0].messages;
+}
+
 static bool is_start(const struct choice *c, size_t i)
 {
-    return may_begin(c, i) && !c->m[i].has_result && (c->m[i].role & c->query->start_on);
+    const bool has_role = !c->m[i].has_result && (c->m[i].role & c->query->start_on);
+    return may_begin(c, i) && (has_role || follows_summary(c, i));
 }
 
 /* A message that may stand before a gap: no other belongs to it. */
@@ -192,7 +202,8 @@ static const struct session_message *system_before(const struct choice *c, size_
 static struct session_cost cost_from(const struct choice *c, size_t i,
                                      const struct session_message *start)
 {
-    return sum(sum(c->from[i], cost_of(start)), cost_of(system_before(c, i, start)));
+    return sum(sum(c->from[i], cost_of(start)),
+               sum(cost_of(system_before(c, i, start)), cost_of(c->tail->summary)));
 }
 
 /* The first message from `from` on at which a window that fits may begin, or the end. */
@@ -219,7 +230,7 @@ static const struct session_message *start_before(const struct choice *c)
 {
     const struct session_message *user = c->tail->start, *system = c->tail->system;
     user = c->query->start_on & USER ? user : NULL;
-    if (!system || !(c->query->start_on & tool_role_named(system->role)))
+    if (!system || c->tail->summary || !(c->query->start_on & tool_role_named(system->role)))
         return user;
     return user && user->seq > system->seq ? user : system;
 }
@@ -248,12 +259,22 @@ static enum window_result choose_with_gap(struct choice *c, struct session_cost 
 
 static enum window_result choose(struct choice *c, struct session_cost *needed)
 {
-    const bool knows_system = c->system || c->tail->is_looked_for || !c->query->include_system;
-    /* Where all that is known fits, older messages may fit as well. */
-    if (!c->knows_all && (!knows_system || !c->has_end || fits(c, c->from[c->known])))
+    const bool knows_older = c->tail->is_looked_for || (c->knows_all && !c->tail->summary);
+    if (!c->system && !knows_older && c->query->include_system)
         return WINDOW_NEEDS_MORE;
+    /* Where all that is known fits, older messages may fit as well. */
+    if (!c->knows_all && (!c->has_end || fits(c, c->from[c->known])))
+        return WINDOW_NEEDS_MORE;
+    if (c->tail->summary && c->knows_all && c->from[0].messages == 0) {
+        *needed = cost_from(c, 0, NULL);
+        return fits(c, *needed) ? WINDOW_CHOSEN : WINDOW_TOO_SMALL;
+    }
     c->begin = first_that_fits(c, 0, is_start, NULL);
-    return c->begin < c->end ? WINDOW_CHOSEN : choose_with_gap(c, needed);
+    if (c->begin == c->end)
+        return choose_with_gap(c, needed);
+    if (follows_summary(c, c->begin))
+        c->begin = 0; /* what is left out after the summary is within the window */
+    return WINDOW_CHOSEN;
 }
 
 /* ---- the result ---- */
@@ -273,11 +294,12 @@ static enum err fill(const struct choice *c, struct session_window *out)
     struct arena *arena = c->ctx->arena;
     const struct session_message *system = system_before(c, c->begin, c->start);
     const bool start_is_first = system && c->start && c->start->seq < system->seq;
-    out->messages = arena_array(arena, c->end - c->begin + 2, sizeof(*out->messages));
+    out->messages = arena_array(arena, c->end - c->begin + 3, sizeof(*out->messages));
     out->omitted = arena_array(arena, c->end - c->begin, sizeof(*out->omitted));
     out->open_calls = arena_array(arena, c->links.n_events, sizeof(*out->open_calls));
     if (!out->messages || !out->omitted || !out->open_calls)
         return ctx_nomem(c->ctx);
+    add_message(out, tail->summary);
     add_message(out, start_is_first ? c->start : system);
     add_message(out, start_is_first ? system : c->start);
     for (size_t i = c->begin; i < c->end; i++) {
@@ -298,12 +320,14 @@ static enum err fill(const struct choice *c, struct session_window *out)
     const bool has_older_system = c->system_at != NOWHERE && c->system_at < (ptrdiff_t)c->begin;
     if (c->system && (system || c->system == c->start || c->system_at >= (ptrdiff_t)c->begin))
         out->system_seq = c->system->seq;
-    if (c->start) {
+    out->summary_seq = tail->summary ? tail->summary->seq : 0;
+    out->truncated = c->start || !tail->is_complete || c->begin > (has_older_system ? 1 : 0);
+    if (c->start || (tail->summary && out->truncated && out->first_seq > 0)) {
         const int64_t kept = system ? system->seq : 0;
-        out->gap_first_seq = c->start->seq + 1 + (kept == c->start->seq + 1);
+        const int64_t first = (c->start ? c->start : tail->summary)->seq + 1;
+        out->gap_first_seq = first + (kept == first);
         out->gap_last_seq = out->first_seq - 1 - (kept == out->first_seq - 1);
     }
-    out->truncated = c->start || !tail->is_complete || c->begin > (has_older_system ? 1 : 0);
     return ERR_NONE;
 }
 
@@ -319,11 +343,35 @@ enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
                        .system_at = NOWHERE};
     *out = (struct session_window){.stamp = tail->stamp};
     *result = c.knows_all ? WINDOW_CHOSEN : WINDOW_NEEDS_MORE;
-    if (tail->n == 0)
+    if (tail->n == 0 && !tail->summary)
         return ERR_NONE;
     TRY(tool_links_read(ctx, tail->messages, tail->n, &c.links));
     c.m = c.links.m;
     TRY(prepare(&c));
     *result = choose(&c, needed);
     return *result == WINDOW_CHOSEN ? fill(&c, out) : ERR_NONE;
+}
+
+/* ---- where a summary may end ---- */
+
+enum err window_boundary(struct request_ctx *ctx, struct session_message *messages, size_t n,
+                         bool is_first, bool is_last, size_t at, size_t *safe)
+{
+    const struct session_window_query query = {.end_on = 0};
+    const struct window_tail tail = {.messages = messages, .n = n};
+    struct choice c = {.ctx = ctx, .tail = &tail, .query = &query, .knows_all = is_first};
+    size_t last = is_last ? n : n - (n > 0);
+    TRY(tool_links_read(ctx, messages, n, &c.links));
+    c.m = c.links.m;
+    TRY(prepare(&c));
+    for (size_t i = 0; i < last; i++) /* what still waits for its result, or for what follows it */
+        if ((c.m[i].is_unanswered && is_kept(&c, i)) || (c.m[i].is_reasoning && i == n - 1))
+            last = i;
+    *safe = 0;
+    for (size_t far = 0; *safe == 0 && far <= n; far++)
+        if (far < at && at - far <= last && !c.is_within[at - far])
+            *safe = at - far;
+        else if (at + far > 0 && at + far <= last && !c.is_within[at + far])
+            *safe = at + far;
+    return ERR_NONE;
 }

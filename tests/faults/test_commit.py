@@ -130,7 +130,7 @@ class CommitCut(FaultTest):
                 "SELECT coalesce(s.metadata->>'mark', s.session_id), s.version, s.state_version,"
                 " s.message_count, count(m.seq), position('\"now\"' IN s.context || s.metadata::text) > 0"
                 " FROM sessions s LEFT JOIN messages m USING (tenant, generation)"
-                " WHERE s.session_id NOT LIKE '~%'"
+                " WHERE s.session_id NOT LIKE E'\\001%'"
                 f" AND starts_with(coalesce(s.metadata->>'mark', s.session_id), '{prefix}')"
                 " GROUP BY s.tenant, s.session_id ORDER BY 1, 2, 3, 4, 5").splitlines():
             mark, *state = line.split("\t")

@@ -26,8 +26,11 @@ BODIES = {
     "session_patch": {"language": "de", "context": {"a": {"b": None, "c": 2.50}, "z": "y"},
                       "metadata": {"m": [1, {"n": None}]}},
     "user_state_patch": {"state": {"a": {"b": None, "c": 2.50}, "z": "y"}, "ttl_seconds": 60},
+    "session_fork": {"last_seq": 1, "context": {"b": 1}},
+    "message_patch": {"content": "y", "metadata": {"p": [1]}, "extra": {"x": 1}, "tokens": 1},
     "messages_append": {"messages": [{"role": "user", "content": "x", "metadata": {"p": 1}},
                                      {"type": "function_call", "content": {"name": "f", "arguments": "{}"}}]},
+    "summary_put": {"last_seq": 1, "content": "so far", "tokens": 3},
     "openai_conversation_create": {"items": [{"role": "user", "content": "Hello!"}], "metadata": {"t": "x"}},
     "openai_conversation_update": {"metadata": {"topic": "planes"}},
     "openai_items_create": {"items": [{"role": "user", "content": "Hello!"},
@@ -43,13 +46,14 @@ BODIES = {
 }
 # Operations whose session must not exist.
 ABSENT = ("session_put",)
-KEYED = ("session_create", "session_patch", "user_state_patch", "user_state_delete", "messages_append", "openai_items_create", "thread_state_update")
+KEYED = ("session_create", "session_patch", "user_state_patch", "user_state_delete", "session_fork", "message_patch", "messages_append",
+         "messages_truncate", "summary_put", "openai_items_create", "thread_state_update")
 # The database in numbers that a request changes. The second is the number of tombstones.
-STATE = """SELECT count(*), count(*) FILTER (WHERE session_id LIKE '~%'), coalesce(sum(version), 0),
+STATE = """SELECT count(*), count(*) FILTER (WHERE session_id LIKE E'\\001%'), coalesce(sum(version), 0),
     coalesce(sum(last_seq), 0), coalesce(sum(message_count), 0), coalesce(sum(length(user_id)), 0),
     coalesce(sum(length(context::text)), 0), coalesce(sum(length(metadata::text)), 0),
     (SELECT count(*) FROM messages), (SELECT coalesce(sum(length(content)), 0) FROM messages),
-    (SELECT coalesce(sum(seq), 0) FROM messages), (SELECT count(*) FROM idempotency_keys),
+    (SELECT coalesce(sum(seq), 0) FROM messages), (SELECT count(*) FROM idempotency_keys), (SELECT count(*) FROM summaries),
     (SELECT count(*) FROM user_states), (SELECT coalesce(sum(version + length(state)), 0) FROM user_states) FROM sessions"""
 NOTHING_DONE = ("unavailable", "overload", "timeout", "internal", "busy", "out_of_memory")
 VOLATILE = [(re.compile(pattern), to) for pattern, to in (
@@ -60,7 +64,7 @@ VOLATILE = [(re.compile(pattern), to) for pattern, to in (
 
 VALUES = re.compile(rb'(?<="values":)\{.*?\}(?=,"interrupts")')
 # Queries; S stands for the session. A list of the tenant has the sessions of all requests before it.
-QUERIES = {"session_list": "?user_id=of-S", "window_get": "?with=user_state"}
+QUERIES = {"session_list": "?user_id=of-S", "messages_truncate": "?after=1", "window_get": "?with=user_state"}
 # Calls whose failure ends the program, see SECURITY.md.
 CRASHES = {("malloc", "libfcgi")}
 
@@ -108,6 +112,10 @@ class Route:
                              lambda reply: reply.status != 503)
             self.test.assertIn(made.status, (200, 201), f"after {self.test.last}: {made}")
             made = patiently(lambda: peer.ask("PATCH", f"/v1/users/of-{session}/state", b'{"state":{"a":{"b":1}}}'),
+                             lambda reply: reply.status != 503)
+            self.test.assertEqual(made.status, 200, f"after {self.test.last}: {made}")
+        if self.name in ("summary_get", "summary_delete"):
+            made = patiently(lambda: peer.ask("PUT", f"/v1/sessions/{session}/summary", b'{"last_seq":1,"content":"x"}'),
                              lambda reply: reply.status != 503)
             self.test.assertEqual(made.status, 200, f"after {self.test.last}: {made}")
         names = {"message": "m1", "item_id": "m1", "user_id": "of-" + session}

@@ -103,11 +103,13 @@ TARGETS = (
     (400, "invalid_parameter", "limit", ("GET {}/messages?limit=0", "GET {}/messages?limit=1001",
      "GET /v1/users/a/sessions?limit=101")),
     (400, "invalid_parameter", "order", ("GET {}/messages?order=ASC",)),
-    (400, "invalid_parameter", "after", ("GET {}/messages?after=-1",)),
+    (400, "invalid_parameter", "after", ("GET {}/messages?after=-1", "DELETE {}/messages", "DELETE {}/messages?after",
+     "DELETE {}/messages?after=-1", "DELETE {}/messages?after=1.0", "DELETE {}/messages?after=9223372036854775808")),
     (400, "invalid_parameter", "before", ("GET {}/messages?before=0",)),
     (400, "invalid_parameter", "max_bytes", ("GET {}/messages?max_bytes=2147483648",)),
     (400, "unknown_parameter", "cursor", ("GET {}/messages?cursor=x",)),
     (400, "unknown_parameter", "x", ("GET {}/messages/1?x=y", "POST {}/messages?x=1",
+     "PATCH {}/messages/1?x=1", "DELETE {}/messages?after=0&x=1", "POST {}/fork?x=1",
      "POST /v1/sessions?x=1", "PUT {}?x=1", "PATCH {}?x=1", "DELETE {}?x=1", "DELETE /v1/users/a?x=1")),
     (400, "invalid_parameter", "create", ("POST {}/messages?create=2", "POST {}/messages?create")),
     (400, "invalid_parameter", "return", ("POST {}/messages?return=1001",)),
@@ -158,7 +160,7 @@ HEADERS = (
 # Methods: (status, code, requests); each is sent with a body that would be stored.
 METHODS = (
     (405, "method_not_allowed", ("PUT /v1/sessions", "PATCH /v1/sessions", "DELETE /v1/sessions",
-     "POST {}", "PUT {}/messages", "PATCH {}/messages", "DELETE {}/messages",
+     "POST {}", "PUT {}/messages", "PATCH {}/messages", "GET {}/fork", "PUT {}/fork",
      "POST {}/messages/1", "BREW {}", "TRACE {}", "X" * 100 + " {}/messages", "DELETE /v1/users/a/sessions")),
     (404, "no_such_route", ("POST /v1/session", "POST {}/", "POST /v1//sessions",
      "POST /v1/sessions/", "PUT {}/")),
@@ -180,6 +182,10 @@ HINTS = (
     ("PATCH /v1/users/ann/state", {"sate": {}}, " Did you mean `state`? Allowed: state, ttl_seconds."),
     ("GET {}?with=user", None, " Allowed: user_state."),
     ("GET {}/window?with=user_stat", None, " Did you mean `user_state`? Allowed: user_state."),
+    ("PUT {}/summary", {"lastseq": 1, "content": "x"}, " Did you mean `last_seq`? Allowed: content, last_seq, tokens."),
+    ("PATCH {}/messages/1", {"contnt": "x"}, " Did you mean `content`? Allowed: content, metadata, extra, tokens."),
+    ("POST {}/fork", {"last_sec": 1}, " Did you mean `last_seq`? Allowed: session_id, last_seq, user_id, context."),
+    ("DELETE {}/messages?aftr=1", None, " Did you mean `after`? Allowed: after."),
     ("PUT {}", {"expiry": "slidng"}, " Did you mean `sliding`? Allowed: sliding, absolute."),
     ("GET {}/messages?befor=1", None,
      " Did you mean `before`? Allowed: limit, after, before, max_bytes, order."),
@@ -280,6 +286,7 @@ class BadInput(ParleyTest):
                 body = b'{"metadata":{"x":%s}}' % value
                 for method, target, sent, field in (
                         ("POST", "/v1/sessions", body, "metadata"), ("PATCH", self.path, body, "metadata"),
+                        ("PATCH", self.path + "/messages/1", body, "metadata"),
                         ("POST", "{}/messages", b'{"messages":[{"role":"user","content":"a"},'
                          b'{"role":"user","content":"b",%s]}' % body[1:], "messages[1].metadata"),
                         ("POST", "/v1/conversations", body, "metadata"), ("POST", "/threads", body, "metadata")):

@@ -159,7 +159,7 @@ class Ids(LangGraph, StackTest):
         for line in self.stack.parley.log().splitlines():
             json.loads(line)
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions WHERE tenant = 'one'"
-                                         " AND session_id NOT LIKE '~%'"), "0")
+                                         " AND session_id NOT LIKE E'\\001%'"), "0")
 
     def test_refused(self):
         """Each way of naming a session refuses the id, names what is at fault, and changes nothing. Fails with the

@@ -61,6 +61,8 @@ BODIES = {
 }
 OTHER = {"X-Parley-User": "other"}
 TAKEN = {"message_id": "m1", "role": "user", "content": "x"}
+# The query of requests that need one.
+QUERIES = {"messages_truncate": "?after=1"}
 # Further requests of some operations.
 MORE = {
     "session_create": [{"body": None}],
@@ -68,10 +70,13 @@ MORE = {
     "messages_append": [
         {"body": TAKEN}, {"body": {"messages": [TAKEN | {"message_id": "m2"}]}, "query": "?return=5"},
         {"query": "?return=window"}, {"query": "?return=window&max_bytes=1"}, {"session": "absent", "query": "?create=true"}],
+    "session_fork": [{"body": lambda session: {"session_id": session}}, {"body": {"user_id": "ann"}}],
+    "message_patch": [{"body": {"metadata": {"x": "y" * 60000}}, "twice": True}],
     "session_patch": [{"body": {"context": {"x": "y" * 60000}}, "twice": True}],
     "session_get": [{"query": "?with=user_state"}],
     "window_get": [{"query": "?max_bytes=1"}, {"query": "?with=user_state"}],
     "user_state_patch": [{"body": {"state": None, "ttl_seconds": 60}}],
+    "summary_put": [{"body": {"last_seq": 2, "content": []}}, {"body": {"last_seq": 9, "content": "x"}}],
     "messages_page": [{"query": "?order=asc&limit=1"}],
     "user_sessions": [{"query": "?limit=1"}],
     "session_list": [{"query": "?limit=1&metadata.a=b"}, {"query": "?user_id=ann", "headers": OTHER}],
@@ -103,6 +108,7 @@ class Search:
             "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
                          {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
         client.patch(f"/v1/users/of-{session}/state", {"state": {"a": "b"}})
+        client.put(f"/v1/sessions/{session}/summary", {"last_seq": 1, "content": "x"})
         # A read puts it into the caches: a write does not put metadata there.
         got = client.get(f"/v1/sessions/{session}")
         if (made.status, got.status) != (201, 200):
@@ -124,6 +130,7 @@ class Search:
         if "{checkpoint_id}" in op.path:
             names["checkpoint_id"] = self.checkpoint(session)
         target = re.sub(r"\{(\w+)\}", lambda m: quote(names.get(m[1], session), safe=""), op.path)
+        query = query or QUERIES.get(op.name, "")
         if body is ...:
             body = BODIES.get(op.name, op.example)
         body = body(session) if callable(body) else body

@@ -117,11 +117,17 @@ class Pasted(StackTest):
                    '"message_id":"call_.*"name":"book"', '"data":')
 
     def test_long_conversations(self):
-        """A window, one with a gap, one that comes with an append, and a message with tokens."""
+        """A window, one with a gap, one that comes with an append, a message with tokens, and a summary."""
         self.twice("docs/guide/long-conversations.md",
                    '"seq":1,[^ ]*"You know all.*"seq":4,.*"seq":7,.*"truncated":true.*"gap":null',
                    '"seq":1,.*"seq":4,.*"seq":7,.*"gap":{"first_seq":5,"last_seq":6}',
-                   '"window":{"data":.*"And the one after it', '"message_id"')
+                   '"window":{"data":.*"And the one after it', '"message_id"',
+                   '"summary":{"last_seq":3,.*"data":.."message_id":"summary:3".*"seq":1,.*"seq":4,')
+
+    def test_regenerate_and_branch(self):
+        """A changed message, a truncation, a fork. Fails if the truncation keeps the answer: tried."""
+        self.twice("docs/guide/regenerate-and-branch.md", "^$", '"seq":3,.*"When is the first one[?]".*"edited_at"',
+                   '"messages_deleted":1,"message_count":3', '"forked_from":{.*"last_seq":2},"message_count":2')
 
     def test_retries(self):
         """The second attempt is the answer of the first. Fails if each attempt takes a new key: tried."""

@@ -444,7 +444,7 @@ class Dying(StackTest):
     def count(self, user):
         """How many sessions and messages can be found, after a check that all sessions are complete."""
         self.assertEqual(self.stack.psql(
-            "SELECT count(*) FROM sessions s WHERE session_id NOT LIKE '~%' AND message_count <>"
+            "SELECT count(*) FROM sessions s WHERE session_id NOT LIKE E'\\001%' AND message_count <>"
             " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant AND m.generation ="
             " s.generation)"), "0", "a session is half")
         return tuple(int(self.stack.psql(sql)) for sql in (

@@ -77,7 +77,7 @@ class Requests(WindowTest):
                 got = self.get(f"{path}/window?{query}".rstrip("?"))
                 self.assertEqual(([m["seq"] for m in got["data"]], got["system_seq"]), (seqs, system))
                 self.assertEqual((got["tokens"], got["estimated"]), (sum(tokens[seq - 1] for seq in seqs), 0))
-                self.assertEqual(list(got), ["data", "tokens", "estimated", "bytes", "first_seq", "last_seq", "system_seq",
+                self.assertEqual(list(got), ["data", "tokens", "estimated", "bytes", "first_seq", "last_seq", "summary_seq", "system_seq",
                                              "truncated", "open_calls", "omitted", "gap"])
 
     def test_bad_values(self):

@@ -200,6 +200,7 @@ class Session:
             "bytes": sum(m.bytes for m in chosen),
             "first_seq": self.all[first].seq,
             "last_seq": self.all[part[-1]].seq,
+            "summary_seq": None,
             "system_seq": self.all[self.system].seq if self.system is not None and shows_system else None,
             "truncated": bool(older or gap),
             "open_calls": [id_ for i in part for which, (_, id_) in enumerate(self.all[i].calls)
@@ -214,7 +215,7 @@ class Session:
         return {"first_seq": first + (first in shown), "last_seq": last - (last in shown)}
 
 
-EMPTY = {"data": [], "tokens": 0, "estimated": 0, "bytes": 0, "first_seq": None, "last_seq": None, "system_seq": None,
+EMPTY = {"data": [], "tokens": 0, "estimated": 0, "bytes": 0, "first_seq": None, "last_seq": None, "summary_seq": None, "system_seq": None,
          "truncated": False, "open_calls": [], "omitted": [], "gap": None}
 
 

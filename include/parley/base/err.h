@@ -36,6 +36,7 @@
     X(ERR_URI_TOO_LONG, "uri_too_long") \
     X(ERR_MEDIA_TYPE, "unsupported_media_type") \
     X(ERR_NO_WINDOW, "no_window") /* no messages can be sent to a model as it was asked */ \
+    X(ERR_TOO_MANY, "too_many_messages") /* more than one statement can remove in its time */ \
     X(ERR_KEY_REUSED, "idempotency_key_reused") /* the key was used before with another request */ \
     X(ERR_LIMITED, "rate_limited") /* too many requests */ \
     X(ERR_TIMEOUT, "timeout") /* the deadline ran out and nothing was changed */ \

@@ -13,12 +13,13 @@
 #include "parley/base/uuid.h"
 
 enum {
-    SESSION_ID_MAX = 256,        /* bytes */
-    SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page of a client */
-    SESSION_THREAD_MAX = 10000,  /* of a session that is answered as a whole */
-    SESSION_NEWEST = 20,         /* newest messages that a cached session has; the default page */
-    SESSION_KEY_MAX = 255,       /* bytes of an idempotency key */
-    SESSION_LAYOUT = 7           /* of a session as bytes in a cache (src/session/codec.c) */
+    SESSION_ID_MAX = 256,          /* bytes */
+    SESSION_MESSAGES_MAX = 1000,   /* in one append, and in one page of a client */
+    SESSION_THREAD_MAX = 10000,    /* of a session that is answered as a whole */
+    SESSION_NEWEST = 20,           /* newest messages that a cached session has; the default page */
+    SESSION_TRUNCATE_MAX = 100000, /* messages that one truncation may remove */
+    SESSION_KEY_MAX = 255,         /* bytes of an idempotency key */
+    SESSION_LAYOUT = 7             /* of a session as bytes in a cache (src/session/codec.c) */
 };
 
 /* In one that a client sends, a draft, seq, created_at and native have no meaning, and an absent
@@ -110,6 +111,15 @@ struct session_patch {
     enum session_patch_how metadata_how;
 };
 
+/* What a copy of a session has that the session has not. */
+struct session_fork {
+    struct sv session_id; /* absent: a UUIDv7 is made */
+    int64_t last_seq;     /* no message after it is copied; -1: all are */
+    bool has_user_id;
+    struct sv user_id; /* absent: nobody */
+    struct sv context; /* absent: the same */
+};
+
 struct session_append {
     const struct session_message *messages; /* 1 to SESSION_MESSAGES_MAX */
     size_t n_messages;
@@ -141,7 +151,8 @@ struct session_receipt {
     int64_t generation, version, state_version, message_count;
     uint64_t mark, state_mark;
     uint64_t mark_before;               /* the mark directly before the write */
-    int64_t first_seq;                  /* of the appended messages; 0: none */
+    int64_t first_seq;                  /* of the appended messages; 0: none. Of a truncation: how
+                                         * many messages it removed */
     int64_t last_seq;                   /* the highest that the session has given */
     int64_t at, session_at, expires_at; /* the write; the session's creation and expiry */
     int status;                         /* HTTP status of the first answer */

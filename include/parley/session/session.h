@@ -108,10 +108,37 @@ MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx
                                           struct session_message_name which,
                                           const struct session_precondition *precondition,
                                           struct session *out, struct session_receipt *receipt);
-/* Copies a session under a new id, with its owner, state and messages, which keep seq and id. The
- * copy's life begins now. out has its newest SESSION_NEWEST messages; a replay has none.
- * ERR_TIMEOUT: there is more than a statement can copy in its time. */
+/* Makes a text stand in windows for all messages up to summary->seq; of summary also content and
+ * tokens are read. The one up to the same message is replaced. ERR_CONFLICT: there is one that ends
+ * later, or a call and its result go across the end. ERR_INVALID: the session has no such message.
+ */
+MUSTCHECK enum err session_summary_put(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                       const struct session_message *summary,
+                                       const struct session_precondition *precondition,
+                                       struct session_receipt *receipt);
+/* Removes the current summary; the one before it is current then. */
+MUSTCHECK enum err session_summary_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                          const struct session_precondition *precondition,
+                                          struct session_receipt *receipt);
+/* patch: a merge patch of content, metadata, extra and tokens as JSON text; absent: no change.
+ * *message: the patched message as JSON text but for its edited_at, which is receipt->at.
+ * ERR_INVALID: what the patch makes of it is no message. */
+MUSTCHECK enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                         struct session_message_name which,
+                                         const struct session_message *patch,
+                                         const struct session_precondition *precondition,
+                                         struct sv *message, struct session_receipt *receipt);
+/* Removes the messages after a seq; receipt->first_seq says how many. ERR_TOO_MANY: more than
+ * SESSION_TRUNCATE_MAX. */
+MUSTCHECK enum err session_truncate(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                    int64_t after, const struct session_precondition *precondition,
+                                    struct session_receipt *receipt);
+/* Copies a session under another id, with its state, messages and summaries, which keep seq and id.
+ * The copy's life begins now. out has its newest SESSION_NEWEST messages; a replay has none.
+ * ERR_CONFLICT: the id is taken. ERR_INVALID: last_seq is above that of all messages. ERR_TIMEOUT:
+ * there is more than a statement can copy in its time. */
 MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                const struct session_fork *fork,
                                 const struct session_precondition *precondition,
                                 struct session *out, struct session_receipt *receipt);
 

@@ -1,7 +1,8 @@
 /*
  * A window: the newest messages of a session that fit budgets and that a model accepts, oldest
  * first. A model accepts no result of a tool without its call, and no call without its result.
- * docs/reference/windows.md has the rules. Thread rule and errors: session.h.
+ * A summary stands for all messages up to its last. docs/reference/windows.md has the rules. Thread
+ * rule and errors: session.h.
  */
 #pragma once
 
@@ -35,12 +36,13 @@ struct session_window_query {
 };
 
 struct session_window {
-    struct session_message *messages; /* the system message, the start before a gap, the rest */
+    struct session_message *messages; /* the summary, the system message, the start before a gap,
+                                       * the rest */
     size_t n;
     struct session_cost cost;            /* of messages */
     int64_t estimated;                   /* how many of them had no tokens of their own */
     int64_t first_seq, last_seq;         /* without an older system message or start; 0: none */
-    int64_t system_seq;                  /* 0: it has no system message */
+    int64_t summary_seq, system_seq;     /* 0: it has no summary, no system message */
     int64_t gap_first_seq, gap_last_seq; /* 0: there is no gap */
     bool truncated;                      /* older messages are left out */
     struct sv *open_calls;               /* ids of calls at the end without a result yet */

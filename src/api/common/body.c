@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parley/session/session_json.h"
+
 enum err api_fail_field(const struct json_input *in, const char *slug, const char *field,
                         const char *why)
 {
@@ -70,14 +72,10 @@ enum err api_check_role(const struct json_input *in, struct sv role)
 
 enum err api_check_content(const struct json_input *in, struct sv *content)
 {
-    static const char *const instead[] = {"tool_calls", "function_call", "refusal", "audio"};
-    const bool none = !content->p || sv_eq(*content, SV("null"));
-    for (size_t i = 0; none && i < ARRAY_LEN(instead); i++) {
-        const struct json_node *m = json_doc_member(in->doc, in->node, sv_from(instead[i]));
-        if (m && m->type != JSON_IS_NULL) {
-            *content = SV("null");
-            return ERR_NONE;
-        }
+    if ((!content->p || sv_eq(*content, SV("null"))) &&
+        session_has_content_elsewhere(in->node->raw)) {
+        *content = SV("null");
+        return ERR_NONE;
     }
     if (!content->p)
         return api_missing_field(in, "content");

@@ -84,21 +84,20 @@ static enum err read_key(struct request_ctx *ctx, const struct http_request *req
 
 /* If-Match, and If-None-Match: * of a PUT. */
 static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
-                                struct session_precondition *out)
+                                bool creates, struct session_precondition *out)
 {
     struct http_condition *match = arena_alloc(ctx->arena, sizeof(*match)), none;
     if (!match)
         return ctx_nomem(ctx);
     TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), match));
     TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), &none));
-    if (none.given && (!none.any || req->method != HTTP_PUT))
+    if (none.given && (!none.any || !creates || req->method != HTTP_PUT))
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
-                        "On a write it may only be *, and only on a PUT.");
+                        "On a write it may only be *, and only on a PUT of a session.");
     out->create_only = none.given;
-    if (match->given && req->method == HTTP_PUT)
-        return ctx_fail(
-            ctx, ERR_INVALID, "invalid_header", "If-Match",
-            "A PUT gets or creates a session and changes none, so it takes no If-Match.");
+    if (match->given && creates)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "The request changes no session, so there is nothing to match.");
     out->must_exist = match->given;
     if (match->given && !match->any) {
         out->if_match = match->tags;
@@ -211,11 +210,8 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
         TRY(read_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS) {
         TRY(read_key(c->ctx, c->req, &c->precondition));
-        TRY(read_conditions(c->ctx, c->req, &c->precondition));
+        TRY(read_conditions(c->ctx, c->req, takes & API_CREATES, &c->precondition));
     }
-    if ((takes & API_CREATES) && c->precondition.must_exist)
-        return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
-                        "The request creates a session, so there is nothing to match yet.");
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
                                  &c->unless));

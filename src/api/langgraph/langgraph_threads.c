@@ -94,8 +94,9 @@ enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *cod
 
 enum err langgraph_thread_copy(struct api_call *c)
 {
-    enum err e =
-        session_copy(c->sessions, c->ctx, c->id, &c->precondition, &c->session, &c->receipt);
+    const struct session_fork whole = {.last_seq = -1};
+    enum err e = session_copy(c->sessions, c->ctx, c->id, &whole, &c->precondition, &c->session,
+                              &c->receipt);
     TRY(langgraph_too_slow(c->ctx, e, "copy_too_slow",
                            "The thread has more messages than can be copied in time; nothing was "
                            "changed."));

@@ -6,13 +6,16 @@
 #include "parley/session/users.h"
 #include "parley/session/window.h"
 
-/* native_sessions.c, native_messages.c, native_users.c, native_list.c, native_state.c */
+/* native_sessions.c, native_messages.c, native_edit.c, native_summary.c, native_users.c,
+ * native_list.c, native_state.c */
 api_handler native_session_create, native_session_get, native_session_patch, native_messages_append,
-    native_messages_page, native_message_get, native_message_delete, native_window_get,
-    native_session_list, native_user_export, native_user_delete, native_user_state;
+    native_messages_page, native_message_get, native_message_delete, native_message_patch,
+    native_messages_truncate, native_session_fork, native_window_get, native_summary_get,
+    native_summary_put, native_summary_delete, native_session_list, native_user_export,
+    native_user_delete, native_user_state;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
-    native_message_params[], native_list_params[], native_user_list_params[],
-    native_window_params[];
+    native_message_params[], native_truncate_params[], native_list_params[],
+    native_user_list_params[], native_window_params[];
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
@@ -24,6 +27,13 @@ MUSTCHECK enum err native_read_patch(const struct json_input *body, struct sessi
 /* One message, as it is or as {"message": {…}} (*single), or {"messages": […]}. */
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
+MUSTCHECK enum err native_read_message_patch(const struct json_input *body,
+                                             struct session_message *out);
+MUSTCHECK enum err native_read_fork(const struct json_input *body, struct sv user,
+                                    struct session_fork *out);
+
+/* A summary: its seq is last_seq. */
+MUSTCHECK enum err native_read_summary(const struct json_input *body, struct session_message *out);
 
 /* native_state.c. For ?with=user_state. Reads it into the call: see session_user_state_get. Its
  * mark becomes what changes that of the entity tag. */
@@ -59,6 +69,9 @@ MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, const struct sess
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);
+/* c->session with its newest n messages. Without any the answer has the ETag of the state, which
+ * appends keep. */
+MUSTCHECK enum err native_answer_session(struct api_call *c, int status, size_t n);
 /* Writes "truncated" if an answer holds fewer of the session's messages than were asked for.
  * Returns whether it does. */
 bool native_write_truncated(struct json_writer *j, size_t n, size_t asked, int64_t message_count);

@@ -7,6 +7,12 @@
 
 enum { LANGUAGE_MAX = 35 };
 
+static struct sv member_of(const struct json_input *body, const char *name)
+{
+    const struct json_node *member = json_doc_member(body->doc, body->node, sv_from(name));
+    return member ? member->raw : SV_NONE;
+}
+
 /* ---- messages ---- */
 
 struct sent_message {
@@ -77,6 +83,19 @@ static enum err read_message(const struct json_input *in, struct session_message
     return read_chat(in, out);
 }
 
+/* All members are texts: what null removes depends on the stored message. */
+enum err native_read_message_patch(const struct json_input *body, struct session_message *out)
+{
+    static const size_t first = 3; /* in message_fields: those that a patch may have */
+    struct sent_message sent = {.unused = SV_NONE};
+    TRY(json_read_fields(body, message_fields + first, 4, JSON_REFUSED, &sent));
+    *out = (struct session_message){.content = member_of(body, "content"),
+                                    .metadata = member_of(body, "metadata"),
+                                    .extra = member_of(body, "extra"),
+                                    .tokens = member_of(body, "tokens")};
+    return ERR_NONE;
+}
+
 enum err native_read_messages(const struct json_input *body, struct session_append *out,
                               bool *single)
 {
@@ -98,6 +117,18 @@ enum err native_read_messages(const struct json_input *body, struct session_appe
     *single = b.messages == NULL;
     return api_read_drafts(body, *single ? one : b.messages, path, read_message, &out->messages,
                            &out->n_messages);
+}
+
+enum err native_read_summary(const struct json_input *body, struct session_message *out)
+{
+    static const struct json_field fields[] = {
+        {"content", JSON_ANY_TEXT, 0, offsetof(struct session_message, content), 0, 0},
+        {"last_seq", JSON_I64, JSON_REQUIRED, offsetof(struct session_message, seq), 1, INT64_MAX},
+        {"tokens", JSON_I64_TEXT, JSON_NULLABLE, offsetof(struct session_message, tokens), 0,
+         INT32_MAX}};
+    *out = (struct session_message){.seq = 0};
+    TRY(json_read(body, fields, JSON_REFUSED, out));
+    return api_check_content(body, &out->content);
 }
 
 /* ---- sessions ---- */
@@ -134,6 +165,15 @@ static enum err check_owner_and_language(const struct json_input *body, struct s
     return ERR_NONE;
 }
 
+/* user: of X-Parley-User. */
+static enum err check_user(const struct json_input *body, struct sv user, struct sv given)
+{
+    if (!user.p || (given.p && sv_eq(given, user)))
+        return ERR_NONE;
+    return ctx_fail(body->ctx, ERR_INVALID, "user_mismatch", "user_id",
+                    "user_id is not the user that X-Parley-User names.");
+}
+
 enum err native_read_draft(const struct json_input *body, struct sv id, struct sv user,
                            struct session_draft *out)
 {
@@ -154,9 +194,8 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
     out->sliding = !absolute;
     if (id.p)
         out->session_id = id;
-    if (user.p && out->user_id.p && !sv_eq(out->user_id, user))
-        return ctx_fail(body->ctx, ERR_INVALID, "user_mismatch", "user_id",
-                        "user_id is not the user that X-Parley-User names.");
+    if (out->user_id.p)
+        TRY(check_user(body, user, out->user_id));
     if (user.p)
         out->user_id = user;
     if (!b.message && !b.messages)
@@ -174,12 +213,6 @@ static const struct json_field patch_fields[] = {
     {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_PATCH(context), 0, 0},
     {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED, IN_PATCH(metadata), 0, 0}};
 
-static struct sv member_of(const struct json_input *body, const char *name)
-{
-    const struct json_node *member = json_doc_member(body->doc, body->node, sv_from(name));
-    return member ? member->raw : SV_NONE;
-}
-
 /* In a merge patch null removes a member; for these fields that brings the default back. */
 enum err native_read_patch(const struct json_input *body, struct session_patch *out)
 {
@@ -192,4 +225,22 @@ enum err native_read_patch(const struct json_input *body, struct session_patch *
     out->context = member_of(body, "context"); /* also null */
     out->metadata = member_of(body, "metadata");
     return ERR_NONE;
+}
+
+#define IN_FORK(field) offsetof(struct session_fork, field)
+static const struct json_field fork_fields[] = {
+    {"session_id", JSON_STRING, JSON_NULLABLE, IN_FORK(session_id), 1, SESSION_ID_MAX},
+    {"last_seq", JSON_I64, JSON_NULLABLE, IN_FORK(last_seq), 0, INT64_MAX},
+    {"user_id", JSON_STRING, JSON_NULLABLE, IN_FORK(user_id), 1, API_USER_MAX},
+    {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_FORK(context), 0, 0}};
+
+enum err native_read_fork(const struct json_input *body, struct sv user, struct session_fork *out)
+{
+    *out = (struct session_fork){.last_seq = -1};
+    TRY(json_read(body, fork_fields, JSON_REFUSED, out));
+    if (out->session_id.p)
+        TRY(api_session_id(body->ctx, "session_id", &out->session_id));
+    TRY(check_owner_and_language(body, out->user_id, SV("en")));
+    out->has_user_id = member_of(body, "user_id").p;
+    return out->has_user_id ? check_user(body, user, out->user_id) : ERR_NONE;
 }

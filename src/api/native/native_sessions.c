@@ -47,9 +47,7 @@ enum err native_location(struct api_call *c, struct sv id, int64_t seq)
     return ERR_NONE;
 }
 
-/* With the newest n messages. Without any the answer has the ETag of the state, which appends
- * keep. */
-static enum err answer_session(struct api_call *c, int status, size_t n)
+enum err native_answer_session(struct api_call *c, int status, size_t n)
 {
     const struct session *s = &c->session;
     TRY(n == 0 ? api_set_etag_state(c) : api_set_etag_session(c));
@@ -77,7 +75,7 @@ enum err native_session_create(struct api_call *c)
         c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     if (c->receipt.created)
         TRY(native_location(c, c->session.session_id, 0));
-    return answer_session(c, c->receipt.status, SESSION_NEWEST);
+    return native_answer_session(c, c->receipt.status, SESSION_NEWEST);
 }
 
 const struct api_param native_session_params[] = {
@@ -95,7 +93,7 @@ enum err native_session_get(struct api_call *c)
         s->mark ^= c->user_state.mark;
         s->state_mark ^= c->user_state.mark;
     }
-    return answer_session(c, 200, n);
+    return native_answer_session(c, 200, n);
 }
 
 enum err native_session_patch(struct api_call *c)
@@ -104,5 +102,5 @@ enum err native_session_patch(struct api_call *c)
     TRY(native_read_patch(&c->body, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
-    return answer_session(c, 200, 0);
+    return native_answer_session(c, 200, 0);
 }

@@ -60,6 +60,7 @@ void native_write_window(struct json_writer *j, const struct session_window *w,
     json_put_i64(j, "bytes", w->cost.bytes);
     native_write_seq(j, "first_seq", w->first_seq);
     native_write_seq(j, "last_seq", w->last_seq);
+    native_write_seq(j, "summary_seq", w->summary_seq);
     native_write_seq(j, "system_seq", w->system_seq);
     json_put_bool(j, "truncated", w->truncated);
     json_put_array(j, "open_calls");

@@ -56,20 +56,27 @@ struct session_write {
     /* What to do: one of these. */
     const struct session_draft *draft;
     const struct session_append *append;
-    struct sql_drafts drafts; /* the messages of a create or an append */
+    struct sql_drafts drafts; /* the messages of a create or an append; a summary */
     const struct session_patch *patch;
     const struct session_update *update;
-    struct sv from;            /* the session to copy */
-    session_change_fn *change; /* in session_patch.c */
-    bool id_is_new;            /* made for this session, so that no other can have it */
+    const struct session_message *message_patch;
+    struct session_message_name named; /* the message to patch */
+    int64_t after;                     /* the last seq that a truncation leaves */
+    struct sv from;                    /* the session to copy */
+    const struct session_fork *fork;   /* how */
+    session_change_fn *change;         /* in session_patch.c */
+    bool id_is_new;                    /* made for this session, so that no other can have it */
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
     bool found;          /* a session was there, whoever made it */
     bool key_expired;    /* its key had a record, which was too old and is deleted */
-    size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
+    size_t fault;        /* 1 + the index of the message at which the update failed, or why a
+                          * summary was refused; else 0 */
+    int64_t nearest;     /* the seq that the refusal of a summary names */
     struct session *out; /* the session, if the write reads it too */
-    struct sv state;     /* what the idempotency record has for a replay: the state as JSON text, or
-                          * absent. The release before keeps a number there for an append */
+    struct sv state;     /* what the idempotency record has for a replay: the state, or the patched
+                          * message, as JSON text, or absent. The release before keeps a number there
+                          * for an append */
 };
 
 /* ---- sql_session.c, sql_update.c: sessions ---- */
@@ -107,6 +114,13 @@ MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ct
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
+/* Stores the content, metadata, extra and tokens of m, and w->state for a replay. */
+MUSTCHECK enum err sql_message_patch(struct sessions *s, struct request_ctx *ctx,
+                                     struct session_write *w, const struct session *base,
+                                     const struct session_message *m);
+extern const struct db_stmt sql_message_patch_stmt; /* a test reads its plan */
+MUSTCHECK enum err sql_session_truncate(struct sessions *s, struct request_ctx *ctx,
+                                        struct session_write *w);
 
 /* ---- sql_batch.c: writes of several requests in one statement ---- */
 
@@ -134,19 +148,34 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
 
+/* ---- sql_summary.c ---- */
+
+/* Stores w->drafts, or removes the summary up to last_seq. base: as for a session_change_fn. */
+MUSTCHECK enum err sql_summary_put(struct sessions *s, struct request_ctx *ctx,
+                                   struct session_write *w, const struct session *base);
+MUSTCHECK enum err sql_summary_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w, const struct session *base,
+                                      int64_t last_seq);
+
 /* ---- sql_window.c: the end of a session ---- */
 
-/* The newest messages of a session, oldest first. */
+/* The newest messages of a session after its summary, oldest first. */
 struct window_tail {
     struct session_message *messages;
     size_t n;
-    bool is_complete; /* the session has no older ones */
-    /* Of the older ones, the newest system or developer message, and the newest of the user that
-     * has no tool's result; NULL: there is none. Only if is_looked_for. */
+    bool is_complete;                      /* there are no older ones */
+    const struct session_message *summary; /* NULL: the session has none */
+    /* Of the older ones, the newest system or developer message, wherever it is, and the newest
+     * of the user after the summary that has no tool's result; NULL: there is none. Only if
+     * is_looked_for. */
     bool is_looked_for;
     const struct session_message *system, *start;
     struct cache_stamp stamp;
 };
+/* In session.c: a summary's JSON text (SQL_SUMMARY) as the message that stands in windows. Its seq
+ * is the last that it stands for. */
+MUSTCHECK enum err session_summary_message(struct request_ctx *ctx, struct sv text,
+                                           struct session_message *out);
 extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
 /* At most limit messages up to last_seq, and at most so many bytes, or one message more. */
 MUSTCHECK enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -231,6 +260,8 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
+/* $8 to $10 of a write that depends on the state: base's generation, state_version, state_mark. */
+void sql_base_params(const struct session *base, struct db_param *p);
 /* For a session that the write creates: milliseconds of PostgreSQL's clock, and random bits. */
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w);
 /* The mark of a write: 64 random bits. */

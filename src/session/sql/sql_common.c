@@ -29,6 +29,13 @@ enum err sql_precondition_params(struct request_ctx *ctx, const struct session_w
     return db_text_array(ctx, precondition->if_match, precondition->n_if_match, &out[3]);
 }
 
+void sql_base_params(const struct session *base, struct db_param *p)
+{
+    p[7] = base ? db_i64(base->generation) : db_null_i64();
+    p[8] = base ? db_i64(base->state_version) : db_null_i64();
+    p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
+}
+
 static const struct db_stmt session_admit = {"session_admit",
                                              "SELECT parley_admit($1, $2, $3, $4)"};
 static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley_count($1, $2)"};

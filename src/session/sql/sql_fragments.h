@@ -101,20 +101,24 @@
     "(SELECT x.forked_from FROM sessions x WHERE x.tenant = $1 AND x.generation = " of ")"
 
 /* The state of a session as the record keeps it; idempotency.c reads it. */
-#define SQL_STATE(s, generation)                                                                               \
-    " '{\"summary\":' || coalesce(" SQL_SUMMARY(generation, "9223372036854775807") ", 'null')"         \
-    " || ',\"forked_from\":' || coalesce(" SQL_FORKED_FROM(generation) ", 'null')"         \
+#define SQL_STATE(s, generation)                                                                   \
+    SQL_STATE_WITH(s, SQL_SUMMARY(generation, "9223372036854775807"), SQL_FORKED_FROM(generation))
+#define SQL_STATE_WITH(s, summary, forked_from)                                                    \
+    " '{\"summary\":' || coalesce(" summary ", 'null')"                                            \
+    " || ',\"forked_from\":' || coalesce(" forked_from ", 'null')"                                 \
     " || ',\"user_id\":' || coalesce(to_json(" s ".user_id)::text, 'null')"                            \
     " || ',\"language\":' || to_json(" s ".language)::text"                                         \
     " || ',\"ttl_seconds\":' || " s ".ttl_seconds || ',\"sliding\":' || " s ".sliding::text"         \
     " || ',\"context\":' || " s ".context || ',\"metadata\":' || " s ".metadata::text || '}' "
 
-#define SQL_INSERT_SESSION                                                                         \
+#define SQL_INSERT_SESSION SQL_INSERT_SESSION_WITH("")
+#define SQL_INSERT_SESSION_WITH(column)                                                            \
     " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context," \
-    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
-#define SQL_INSERT_MESSAGES                                                                        \
+    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark" column ")"
+#define SQL_INSERT_MESSAGES SQL_INSERT_MESSAGES_WITH("")
+#define SQL_INSERT_MESSAGES_WITH(column)                                                           \
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
-    " metadata, extra, tokens, size, created_at) "
+    " metadata, extra, tokens, size, created_at" column ") "
 /* Inserts drafts i into s. size is what will be read back: jsonb has a form of its own. */
 #define SQL_INSERT_DRAFTS(seq, at)                                                                 \
     SQL_INSERT_MESSAGES "SELECT $1, s.generation, " seq ", i.id, i.type, i.role, i.content,"        \

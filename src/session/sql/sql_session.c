@@ -188,41 +188,80 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
 }
 
 /* One statement, and so one snapshot of the session and its messages. Made ids are stored, else the
- * copies would get others. No id may be one that will be made for the copy ($2, of $8). */
+ * copies would get others. o: what the copy will be, if the conditions hold. $8: of which session,
+ * $9: the copy's generation, $10: the last number that is copied (NULL: all), top: that of the last
+ * message, $11 and $12: whether the owner is another one, and who, $13: the context (NULL: the
+ * same). reserved: a message has an id that will be made for the copy. */
 /* clang-format off */
+#define SQL_ORIGINAL " m.tenant = $1 AND m.generation = s.generation"
 static const struct db_stmt session_copy_stmt = {
     "session_copy",
-    "WITH o AS (SELECT s.* FROM sessions s WHERE s.tenant = $1 AND s.session_id = $8"
-    " AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3) AND" SQL_MATCH "),"
-    SQL_INSERT_SESSION
+    "WITH o AS (SELECT s.*, '{\"session_id\":' || to_json(s.of)::text || ',\"last_seq\":' || s.top || '}' AS forked_from"
+    " FROM (SELECT s.generation, s.session_id AS of, s.language, s.metadata, s.ttl_seconds, s.sliding,"
+    " CASE WHEN $11::boolean THEN $12 ELSE s.user_id END AS user_id, coalesce($13, s.context) AS context,"
+    " coalesce($10::bigint, s.last_seq) AS last_seq,"
+    " CASE WHEN $10 IS NULL THEN s.message_count ELSE (SELECT count(*) FROM messages m WHERE" SQL_ORIGINAL
+    " AND m.seq <= $10) END AS message_count,"
+    " coalesce((SELECT m.seq FROM messages m WHERE" SQL_ORIGINAL
+    " AND m.seq <= coalesce($10, s.last_seq) ORDER BY m.seq DESC LIMIT 1), 0) AS top,"
+    " coalesce($10 > 0, false) AND NOT EXISTS (SELECT FROM messages m WHERE" SQL_ORIGINAL
+    " AND m.seq >= $10) AS beyond, EXISTS (SELECT FROM messages m WHERE" SQL_ORIGINAL
+    " AND m.message_id BETWEEN " SQL_MADE_ID("$9::bigint", "0") " AND "
+    SQL_MADE_ID("$9::bigint", "(1::bigint << 58) - 1") ") AS reserved"
+    " FROM sessions s WHERE s.tenant = $1 AND s.session_id = $8"
+    " AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3) AND" SQL_MATCH ") s),"
+    SQL_EXPIRED "," SQL_INSERT_SESSION_WITH(", forked_from")
     " SELECT $9, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
     " o.sliding, now() + o.ttl_seconds * interval '1 second', "
-    SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count, $7, $7"
-    " FROM o WHERE NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1"
-    " AND m.generation = o.generation AND m.message_id BETWEEN " SQL_MADE_ID("$9::bigint", "0")
-    " AND " SQL_MADE_ID("$9::bigint", "(1::bigint << 58) - 1") ") RETURNING" SQL_CHANGED "),"
-    SQL_INSERT_MESSAGES
+    SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count, $7, $7, o.forked_from"
+    " FROM o, (SELECT count(*) FROM expired) after_expired WHERE NOT o.beyond AND NOT o.reserved"
+    " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
+    SQL_INSERT_MESSAGES_WITH(", edited_at")
     "SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
-    " m.type, m.role, m.content, m.metadata, m.extra, m.tokens, m.size, m.created_at"
-    " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
-    SQL_RECORD("201", "0", "(SELECT" SQL_STATE("o", "o.generation") "FROM o)")
-    "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};
+    " m.type, m.role, m.content, m.metadata, m.extra, m.tokens, m.size, m.created_at, m.edited_at"
+    " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation AND m.seq <= o.last_seq),"
+    " u AS (INSERT INTO summaries (tenant, generation, last_seq, content, tokens, stale, created_at)"
+    " SELECT $1, s.generation, m.last_seq, m.content, m.tokens, m.stale, m.created_at"
+    " FROM s, o, summaries m WHERE m.tenant = $1 AND m.generation = o.generation AND m.last_seq <= o.top),"
+    SQL_RECORD("201", "0", "(SELECT" SQL_STATE_WITH("o", SQL_SUMMARY("o.generation", "o.top"), "o.forked_from") "FROM o)")
+    "SELECT s.*, f.found, o.beyond, o.reserved, o.top FROM (SELECT count(*) AS found FROM o) f"
+    " LEFT JOIN o ON true LEFT JOIN s ON true"};
 /* clang-format on */
+
+/* Why there is no copy of a session that was found. */
+static enum err copy_refused(struct request_ctx *ctx, const struct db_rows *rows)
+{
+    if (db_get_bool(rows, 0, db_column(rows, "beyond")))
+        return ctx_fail(ctx, ERR_INVALID, "out_of_range", "last_seq",
+                        "last_seq is above the highest seq of a message, which is %lld.",
+                        (long long)db_get_i64(rows, 0, db_column(rows, "top")));
+    return ctx_fail(ctx, ERR_CONFLICT, "session_exists", "session_id",
+                    "A session with this id exists.");
+}
 
 enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    struct db_param copy[SQL_PRECONDITION_PARAMS + 2], read[READ_PARAMS];
+    const struct session_fork *fork = w->fork;
+    struct db_param copy[SQL_PRECONDITION_PARAMS + 6], read[READ_PARAMS];
     struct db_call calls[] = {{&session_copy_stmt, copy, ARRAY_LEN(copy), {0}},
                               read_call(s, ctx, w->id, SV_NONE, SESSION_NEWEST, read)};
     const struct db_rows *rows = &calls[0].rows;
     TRY(sql_precondition_params(ctx, w, copy));
     copy[7] = db_text(w->from);
+    copy[9] = fork->last_seq >= 0 ? db_i64(fork->last_seq) : db_null_i64();
+    copy[10] = db_bool(fork->has_user_id);
+    copy[11] = db_text(fork->user_id);
+    copy[12] = db_text(fork->context);
     do {
         TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), &copy[8]));
         sql_change_from_row(w, rows, 0, 201, 0);
-        /* Found and not done: a message's id names the new generation. Repeat with another one. */
-    } while (!w->done && db_get_i64(rows, 0, db_column(rows, "found")) > 0);
-    return w->done ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
+        if (w->done)
+            return session_from_rows(ctx, &calls[1].rows, w->id, w->out);
+        if (db_get_i64(rows, 0, db_column(rows, "found")) == 0)
+            return ERR_NONE;
+        /* A message's id names the new generation. Repeat with another one. */
+    } while (db_get_bool(rows, 0, db_column(rows, "reserved")));
+    return copy_refused(ctx, rows);
 }
 
 /* clang-format off */
@@ -246,9 +285,7 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     const struct session *next = w->out;
     struct db_param p[SQL_PRECONDITION_PARAMS + 10];
     TRY(sql_precondition_params(ctx, w, p));
-    p[7] = db_i64(base->generation);
-    p[8] = db_i64(base->state_version);
-    p[9] = db_i64((int64_t)base->state_mark);
+    sql_base_params(base, p);
     p[10] = db_text(next->user_id);
     p[11] = db_text(next->language);
     p[12] = db_text(next->context);

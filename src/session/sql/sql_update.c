@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The SQL of an update: messages put and removed by id, and the context with them. */
+/* The SQL of changes of messages: an update, which puts and removes them by id and changes the
+ * context with them, a patch of one, and a truncation. */
 #include "sql_fragments.h"
 
 /* The parts of the statement:
@@ -10,6 +11,7 @@
  * - ok: l, if no message is at fault. All that follows depends on it.
  * - c: counts what was done. s and the insert read from it, so that they run after the deletions,
  *   which free ids.
+ * - t: the highest number that a summary may still have, and the first one that makes it stale.
  *
  * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
  * change). $12: clear. $13: enum session_edit. $14, $15: see
@@ -71,7 +73,7 @@ static const struct db_stmt session_lock = {
  * A change of its messages would then lock these, and wait for the session. */
 static const struct db_stmt session_edit = {
     "session_edit",
-    "WITH l AS (SELECT s.generation, s.last_seq, CASE WHEN $23::boolean THEN" SQL_STATE("s", "s.generation")
+    "WITH l AS (SELECT s.generation, s.last_seq, greatest(statement_timestamp(), s.updated_at) AS at, CASE WHEN $23::boolean THEN" SQL_STATE("s", "s.generation")
     "END AS state FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
     " AND s.state_mark = $10::bigint)) FOR NO KEY UPDATE SKIP LOCKED),"
@@ -83,21 +85,29 @@ static const struct db_stmt session_edit = {
     " AS i(edit, of, at, type, role, content, metadata, id, extra, tokens, n)),"
     " f AS (SELECT min(n) AS fault FROM e WHERE seq IS NULL AND (edit = 1 OR (edit = 0 AND unborn))),"
     " ok AS (SELECT l.generation FROM l, f WHERE f.fault IS NULL),"
-    " removed AS (DELETE FROM messages m USING e WHERE e.edit > 0" SQL_EDITED " RETURNING 1),"
+    " removed AS (DELETE FROM messages m USING e WHERE e.edit > 0" SQL_EDITED " RETURNING m.seq),"
     " cleared AS (DELETE FROM messages m WHERE $12 AND m.tenant = $1"
     " AND m.generation = (SELECT generation FROM ok) RETURNING 1),"
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
-    " tokens = e.tokens::integer,"
+    " tokens = e.tokens::integer, edited_at = (SELECT at FROM l),"
     " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
     " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
     " AND (" SQL_ITEM_AS_READ ") IS NOT TRUE AND (" SQL_OTHER_AS_READ ") IS NOT TRUE"
     " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role"
     " OR (" SQL_OTHER("content") " AND (m.content <> 'null' OR e.content <> '\"\"')) OR ("
     SQL_OTHER("extra") " AND coalesce(" SQL_AS_READ " <>" SQL_EXTRA("e") ", true)))"
-    " RETURNING 1),"
+    " RETURNING m.seq),"
     " c AS (SELECT (SELECT count(*) FROM removed) + (SELECT count(*) FROM cleared) AS removed,"
     " (SELECT count(*) FROM changed) AS changed,"
     " (SELECT count(*) FROM e WHERE edit = 0 AND seq IS NULL) AS added),"
+    " t AS (SELECT CASE WHEN $12 THEN 0 WHEN c.removed = 0 OR c.added > 0 THEN 9223372036854775807"
+    " ELSE coalesce((SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = (SELECT generation FROM ok)"
+    " AND m.seq <> ALL(ARRAY(SELECT seq FROM removed)) ORDER BY m.seq DESC LIMIT 1), 0) END AS top,"
+    " least((SELECT min(seq) FROM removed), (SELECT min(seq) FROM changed)) AS first FROM c),"
+    " gone AS (DELETE FROM summaries u USING t WHERE u.tenant = $1"
+    " AND u.generation = (SELECT generation FROM ok) AND u.last_seq > t.top),"
+    " stale AS (UPDATE summaries u SET stale = true FROM t WHERE u.tenant = $1"
+    " AND u.generation = (SELECT generation FROM ok) AND u.last_seq BETWEEN t.first AND t.top AND NOT u.stale),"
     " s AS (UPDATE sessions s SET"
     SQL_STAMP_STATE_IF("$7", "c.removed + c.changed > 0 OR $11 IS NOT NULL") "," SQL_SLIDE
     ", context = coalesce($11::text, s.context), last_seq = s.last_seq + c.added, message_count = s.message_count + c.added - c.removed"
@@ -136,9 +146,7 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     struct db_param p[EDIT_PARAMS];
     TRY(sql_precondition_params(ctx, w, p));
     TRY(edit_arrays(ctx, w->update, &p[12]));
-    p[7] = base ? db_i64(base->generation) : db_null_i64();
-    p[8] = base ? db_i64(base->state_version) : db_null_i64();
-    p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
+    sql_base_params(base, p);
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
     p[EDIT_PARAMS - 1] = db_bool(w->out != NULL);
@@ -148,5 +156,84 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
     w->state = db_get_text(rows, 0, db_column(rows, "state"));
     sql_change_from_row(w, rows, 0, 200, 0);
+    return ERR_NONE;
+}
+
+/* ---- a patch of one message ---- */
+
+/* $8 to $10: as they were read with the message, $11: its seq. */
+/* clang-format off */
+const struct db_stmt sql_message_patch_stmt = {
+    "message_patch",
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE " WHERE" SQL_LIVE "AND" SQL_MATCH
+    "AND s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 RETURNING" SQL_CHANGED "),"
+    " m AS (UPDATE messages m SET content = $12, metadata = $13::text::jsonb, extra = $14, tokens = $15::text::integer,"
+    " size = coalesce(octet_length($12), 0) + octet_length($13::text::jsonb::text)"
+    " + coalesce(octet_length($14), 0), edited_at = s.updated_at"
+    " FROM s WHERE m.tenant = $1 AND m.generation = $8 AND m.seq = $11),"
+    " stale AS (UPDATE summaries u SET stale = true FROM s WHERE u.tenant = $1 AND u.generation = $8"
+    " AND u.last_seq >= $11 AND NOT u.stale),"
+    SQL_RECORD("200", "0", "$16::text") "SELECT * FROM s"};
+/* clang-format on */
+
+enum err sql_message_patch(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
+                           const struct session *base, const struct session_message *m)
+{
+    struct db_param p[SQL_PRECONDITION_PARAMS + 9];
+    TRY(sql_precondition_params(ctx, w, p));
+    sql_base_params(base, p);
+    p[10] = db_i64(m->seq);
+    p[11] = db_text(m->content);
+    p[12] = db_text(m->metadata);
+    p[13] = db_text(m->extra);
+    p[14] = db_text(m->tokens);
+    p[15] = db_text(w->state);
+    struct db_call call = {&sql_message_patch_stmt, p, ARRAY_LEN(p), {0}};
+    TRY(sql_write(s, ctx, w, &call, 1, NULL));
+    sql_change_from_row(w, &call.rows, 0, 200, 0);
+    return ERR_NONE;
+}
+
+/* ---- truncation ---- */
+
+/* After session_lock, so that it removes what an append before it added. $8: the last seq that
+ * stays, $9: how many may be removed. The record keeps their number as first_seq. */
+/* clang-format off */
+static const struct db_stmt session_truncate_stmt = {
+    "session_truncate",
+    "WITH l AS (SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH "FOR NO KEY UPDATE SKIP LOCKED),"
+    " f AS (SELECT count(*) AS found FROM (SELECT FROM messages m WHERE m.tenant = $1"
+    " AND m.generation = (SELECT generation FROM l) AND m.seq > $8 LIMIT $9::bigint + 1) m),"
+    " ok AS (SELECT l.generation FROM l, f WHERE f.found <= $9),"
+    " removed AS (DELETE FROM messages m WHERE m.tenant = $1 AND m.generation = (SELECT generation FROM ok)"
+    " AND m.seq > $8 RETURNING 1),"
+    " gone AS (DELETE FROM summaries u WHERE u.tenant = $1 AND u.generation = (SELECT generation FROM ok)"
+    " AND u.last_seq > coalesce((SELECT m.seq FROM messages m WHERE m.tenant = $1"
+    " AND m.generation = (SELECT generation FROM ok) AND m.seq <= $8 ORDER BY m.seq DESC LIMIT 1), 0)),"
+    " c AS (SELECT count(*) AS removed FROM removed),"
+    " s AS (UPDATE sessions s SET" SQL_STAMP_STATE_IF("$7", "c.removed > 0") "," SQL_SLIDE
+    ", message_count = s.message_count - c.removed FROM c"
+    " WHERE s.tenant = $1 AND s.generation = (SELECT generation FROM ok) RETURNING" SQL_CHANGED "),"
+    SQL_RECORD("200", "(SELECT removed FROM c)", "NULL::text")
+    "SELECT s.*, f.found, c.removed FROM f CROSS JOIN c LEFT JOIN s ON true"};
+/* clang-format on */
+
+enum err sql_session_truncate(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    struct db_param p[SQL_PRECONDITION_PARAMS + 2];
+    TRY(sql_precondition_params(ctx, w, p));
+    p[7] = db_i64(w->after);
+    p[8] = db_i64(SESSION_TRUNCATE_MAX);
+    struct db_call calls[] = {{&session_lock, p, 5, {0}},
+                              {&session_truncate_stmt, p, ARRAY_LEN(p), {0}}};
+    TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), NULL));
+    const struct db_rows *rows = &calls[1].rows;
+    sql_change_from_row(w, rows, 0, 200, 0);
+    w->receipt->first_seq = db_get_i64(rows, 0, db_column(rows, "removed"));
+    if (db_get_i64(rows, 0, db_column(rows, "found")) > SESSION_TRUNCATE_MAX)
+        return ctx_fail(ctx, ERR_TOO_MANY, NULL, "after",
+                        "More than %d messages follow it. Fork the session with this last_seq "
+                        "instead.",
+                        SESSION_TRUNCATE_MAX);
     return ERR_NONE;
 }

@@ -210,8 +210,23 @@ enum err fixture_patch(struct fixture *w, const char *tenant, const char *id,
 enum err fixture_copy(struct fixture *w, const char *tenant, const char *id,
                       const struct session_precondition *precondition)
 {
-    return session_copy(w->sessions, begin(w, tenant, true, true), sv_from(id), precondition, &w->s,
-                        &w->r);
+    const struct session_fork whole = {.last_seq = -1};
+    return session_copy(w->sessions, begin(w, tenant, true, true), sv_from(id), &whole,
+                        precondition, &w->s, &w->r);
+}
+
+enum err fixture_fork(struct fixture *w, const char *id, const struct session_fork *fork,
+                      const struct session_precondition *precondition)
+{
+    return session_copy(w->sessions, begin(w, "t1", true, true), sv_from(id), fork, precondition,
+                        &w->s, &w->r);
+}
+
+enum err fixture_truncate(struct fixture *w, const char *id, int64_t after,
+                          const struct session_precondition *precondition)
+{
+    return session_truncate(w->sessions, begin(w, "t1", false, true), sv_from(id), after,
+                            precondition, &w->r);
 }
 
 enum err fixture_delete(struct fixture *w, const char *tenant, const char *id,
@@ -235,6 +250,15 @@ enum err fixture_delete_message(struct fixture *w, const char *tenant, const cha
 {
     return session_message_delete(w->sessions, begin(w, tenant, false, true), sv_from(id),
                                   named(which), precondition, NULL, &w->r);
+}
+
+enum err fixture_patch_message(struct fixture *w, const char *id, const char *which,
+                               const struct session_precondition *precondition)
+{
+    const struct session_message patch = {.content = SV("\"7\"")};
+    struct sv message;
+    return session_message_patch(w->sessions, begin(w, "t1", false, true), sv_from(id),
+                                 named(which), &patch, precondition, &message, &w->r);
 }
 
 enum err fixture_message(struct fixture *w, const char *tenant, const char *id, const char *user,

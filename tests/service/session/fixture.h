@@ -77,6 +77,13 @@ MUSTCHECK enum err fixture_patch(struct fixture *w, const char *tenant, const ch
                                  const struct session_precondition *precondition);
 MUSTCHECK enum err fixture_copy(struct fixture *w, const char *tenant, const char *id,
                                 const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_fork(struct fixture *w, const char *id, const struct session_fork *fork,
+                                const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_truncate(struct fixture *w, const char *id, int64_t after,
+                                    const struct session_precondition *precondition);
+/* Gives a message the content "7". */
+MUSTCHECK enum err fixture_patch_message(struct fixture *w, const char *id, const char *which,
+                                         const struct session_precondition *precondition);
 MUSTCHECK enum err fixture_delete(struct fixture *w, const char *tenant, const char *id,
                                   const struct session_precondition *precondition);
 MUSTCHECK enum err fixture_delete_message(struct fixture *w, const char *tenant, const char *id,

@@ -109,9 +109,10 @@ static void one_takes_the_place_of_the_expired(void)
         OK(fixture_get(w, "t1", id));
         CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"new\"")));
         CU_ASSERT_NOT_EQUAL(w->s.generation, old);
-        CU_ASSERT_EQUAL(fixture_rows("sessions WHERE generation = %lld AND session_id = '~%lld~%s'",
-                                     (long long)old, (long long)old, id),
-                        1);
+        CU_ASSERT_EQUAL(
+            fixture_rows("sessions WHERE generation = %lld AND session_id = E'\\001%lld~%s'",
+                         (long long)old, (long long)old, id),
+            1);
     }
     fixture_close(w);
 }

@@ -27,7 +27,7 @@ static int64_t rows_of(const char *tenant)
 static void expect_nothing_half(const char *tenant)
 {
     CU_ASSERT_EQUAL(fixture_rows("sessions s WHERE tenant = '%s'"
-                                 " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
+                                 " AND session_id NOT LIKE E'\\001%%' AND message_count <> (SELECT"
                                  " count(*) FROM messages m WHERE m.tenant = s.tenant"
                                  " AND m.generation = s.generation)",
                                  tenant),
@@ -248,7 +248,7 @@ static void killed_in_the_middle(void)
         if (e != ERR_NONE)
             done.has_more = true;
         const int64_t now =
-            fixture_rows("sessions WHERE tenant = 'er6' AND session_id NOT LIKE '~%%'");
+            fixture_rows("sessions WHERE tenant = 'er6' AND session_id NOT LIKE E'\\001%%'");
         CU_ASSERT_TRUE(now <= visible);
         visible = now;
         expect_nothing_half("er6");
@@ -278,7 +278,7 @@ static void a_failure_after_a_step(void)
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);
     CU_ASSERT_PTR_NOT_NULL(strstr(w->ctx.err.detail, "again"));
     const int64_t visible =
-        fixture_rows("sessions WHERE tenant = 'er8' AND session_id NOT LIKE '~%%'");
+        fixture_rows("sessions WHERE tenant = 'er8' AND session_id NOT LIKE E'\\001%%'");
     CU_ASSERT_TRUE(visible > 0 && visible < 40);
     /* Records of the tombstones go; then nothing more is done. */
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);

@@ -2,8 +2,8 @@
 /* The generic plans of the conditional read: with any statistics they use the primary key of
  * sessions and read no message. That of the read of a message: it names each message that it reads.
  * Those of batches of writes, and of a window: they name each session, each key and each session's
- * messages; a window's newest messages of a role by their index. Those of lists: they read sessions
- * one by one, in the order of an index. */
+ * messages; a window's newest messages of a role by their index. That of a patch of a message: it
+ * reads this one alone. Those of lists: they read sessions one by one, in the order of an index. */
 #include "../../../src/session/session_internal.h"
 
 #include <limits.h>
@@ -71,14 +71,15 @@ struct batch_stmt {
 static const struct batch_stmt batch_stmts[] = {{&sql_append_batch_stmt, 16},
                                                 {&sql_append_plain_batch_stmt, 6},
                                                 {&sql_create_batch_stmt, 22},
-                                                {&sql_window_stmt, 6}};
+                                                {&sql_window_stmt, 6},
+                                                {&sql_message_patch_stmt, 16}};
 
 /* The scans of tables without all that names a session, its messages or a key; INT_MAX: there is a
  * sequential one. */
 static int wide_scans(const char *plan)
 {
     static const char *const tables[] = {" on sessions", " on messages", " on idempotency_keys",
-                                         NULL};
+                                         " on summaries", NULL};
     static const char *const others[] = {"Insert on", "Update on", "Bitmap Heap Scan", NULL};
     static const char *const keys[] = {
         "(session_id >= ", "generation = ", "(key >= ", "(key = ", NULL};
@@ -112,7 +113,8 @@ static void expect_batch_plan(PGconn *c, const struct batch_stmt *b, const char 
     for (const char *at = plan; (at = strstr(at, " using messages_role")); at++)
         by_role++;
     const bool good =
-        plan[0] && wide_scans(plan) == 0 && by_role == (b->stmt == &sql_window_stmt ? 4 : 0);
+        plan[0] && wide_scans(plan) == 0 && by_role == (b->stmt == &sql_window_stmt ? 4 : 0) &&
+        (b->stmt != &sql_message_patch_stmt || strstr(plan, "generation = $8) AND (seq = $11)"));
     CU_ASSERT_TRUE(good);
     if (!good)
         fprintf(stderr, "%s, %s:\n%s\n", schema, b->stmt->name, plan);

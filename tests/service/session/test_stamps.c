@@ -30,7 +30,21 @@ static struct row row_of(const char *id)
     return r;
 }
 
-enum how { CREATE, CREATE_UNNAMED, ENSURE, COPY, APPEND, UPDATE, PATCH, DELETE_MESSAGE, DELETE };
+enum how {
+    CREATE,
+    CREATE_UNNAMED,
+    ENSURE,
+    COPY,
+    FORK,
+    APPEND,
+    UPDATE,
+    PATCH,
+    PATCH_MESSAGE,
+    SUMMARISE,
+    DELETE_MESSAGE,
+    TRUNCATE,
+    DELETE
+};
 enum change { MAKES, APPENDS, STATE };
 
 struct stamped_write {
@@ -40,7 +54,7 @@ struct stamped_write {
     enum how how;
     size_t n; /* messages that come with it */
     const char *text,
-        *context; /* metadata of a message, a edits or an id; context "create": it may make */
+        *context; /* metadata of a message, edits, an id or a seq; context "create": it may make */
     struct session_patch patch;
 };
 
@@ -51,6 +65,7 @@ static const struct stamped_write writes[] = {
     {"ensure", MAKES, false, .how = ENSURE},
     {"append-create", MAKES, false, .how = APPEND, .n = 1},
     {"copy", MAKES, true, .how = COPY},
+    {"fork", MAKES, true, .how = FORK},
     {"append-plain", APPENDS, true, .how = APPEND, .n = 1},
     {"append-one", APPENDS, true, .how = APPEND, .n = 1, .text = "{\"a\":1}"},
     {"append-many", APPENDS, true, .how = APPEND, .n = 3},
@@ -64,6 +79,10 @@ static const struct stamped_write writes[] = {
     {"patch-context", STATE, true, PATCH, .patch = {.context = SV_INIT("{\"a\":1}")}},
     {"patch-ttl", STATE, true, PATCH, .patch = {.has_ttl = true, .ttl_seconds = 6000}},
     {"patch-user", STATE, true, PATCH, .patch = {.has_user_id = true, .user_id = SV_INIT("u2")}},
+    {"summarise", STATE, true, SUMMARISE, .n = 1},
+    {"patch-message", STATE, true, PATCH_MESSAGE, .text = "a"},
+    {"truncate", STATE, true, TRUNCATE, .text = "0"},
+    {"truncate-nothing", APPENDS, true, TRUNCATE, .text = "9"},
     {"delete-message", STATE, true, DELETE_MESSAGE, .text = "1"},
     {"delete-by-id", STATE, true, DELETE_MESSAGE, .text = "a"},
     {"delete", APPENDS, true, .how = DELETE}, /* its row is a tombstone */
@@ -81,16 +100,25 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
     const struct session_draft d = draft_with(x->how == CREATE_UNNAMED ? NULL : id, NULL, m, x->n);
     const bool create = x->change == MAKES || x->context;
     const struct session_append a = {m, x->n, create};
+    const struct session_fork fork = {.session_id = sv_from(text_of("%s-fork", id)), .last_seq = 1};
     enum err e = ERR_NONE;
     switch (x->how) {
     case APPEND:
         return fixture_append(w, "t1", id, &a, precondition);
     case UPDATE:
         return edits_run(w, id, x->text, x->context, precondition);
+    case SUMMARISE:
+        m[0].seq = 1;
+        return session_summary_put(w->sessions, fixture_request(w, "t1"), sv_from(id), m,
+                                   precondition, &w->r);
+    case PATCH_MESSAGE:
+        return fixture_patch_message(w, id, x->text, precondition);
+    case TRUNCATE:
+        return fixture_truncate(w, id, x->text[0] - '0', precondition);
     case DELETE_MESSAGE:
         return fixture_delete_message(w, "t1", id, x->text, precondition);
     case DELETE:
-        snprintf(name, 64, "~%" PRId64 "~%s", row_of(id).generation, id);
+        snprintf(name, 64, "\001%" PRId64 "~%s", row_of(id).generation, id);
         return fixture_delete(w, "t1", id, precondition);
     case ENSURE: /* its answer has the session itself */
         e = fixture_ensure(w, "t1", &d, precondition);
@@ -105,6 +133,9 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
         break;
     case COPY:
         e = fixture_copy(w, "t1", id, precondition);
+        break;
+    case FORK:
+        e = fixture_fork(w, id, &fork, precondition);
         break;
     case CREATE:
     case CREATE_UNNAMED:
@@ -185,17 +216,17 @@ static void every_write(void)
         CU_ASSERT_FALSE(r->replayed);
         const struct row after = row_of(name);
         expect_change(x->change, &before, &after, r);
-        if (name[0] != '~')
+        if (name[0] != '\001')
             expect_tags(c, name, r);
         if (i % 2 == 0)
             continue;
         /* Another write comes between. */
-        if (name[0] != '~' && x->how != COPY) /* whose replay is the session as it is */
+        if (name[0] != '\001' && x->how != COPY) /* whose replay is the session as it is */
             OK(hosts_append(c->b, name, 1));
         const struct row then = row_of(name);
         OK(run(x, c->b, id, precondition, name));
         CU_ASSERT_TRUE(again->replayed && same_stamps(again, &after));
-        if (name[0] != '~') {
+        if (name[0] != '\001') {
             const struct row now = row_of(name);
             CU_ASSERT_EQUAL(memcmp(&now, &then, sizeof(now)), 0);
         }
@@ -279,12 +310,14 @@ static void a_taken_generation(void)
         prepare(c->plain, "st:taker");
         const int64_t rows = fixture_rows("sessions");
         fixture_exec(clash_with, clashes, (long long)row_of("st:taker").generation);
-        enum err e = run(x, c->a, x->how == COPY ? "st:taker" : id, &nobody, name);
+        enum err e = run(x, c->a, x->made ? "st:taker" : id, &nobody, name);
         fixture_exec("DROP TRIGGER clash ON sessions; DROP FUNCTION clash();"
                      "DROP SEQUENCE clashes; DROP SEQUENCE proposed");
         CU_ASSERT_EQUAL(e, clashes == 1 ? ERR_NONE : ERR_INTERNAL);
         CU_ASSERT_EQUAL(fixture_rows("sessions"), rows + (clashes == 1));
         OK(fixture_delete(c->a, "t1", "st:taker", &nobody));
+        if (x->how == FORK && clashes == 1)
+            OK(fixture_delete(c->a, "t1", name, &nobody));
     }
     hosts_close(c);
 }

@@ -222,7 +222,7 @@ static void no_deadlock(void)
     CU_ASSERT_TRUE(keys.unexpected == 0 && keys.made == KEYS * keys.rounds);
     CU_ASSERT_EQUAL(batches_logged("deadlock detected"), before);
     CU_ASSERT_EQUAL(fixture_rows("sessions s WHERE tenant = 't3' AND (last_seq < message_count OR"
-                                 " (session_id NOT LIKE '~%%' AND message_count <>"
+                                 " (session_id NOT LIKE E'\\001%%' AND message_count <>"
                                  " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant"
                                  " AND m.generation = s.generation)))"),
                     0);

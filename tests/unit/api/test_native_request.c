@@ -245,7 +245,8 @@ TEST(conditions)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct http_rig *r = http_rig(cases[i].method, "/v1/sessions");
         http_rig_send(r, cases[i].name, sv_from(cases[i].value));
-        enum err e = run(r, API_PRECONDITIONS);
+        const bool creates = strcmp(cases[i].method, "PUT") == 0;
+        enum err e = run(r, API_PRECONDITIONS | (creates ? API_CREATES : 0));
         CU_ASSERT_EQUAL(e, cases[i].field[0] ? ERR_INVALID : ERR_NONE);
         CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].field);
         if (e == ERR_NONE) {

@@ -18,7 +18,7 @@ static const int expected[ERR_COUNT] = {
     [ERR_TIMEOUT] = 503,      [ERR_OVERLOAD] = 503,
     [ERR_UNAVAILABLE] = 503,  [ERR_OUTCOME_UNKNOWN] = 503,
     [ERR_NOMEM] = 500,        [ERR_INTERNAL] = 500,
-    [ERR_NO_WINDOW] = 422,
+    [ERR_NO_WINDOW] = 422,    [ERR_TOO_MANY] = 422,
 };
 
 /* Without an entry in the table the code is "internal". Fails if an entry is removed: tried. */

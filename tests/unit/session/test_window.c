@@ -97,16 +97,25 @@ static size_t messages_of(struct request_ctx *ctx, const char *words, struct ses
     return n;
 }
 
-/* The tail of the newest n messages, with what is looked for before it. */
-static struct window_tail tail_of(struct session_message *all, size_t n_all, size_t n)
+/* The tail of the newest n messages, with what is looked for before it. The first `covered`
+ * messages have a summary; n does not exceed the others. */
+static struct window_tail tail_after(struct request_ctx *ctx, size_t covered,
+                                     struct session_message *all, size_t n_all, size_t n)
 {
-    struct window_tail t = {
-        .messages = all + n_all - n, .n = n, .is_complete = n == n_all, .is_looked_for = true};
+    struct window_tail t = {.messages = all + n_all - n,
+                            .n = n,
+                            .is_complete = n == n_all - covered,
+                            .is_looked_for = true};
+    struct session_message *summary = arena_zalloc(ctx->arena, sizeof(*summary));
+    *summary = message_of(ctx, SV("s"), (int64_t)covered);
+    summary->tokens = SV("1");
+    t.summary = covered > 0 ? summary : NULL;
     for (size_t i = 0; i < n_all - n; i++) {
         const struct session_message *m = &all[i];
         if (sv_eq(m->role, SV("system")) || sv_eq(m->role, SV("developer")))
             t.system = m;
-        if (sv_eq(m->role, SV("user")) && !memmem(m->content.p, m->content.n, "tool_result", 11))
+        if (i >= covered && sv_eq(m->role, SV("user")) &&
+            !memmem(m->content.p, m->content.n, "tool_result", 11))
             t.start = m;
     }
     return t;
@@ -222,12 +231,89 @@ TEST(table)
         struct session_message *all;
         const size_t n = messages_of(ctx, cases[i].words, &all);
         const struct session_window_query q = query_of(cases[i].max_messages);
-        const struct window_tail t = tail_of(all, n, n);
+        const struct window_tail t = tail_after(ctx, 0, all, n, n);
         char got[256];
         describe(ctx, &t, &q, false, got, sizeof(got));
         CU_ASSERT_STRING_EQUAL(got, cases[i].window);
         if (strcmp(got, cases[i].window) != 0)
             fprintf(stderr, "%s, %" PRId64 ": %s\n", cases[i].words, cases[i].max_messages, got);
+    }
+}
+
+/* A summary up to a message; it has the seq of that message. Each case fails if its rule is left
+ * out: tried for all of them. */
+TEST(summaries)
+{
+    static const struct {
+        const char *words;
+        size_t covered;
+        int64_t max_messages;
+        const char *window;
+    } with[] = {
+        {"u a u a", 2, 9, "2 3 4"},
+        {"u a a u", 2, 9, "2 3 4"},
+        {"u a a u", 2, 2, "2 4 gap 3-3"},
+        {"u a u a u a", 2, 3, "2 5 6 gap 3-4"},
+        {"u a u a", 2, 2, "needs 3"},
+        {"u a u a:x t:x a", 2, 3, "2 3 6 gap 4-5"},
+        {"u a a:x t:x a:y t:y", 2, 3, "2 5 6 gap 3-4"},
+        {"u a:x t:x a:y t:y", 1, 2, "needs 3"},
+        /* The system message comes after it, wherever it is. */
+        {"s u a u", 2, 9, "2 1 3 4"},
+        {"s u a u", 3, 9, "3 1 4"},
+        {"u a s u", 2, 9, "2 3 4"},
+        {"u a s u", 2, 3, "2 3 4"},
+        {"u a s a u", 2, 3, "2 3 5 gap 4-4"},
+        /* Nothing is left. */
+        {"s u a", 3, 9, "3 1"},
+        {"u a", 2, 9, "2"},
+        {"s u a", 3, 1, "needs 2"},
+        {"u a t:x", 2, 9, "2 omitted 3"},
+        {"u a t:x a", 2, 9, "2 4 omitted 3"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(with); i++) {
+        struct request_ctx *ctx = test_ctx();
+        struct session_message *all;
+        const size_t n = messages_of(ctx, with[i].words, &all);
+        const struct session_window_query q = query_of(with[i].max_messages);
+        const struct window_tail t = tail_after(ctx, with[i].covered, all, n, n - with[i].covered);
+        char got[256];
+        describe(ctx, &t, &q, false, got, sizeof(got));
+        CU_ASSERT_STRING_EQUAL(got, with[i].window);
+        if (strcmp(got, with[i].window) != 0)
+            fprintf(stderr, "%s, %zu, %" PRId64 ": %s\n", with[i].words, with[i].covered,
+                    with[i].max_messages, got);
+    }
+}
+
+/* at: what is asked for. Fails if open calls or groups are not looked at: tried. */
+TEST(boundaries)
+{
+    static const struct {
+        const char *words;
+        bool is_first, is_last;
+        size_t at, safe;
+    } with[] = {
+        {"u a u", true, true, 2, 2},       {"u a u", true, true, 3, 3},
+        {"u a:x t:x a", true, true, 2, 1}, {"u a:x,y t:x t:y a", true, true, 3, 4},
+        {"u a:x t:x a", true, true, 3, 3}, {"u a:x", true, true, 2, 1},
+        {"u a:x,y t:x", true, true, 3, 1}, {"u a:x u a", true, true, 2, 2},
+        {"u f:x o:x", true, true, 2, 1},   {"u k a u", true, true, 2, 1},
+        {"u a k", true, true, 3, 2},       {"a:x t:x u", true, true, 1, 2},
+        {"a:x", true, true, 1, 0},         {"t:x a u", false, true, 1, 1},
+        {"u a u", true, false, 3, 2},      {"u p:x,y r:x r:y a", true, true, 2, 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(with); i++) {
+        struct request_ctx *ctx = test_ctx();
+        struct session_message *all;
+        size_t safe = 99;
+        const size_t n = messages_of(ctx, with[i].words, &all);
+        CU_ASSERT_EQUAL(
+            window_boundary(ctx, all, n, with[i].is_first, with[i].is_last, with[i].at, &safe),
+            ERR_NONE);
+        CU_ASSERT_EQUAL(safe, with[i].safe);
+        if (safe != with[i].safe)
+            fprintf(stderr, "%s, %zu: %zu\n", with[i].words, with[i].at, safe);
     }
 }
 
@@ -250,7 +336,7 @@ TEST(roles_and_budgets)
     struct request_ctx *ctx = test_ctx();
     struct session_message *all;
     const size_t n = messages_of(ctx, "s u a:x t:x a u a", &all);
-    const struct window_tail t = tail_of(all, n, n);
+    const struct window_tail t = tail_after(ctx, 0, all, n, n);
     for (size_t i = 0; i < ARRAY_LEN(with); i++) {
         const struct session_window_query q = {.most = {99, with[i].tokens, with[i].bytes},
                                                .start_on = with[i].start_on,
@@ -286,23 +372,25 @@ TEST(tails)
         struct session_window_query q = query_of(1 + random() % 6);
         q.end_on = random() % 4 == 0 ? SESSION_ROLE_ASSISTANT : 0;
         q.start_on = random() % 4 == 0 ? SESSION_ROLE_ASSISTANT : SESSION_ROLE_USER;
-        const struct window_tail whole = tail_of(all, n, n);
+        const size_t covered = random() % 3 == 0 ? (size_t)random() % n : 0;
+        const struct window_tail whole = tail_after(ctx, covered, all, n, n - covered);
         char expected[256], got[256];
         describe(ctx, &whole, &q, false, expected, sizeof(expected));
-        for (size_t part = 0; part < n; part++) {
-            struct window_tail t = tail_of(all, n, part);
+        for (size_t part = 0; part < n - covered; part++) {
+            struct window_tail t = tail_after(ctx, covered, all, n, part);
             describe(ctx, &t, &q, false, got, sizeof(got));
             if (strcmp(got, "more") == 0)
                 continue;
             decided++;
             CU_ASSERT_STRING_EQUAL(got, expected);
             if (strcmp(got, expected) != 0)
-                fprintf(stderr, "%s, %zu of it, %" PRId64 ": %s, not %s\n", text, part,
-                        q.most.messages, got, expected);
+                fprintf(stderr, "%s after %zu, %zu of it, %" PRId64 ": %s, not %s\n", text, covered,
+                        part, q.most.messages, got, expected);
             t.is_looked_for = false;
             t.system = t.start = NULL;
             describe(ctx, &t, &q, false, got, sizeof(got));
             CU_ASSERT_TRUE(strcmp(got, "more") == 0 || strcmp(got, expected) == 0);
+            t.is_looked_for = true;
             describe(ctx, &t, &q, true, got, sizeof(got));
             CU_ASSERT_STRING_NOT_EQUAL(got, "more");
         }

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers that change what was said: a patch of a message, a truncation, a fork. */
+#include "native.h"
+
+#include "parley/json/members.h"
+
+enum err native_message_patch(struct api_call *c)
+{
+    struct session_message patch;
+    struct sv message;
+    TRY(native_read_message_patch(&c->body, &patch));
+    TRY(session_message_patch(c->sessions, c->ctx, c->id, c->message, &patch, &c->precondition,
+                              &message, &c->receipt));
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_members_write(&j, message, NULL);
+    json_put_time(&j, "edited_at", c->receipt.at);
+    json_write_object_close(&j);
+    return api_set_etag_receipt(c);
+}
+
+const struct api_param native_truncate_params[] = {{"after", 0, INT64_MAX, -1, {NULL}},
+                                                   {.name = NULL}};
+
+enum err native_messages_truncate(struct api_call *c)
+{
+    const struct session_receipt *r = &c->receipt;
+    if (c->params[0] < 0)
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
+                        "after is missing: the seq after which all messages are removed. 0 removes "
+                        "all of them.");
+    TRY(session_truncate(c->sessions, c->ctx, c->id, c->params[0], &c->precondition, &c->receipt));
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_put_sv(&j, "session_id", r->session_id);
+    json_put_i64(&j, "messages_deleted", r->first_seq);
+    json_put_i64(&j, "message_count", r->message_count);
+    json_put_i64(&j, "version", r->version);
+    json_put_i64(&j, "state_version", r->state_version);
+    json_put_time(&j, "expires_at", r->expires_at);
+    json_write_object_close(&j);
+    return api_set_etag_receipt(c);
+}
+
+/* The record of a replay has no messages. Those that were copied are read, as they are now. */
+static void read_copied(struct api_call *c)
+{
+    struct session now, *s = &c->session;
+    if (session_get(c->sessions, c->ctx, s->session_id, c->precondition.user, SESSION_MESSAGES_MAX,
+                    &now) == ERR_NONE &&
+        now.generation == s->generation) {
+        s->messages = now.messages;
+        s->n_messages = now.n_messages;
+        while (s->n_messages > 0 && s->messages[s->n_messages - 1].seq > s->last_seq)
+            s->n_messages--;
+    }
+    ctx_clear_error(c->ctx);
+}
+
+enum err native_session_fork(struct api_call *c)
+{
+    struct session_fork fork;
+    TRY(native_read_fork(&c->body, c->precondition.user, &fork));
+    TRY(session_copy(c->sessions, c->ctx, c->id, &fork, &c->precondition, &c->session,
+                     &c->receipt));
+    if (c->receipt.replayed)
+        read_copied(c);
+    TRY(native_location(c, c->session.session_id, 0));
+    return native_answer_session(c, 201, SESSION_NEWEST);
+}
