@@ -252,8 +252,6 @@ enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, stru
     return e;
 }
 
-/* ---- what is remembered of a user ---- */
-
 static enum err state_not_found(struct request_ctx *ctx)
 {
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no state of this user.");
