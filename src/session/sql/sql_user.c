@@ -91,9 +91,8 @@ static const struct db_stmt user_left = {
     " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) OR EXISTS"
     " (SELECT" SQL_ITS_STATE ") AS is_left"};
 
-/* What is remembered of a user. A change returns what that of a session of generation 0, which no session
- * has, would: receipts and idempotency records need no form of their own. A record has an expiry; that of a
- * state without one is the time of its last change. */
+/* The state of a user. A change returns what that of a session would, with generation 0, which no session has.
+ * A record must have an expiry: that of a state without one is the time of the change. */
 #define SQL_NOT_EXPIRED " (u.expires_at IS NULL OR u.expires_at > now()) "
 
 /* $2: the user; NULL: the owner of the session of generation $3. $4, $5: tags and key of a write. */
@@ -104,9 +103,8 @@ static const struct db_stmt user_state_read = {
     " FROM (SELECT coalesce($2, (SELECT s.user_id FROM sessions s WHERE s.tenant = $1 AND s.generation = $3)) AS id) whose"
     " LEFT JOIN user_states u ON u.tenant = $1 AND u.user_id = whose.id AND" SQL_NOT_EXPIRED};
 
-/* $8, $9: version and mark as they were read; version 0: none was there. A state that was deleted since is
- * not written again, since the merge has members of it. $10: the state; NULL: it is deleted, and no record
- * keeps it. $11: its time to live, or NULL. */
+/* $8, $9: version and mark as read; version 0: none was there. What was deleted since is not written again.
+ * $10: the state; NULL: it is deleted, and no record keeps it. $11: its time to live, or NULL. */
 #define SQL_END " now() + $11::bigint * interval '1 second' "
 #define SQL_AS_READ " u.tenant = $1 AND u.user_id = $2 AND u.version = $8 AND u.mark = $9 AND" SQL_NOT_EXPIRED
 #define SQL_STATE_CHANGED                                                                          \
