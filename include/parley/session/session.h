@@ -109,14 +109,11 @@ MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx
                                           const struct session_precondition *precondition,
                                           struct session *out, struct session_receipt *receipt);
 /* Stores a summary of all messages up to summary->seq; summary also has its content and tokens. It
- * replaces the one with the same seq. ERR_CONFLICT: the current one ends later, or this one would
- * part a call from its result. ERR_INVALID: the session has no such message. */
-MUSTCHECK enum err session_summary_put(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                       const struct session_message *summary,
-                                       const struct session_precondition *precondition,
-                                       struct session_receipt *receipt);
-/* Removes the current summary. The one before it becomes current. */
-MUSTCHECK enum err session_summary_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+ * replaces the one with the same seq. NULL: removes the current summary, and the one before it
+ * becomes current. ERR_CONFLICT: the current one ends later, or this one would part a call from its
+ * result. ERR_INVALID: the session has no such message. ERR_NOT_FOUND also: it has no summary. */
+MUSTCHECK enum err session_summary_change(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                          const struct session_message *summary,
                                           const struct session_precondition *precondition,
                                           struct session_receipt *receipt);
 /* patch: a merge patch of content, metadata, extra and tokens as JSON text; absent: no change.

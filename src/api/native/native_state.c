@@ -10,13 +10,11 @@ static void write_state(struct json_writer *j, const struct session *state)
     json_put_i64(j, "version", state->version);
     json_put_time(j, "created_at", state->created_at);
     json_put_time(j, "updated_at", state->updated_at);
-    if (state->ttl_seconds > 0) {
+    if (state->ttl_seconds > 0)
         json_put_time(j, "expires_at", state->expires_at);
-        json_put_i64(j, "ttl_seconds", state->ttl_seconds);
-    } else {
+    else
         json_put_raw(j, "expires_at", SV_NONE);
-        json_put_raw(j, "ttl_seconds", SV_NONE);
-    }
+    native_write_seq(j, "ttl_seconds", state->ttl_seconds);
     json_write_object_close(j);
 }
 

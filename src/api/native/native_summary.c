@@ -36,7 +36,8 @@ enum err native_summary_put(struct api_call *c)
     struct session_message summary;
     const struct session_receipt *r = &c->receipt;
     TRY(native_read_summary(&c->body, &summary));
-    TRY(session_summary_put(c->sessions, c->ctx, c->id, &summary, &c->precondition, &c->receipt));
+    TRY(session_summary_change(c->sessions, c->ctx, c->id, &summary, &c->precondition,
+                               &c->receipt));
     struct json_writer j = api_begin(c->res, 200);
     write_summary(&j, r->session_id, r->version, r->state_version);
     json_write_object_open(&j);
@@ -53,5 +54,5 @@ enum err native_summary_put(struct api_call *c)
 enum err native_summary_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_summary_delete(c->sessions, c->ctx, c->id, &c->precondition, &c->receipt);
+    return session_summary_change(c->sessions, c->ctx, c->id, NULL, &c->precondition, &c->receipt);
 }

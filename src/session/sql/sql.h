@@ -150,12 +150,11 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
 
 /* ---- sql_summary.c ---- */
 
-/* Stores w->drafts, or removes the summary up to last_seq. base: as for a session_change_fn. */
-MUSTCHECK enum err sql_summary_put(struct sessions *s, struct request_ctx *ctx,
-                                   struct session_write *w, const struct session *base);
-MUSTCHECK enum err sql_summary_delete(struct sessions *s, struct request_ctx *ctx,
+/* Stores w->drafts, or without one removes the summary up to current. base: as for a
+ * session_change_fn. */
+MUSTCHECK enum err sql_summary_change(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w, const struct session *base,
-                                      int64_t last_seq);
+                                      int64_t current);
 
 /* ---- sql_window.c: the end of a session ---- */
 

@@ -26,35 +26,20 @@ static const struct db_stmt summary_delete = {
     SQL_RECORD("204", "0", "NULL::text") "SELECT * FROM s"};
 /* clang-format on */
 
-enum { PUT_PARAMS = SQL_PRECONDITION_PARAMS + 6, DELETE_PARAMS = PUT_PARAMS - 2 };
-
-static enum err change(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
-                       const struct session *base, const struct db_stmt *stmt, int n_params,
-                       int status, struct db_param *p)
+enum err sql_summary_change(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
+                            const struct session *base, int64_t current)
 {
-    TRY(sql_precondition_params(ctx, w, p));
-    sql_base_params(base, p);
-    struct db_call call = {stmt, p, n_params, {0}};
-    TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_row(w, &call.rows, 0, status, 0);
-    return ERR_NONE;
-}
-
-enum err sql_summary_put(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
-                         const struct session *base)
-{
+    enum { PUT_PARAMS = SQL_PRECONDITION_PARAMS + 6, DELETE_PARAMS = PUT_PARAMS - 2 };
     const struct session_message *summary = w->drafts.messages;
     struct db_param p[PUT_PARAMS];
-    p[10] = db_i64(summary->seq);
-    p[11] = db_text(summary->content);
-    p[12] = db_text(summary->tokens);
-    return change(s, ctx, w, base, &summary_put, PUT_PARAMS, 200, p);
-}
-
-enum err sql_summary_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
-                            const struct session *base, int64_t last_seq)
-{
-    struct db_param p[DELETE_PARAMS];
-    p[10] = db_i64(last_seq);
-    return change(s, ctx, w, base, &summary_delete, DELETE_PARAMS, 204, p);
+    struct db_call call = {
+        summary ? &summary_put : &summary_delete, p, summary ? PUT_PARAMS : DELETE_PARAMS, {0}};
+    TRY(sql_precondition_params(ctx, w, p));
+    sql_base_params(base, p);
+    p[10] = db_i64(summary ? summary->seq : current);
+    p[11] = db_text(summary ? summary->content : SV_NONE);
+    p[12] = db_text(summary ? summary->tokens : SV_NONE);
+    TRY(sql_write(s, ctx, w, &call, 1, NULL));
+    sql_change_from_row(w, &call.rows, 0, summary ? 200 : 204, 0);
+    return ERR_NONE;
 }

@@ -109,8 +109,8 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
         return edits_run(w, id, x->text, x->context, precondition);
     case SUMMARISE:
         m[0].seq = 1;
-        return session_summary_put(w->sessions, fixture_request(w, "t1"), sv_from(id), m,
-                                   precondition, &w->r);
+        return session_summary_change(w->sessions, fixture_request(w, "t1"), sv_from(id), m,
+                                      precondition, &w->r);
     case PATCH_MESSAGE:
         return fixture_patch_message(w, id, x->text, precondition);
     case TRUNCATE:
