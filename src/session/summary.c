@@ -25,7 +25,7 @@ static enum err read_neighbourhood(struct sessions *s, struct request_ctx *ctx, 
                                    int64_t last_seq, struct neighbourhood *out)
 {
     const struct session_page_query q[] = {
-        {.before = last_seq + 1, .limit = NEIGHBOURS},
+        {.before = last_seq < INT64_MAX ? last_seq + 1 : 0, .limit = NEIGHBOURS},
         {.after = last_seq, .limit = NEIGHBOURS, .ascending = true}};
     struct session_page before = {.n = 0}, after = {.n = 0};
     enum err e = sql_message_page(s, ctx, id, SV_NONE, &q[0], &before);
@@ -69,8 +69,9 @@ static enum err find_fault(struct sessions *s, struct request_ctx *ctx, struct s
                (near->at == near->n && near->messages[near->n - 1].seq < last_seq)) {
         w->fault = BEYOND;
         w->nearest = near->n > 0 ? near->messages[near->n - 1].seq : 0;
-    } else if (safe != near->at) {
+    } else if (safe != near->at && last_seq != current.seq) { /* the current one may be replaced */
         w->fault = INSIDE;
+        w->nearest = w->nearest >= current.seq ? w->nearest : 0;
     }
     return ERR_NONE;
 }
