@@ -47,7 +47,8 @@ static enum err cover_by_summary(struct request_ctx *ctx, const struct session *
     tail->summary = summary;
     tail->is_looked_for = tail->is_complete;
     while (tail->n > 0 && tail->messages->seq <= summary->seq) {
-        if (tool_role_named(tail->messages->role) & (SESSION_ROLE_SYSTEM | SESSION_ROLE_DEVELOPER)) {
+        if (tool_role_named(tail->messages->role) &
+            (SESSION_ROLE_SYSTEM | SESSION_ROLE_DEVELOPER)) {
             /* One with parts or members may belong to a call, which PostgreSQL is asked. */
             const bool is_lone = tail->messages->content.n > 0 &&
                                  tail->messages->content.p[0] == '"' && !tail->messages->extra.p;

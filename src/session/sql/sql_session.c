@@ -191,8 +191,8 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
  * copies would get others. o: what the copy will be, if the conditions hold. $8: of which session,
  * $9: the copy's generation, $10: the last number that is copied (NULL: all), top: that of the last
  * message, $11 and $12: whether the owner is another one, and who, $13: the context (NULL: the
- * same). reserved: a message has an id that will be made for the copy. To row-level security coalesce
- * is not leakproof, so that no index would serve it; CASE is. */
+ * same). reserved: a message has an id that will be made for the copy. To row-level security
+ * coalesce is not leakproof, so that no index would serve it; CASE is. */
 /* clang-format off */
 #define SQL_ORIGINAL " m.tenant = $1 AND m.generation = s.generation"
 static const struct db_stmt session_copy_stmt = {

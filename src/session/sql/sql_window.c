@@ -4,9 +4,9 @@
 
 /* The index messages_role has these messages; a plan uses it only with the index's own condition.
  * The range of one role asks for the order that only this index gives without a sort, as in
- * sql_session.c; a range of seq would make the planner read all messages of the session instead, so what
- * is before the summary is left out afterwards. part 1: system messages, 2: those of the user, 3: the summary, whose content is
- * its JSON text. */
+ * sql_session.c; a range of seq would make the planner read all messages of the session instead, so
+ * what is before the summary is left out afterwards. part 1: system messages, 2: those of the user,
+ * 3: the summary, whose content is its JSON text. */
 /* clang-format off */
 #define SQL_NEWEST_OF(part, role)                                                                  \
     " UNION ALL (SELECT " part ", 0," SQL_MESSAGE "FROM messages m WHERE m.tenant = s.tenant"      \
