@@ -95,13 +95,13 @@ static int open_tenant(struct command_context *c, bool known)
     return e == ERR_NONE ? EXIT_GOOD : command_finish(c, e);
 }
 
-/* Refuses a tenant with sessions, without --erase. */
+/* Refuses a tenant with sessions or users' states, without --erase. */
 static enum err check_erasable(struct command_context *c, const char *why)
 {
     bool left, live;
     TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
     return live && !c->options.erase
-               ? ctx_fault(&c->ctx, ERR_CONFLICT, "tenant %s has sessions%s; --erase deletes them",
+               ? ctx_fault(&c->ctx, ERR_CONFLICT, "tenant %s has data%s; --erase deletes it",
                            c->argument, why)
                : ERR_NONE;
 }

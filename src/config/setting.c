@@ -61,6 +61,7 @@ static const struct setting settings[] = {
         "largest request body; nginx must allow as much"),
     ROW(SIZE, "PARLEY_BODY_MEMORY", body_memory, "64MiB", MIB, 64 * GIB,
         "memory of a worker for bodies above 64 KiB, each counted 4 times; when it is full: 503"),
+    ROW(SIZE, "PARLEY_MAX_STATE", max_state, "256KiB", KIB, MIB, "largest state of a user"),
     ROW(SIZE, "PARLEY_PAGE_BYTES", page_bytes, "16MiB", 64 * KIB, 16 * MIB,
         "most bytes of messages in one answer"),
     ROW(NUMBER, "PARLEY_ITEMS", items_max, "100", 1, 1000,

@@ -124,6 +124,7 @@ static enum err open_all(struct worker *w)
     const struct config *cfg = w->run->cfg;
     const struct sessions_settings sessions = {.ttl_seconds = cfg->session_ttl,
                                                .state_bytes = cfg->max_body,
+                                               .user_state_bytes = cfg->max_state,
                                                .page_bytes = cfg->page_bytes,
                                                .sweep_s = cfg->sweep_s,
                                                .statement_ms = (int)cfg->statement_ms,

@@ -62,9 +62,9 @@ enum window_result {
     WINDOW_TOO_SMALL,  /* the budgets: *needed is set */
     WINDOW_NONE        /* no model accepts any of the messages */
 };
-/* Where between n messages a summary may end that is to end before messages[at]: *safe is the index
- * nearest to at that no call and its result go across; 0: there is none. is_first, is_last: the
- * session has no messages before, after these. */
+/* Where a summary may end that should end before messages[at]. *safe: the index nearest to at such
+ * that an end before it parts no call from its result; 0: there is none. is_first, is_last: the
+ * session has no messages before these, after these. */
 MUSTCHECK enum err window_boundary(struct request_ctx *ctx, struct session_message *messages,
                                    size_t n, bool is_first, bool is_last, size_t at, size_t *safe);
 /* is_last: no longer tail will be read, so this one counts as the whole session. Fails only with

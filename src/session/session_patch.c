@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Changes of a session: a patch of its state or of a message, an update of messages and context
- * together, and the deletion of a message, which is such an update.
+ * together, and the deletion of a message, which is such an update. A patch of a user's state.
  *
  * session_change_state reads the state, changes it, and stores it only if it is still the one that
  * was read; else it begins again. No lock is held between the round trips. Appends do not
@@ -17,8 +17,8 @@
 #include "parley/json/json_writer.h"
 #include "parley/session/session_json.h"
 
-/* Changes an object (name), within state_bytes. patch: absent: no change; null: {}. */
-static enum err patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
+/* Changes what has this name, within most bytes. patch: absent: no change; null: {}. */
+static enum err patch_member(struct request_ctx *ctx, int64_t most, const char *name,
                              struct sv *value, struct sv patch, enum session_patch_how how)
 {
     enum err e = ERR_NONE;
@@ -34,24 +34,25 @@ static enum err patch_member(const struct sessions *s, struct request_ctx *ctx, 
         e = json_merge(ctx, *value, patch,
                        how == SESSION_PATCH_OVERLAY ? JSON_MERGE_OVERLAY : JSON_MERGE_PATCH, value);
     /* Patches add up: without a limit the state would outgrow what one answer can contain. */
-    if (e == ERR_NONE && value->n > (size_t)s->settings.state_bytes)
+    if (e == ERR_NONE && value->n > (size_t)most)
         return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", name,
-                        "%s would be larger than %lld bytes.", name,
-                        (long long)s->settings.state_bytes);
+                        "%s would be larger than %lld bytes.", name, (long long)most);
     return e;
 }
 
 static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
                             const struct session_patch *patch, struct session *next)
 {
+    const int64_t most = s->settings.state_bytes;
     if (patch->has_user_id)
         next->user_id = patch->user_id;
     if (patch->has_language)
         next->language = patch->language;
     if (patch->has_ttl)
         next->ttl_seconds = patch->ttl_seconds ? patch->ttl_seconds : s->settings.ttl_seconds;
-    TRY(patch_member(s, ctx, "context", &next->context, patch->context, SESSION_PATCH_MERGE));
-    return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
+    TRY(patch_member(ctx, most, "context", &next->context, patch->context, SESSION_PATCH_MERGE));
+    return patch_member(ctx, most, "metadata", &next->metadata, patch->metadata,
+                        patch->metadata_how);
 }
 
 enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
@@ -111,7 +112,8 @@ static enum err try_update(struct sessions *s, struct request_ctx *ctx, struct s
                            const struct session *base)
 {
     struct sv context = base->context;
-    TRY(patch_member(s, ctx, "context", &context, w->update->context, SESSION_PATCH_OVERLAY));
+    TRY(patch_member(ctx, s->settings.state_bytes, "context", &context, w->update->context,
+                     SESSION_PATCH_OVERLAY));
     return sql_session_edit(s, ctx, w, base, sv_eq(context, base->context) ? SV_NONE : context);
 }
 
@@ -200,11 +202,13 @@ static enum err apply_message_patch(struct sessions *s, struct request_ctx *ctx,
         m->content = patch->content;
     if (patch->tokens.p)
         m->tokens = sv_eq(patch->tokens, SV("null")) ? SV_NONE : patch->tokens;
-    TRY(patch_member(s, ctx, "metadata", &m->metadata, patch->metadata, SESSION_PATCH_MERGE));
+    TRY(patch_member(ctx, s->settings.state_bytes, "metadata", &m->metadata, patch->metadata,
+                     SESSION_PATCH_MERGE));
     if (m->metadata.n > JSON_STORED_BYTES_MAX)
         return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", "metadata",
                         "metadata would be larger than %d bytes.", JSON_STORED_BYTES_MAX);
-    TRY(patch_member(s, ctx, "extra", &extra, patch->extra, SESSION_PATCH_MERGE));
+    TRY(patch_member(ctx, s->settings.state_bytes, "extra", &extra, patch->extra,
+                     SESSION_PATCH_MERGE));
     m->extra = sv_eq(extra, SV("{}")) ? SV_NONE : extra;
     return patch->content.p || patch->extra.p ? check_content(ctx, m) : ERR_NONE;
 }
@@ -245,4 +249,69 @@ enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, stru
         return session_not_found(ctx);
     *message = w.state;
     return e;
+}
+
+/* ---- a user's state ---- */
+
+static enum err state_not_found(struct request_ctx *ctx)
+{
+    return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no state of this user.");
+}
+
+enum err session_user_state_get(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                int64_t generation, struct session *out)
+{
+    const struct session_precondition none = {.user = SV_NONE};
+    bool allowed;
+    TRY(sql_reachable(s, ctx));
+    TRY(sql_user_state_read(s, ctx, user, generation, &none, out, &allowed));
+    return out->version > 0 ? ERR_NONE : state_not_found(ctx);
+}
+
+/* As change_state. The read says whether the change is allowed. So w->done stays unset only if it
+ * is not, and w->out is what was read. */
+static enum err try_change(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    struct session *out = w->out;
+    while (!deadline_passed(ctx->deadline)) {
+        bool allowed;
+        arena_rewind(ctx->arena, mark);
+        TRY(sql_user_state_read(s, ctx, w->id, 0, w->precondition, out, &allowed));
+        if (!allowed || (!w->patch && out->version == 0))
+            return ERR_NONE;
+        if (w->patch && w->patch->has_ttl)
+            out->ttl_seconds = w->patch->ttl_seconds;
+        if (w->patch)
+            TRY(patch_member(ctx, s->settings.user_state_bytes, "state", &out->context,
+                             w->patch->context, SESSION_PATCH_MERGE));
+        TRY(sql_user_state_change(s, ctx, w));
+        if (w->done)
+            return ERR_NONE;
+    }
+    return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many requests change this state at once.");
+}
+
+enum err session_user_state_change(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                   const struct session_patch *patch,
+                                   const struct session_precondition *precondition,
+                                   struct session *out, struct session_receipt *receipt)
+{
+    struct session_write w = {
+        .id = user, .patch = patch, .precondition = precondition, .out = out, .receipt = receipt};
+    TRY(fresh_writable(s, ctx));
+    fresh_contend(ctx, user);
+    const enum err e = session_write_idempotent(s, ctx, &w, try_change);
+    if (e == ERR_NOT_FOUND && (patch || out->version > 0))
+        return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
+                        "The version of the state is %lld (0: there is none).",
+                        (long long)out->version);
+    if (e != ERR_NONE || !patch)
+        return e == ERR_NOT_FOUND ? state_not_found(ctx) : e;
+    /* The record of a state that was deleted since keeps nothing of it. */
+    if (receipt->replayed)
+        TRY(w.state.p ? session_of_record(s, ctx, &w, out) : state_not_found(ctx));
+    sql_apply_receipt(out, receipt);
+    out->user_id = user;
+    return ERR_NONE;
 }

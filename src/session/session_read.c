@@ -32,7 +32,8 @@ static void tail_of_session(const struct session *session, int64_t last_seq,
         out->n--;
 }
 
-/* Leaves out what the summary stands for. *is_known: no older summary counts up to last_seq. */
+/* Leaves out what the summary covers. *is_known: false if the summary ends after last_seq. Then an
+ * older one may count, which only PostgreSQL has. */
 static enum err cover_by_summary(struct request_ctx *ctx, const struct session *session,
                                  int64_t last_seq, struct window_tail *tail, bool *is_known)
 {

@@ -198,9 +198,7 @@ static enum err purge_all(const struct erasure *x)
 static enum err erasure_failed(struct request_ctx *ctx, enum err e,
                                const struct session_erasure *done)
 {
-    const bool passing =
-        e == ERR_UNAVAILABLE || e == ERR_TIMEOUT || e == ERR_OVERLOAD || e == ERR_BUSY;
-    if (e != ERR_OUTCOME_UNKNOWN && !(passing && done->sessions + done->messages + done->keys > 0))
+    if (e != ERR_OUTCOME_UNKNOWN && done->sessions + done->messages + done->keys == 0)
         return e;
     const struct err_info why = ctx->err;
     ctx_clear_error(ctx);
@@ -220,6 +218,8 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
     memset(out, 0, sizeof(*out));
     fresh_contend(ctx, user);
     enum err e = fresh_writable(s, ctx);
+    if (e == ERR_NONE) /* the state at once */
+        e = sql_user_keys_delete(s, ctx, user, &out->has_more, &out->keys);
     if (e == ERR_NONE)
         e = tombstone_all(&x);
     if (e == ERR_NONE)

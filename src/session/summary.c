@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Summaries: a text that stands in windows for all messages up to last_seq. Messages stay as they
- * are. As a patch does (session_patch.c), a write reads the state first, and is done only if the
- * state is still the same; appends do not interfere. So what was checked holds when it is stored.
+ * Summaries: a window has a summary in place of all messages up to last_seq. Messages do not
+ * change. As in a patch (session_patch.c), a write reads the state first, and is done only if the
+ * state is still the same. Appends do not change the state. So what was checked still holds when
+ * the summary is stored.
  */
 #include "session_internal.h"
 
@@ -13,8 +14,8 @@
 
 enum { NEIGHBOURS = 500 };
 
-/* The messages around the end of a summary, oldest first: n, of which the first at are before it.
- */
+/* The n messages around the end of a summary, oldest first. The summary covers messages[0] to
+ * messages[at - 1]. */
 struct neighbourhood {
     struct session_message messages[2 * NEIGHBOURS];
     size_t n, at;
@@ -84,7 +85,6 @@ static enum err try_put(struct sessions *s, struct request_ctx *ctx, struct sess
     return w->fault == STORABLE ? sql_summary_put(s, ctx, w, base) : ERR_NONE;
 }
 
-/* An older summary is current then. */
 static enum err try_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                            const struct session *base)
 {
@@ -100,15 +100,18 @@ static enum err refused(struct request_ctx *ctx, const struct session_write *w)
 {
     if (w->fault == SHRINKS)
         return ctx_fail(ctx, ERR_CONFLICT, "summary_shrinks", "last_seq",
-                        "The session has a summary up to %" PRId64 ". A new one may not end before "
-                        "it.",
+                        "The session has a summary up to message %" PRId64
+                        ". A new one may not end before it.",
                         w->nearest);
     if (w->fault == BEYOND)
         return ctx_fail(ctx, ERR_INVALID, "no_such_message", "last_seq",
-                        "The session's last message is %" PRId64 ".", w->nearest);
+                        "The session has messages up to %" PRId64
+                        ", and a summary covers at least one.",
+                        w->nearest);
     const enum err e = ctx_fail(ctx, ERR_CONFLICT, "inside_tool_call", "last_seq",
-                                "The summary would end between a call and its result. nearest_seq "
-                                "is the nearest message after which it may end.");
+                                "The summary would end between a call and its result, which may be "
+                                "still to come. nearest_seq, if there is one, is the nearest "
+                                "message after which it may end.");
     if (w->nearest > 0)
         snprintf(ctx->err.members, sizeof(ctx->err.members), "{\"nearest_seq\":%" PRId64 "}",
                  w->nearest);

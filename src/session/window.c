@@ -9,8 +9,7 @@
  *    even the newest of these is too far back, it is kept, and as many of the newest groups as fit;
  *    between them is a gap.
  *
- * A summary comes before all that. The message directly after it may begin a window, whatever its
- * role.
+ * A summary comes first. The message directly after it may begin a window, whatever its role.
  */
 #include "session_internal.h"
 
@@ -172,7 +171,7 @@ static bool may_begin(const struct choice *c, size_t i)
     return is_kept(c, i) && !c->is_within[i];
 }
 
-/* Whether nothing that is kept lies between the summary and the message. */
+/* Whether no message that is kept lies between the summary and this message. */
 static bool follows_summary(const struct choice *c, size_t i)
 {
     return c->tail->summary && c->tail->is_complete && c->from[i].messages == c->from[0].messages;
@@ -273,7 +272,7 @@ static enum window_result choose(struct choice *c, struct session_cost *needed)
     if (c->begin == c->end)
         return choose_with_gap(c, needed);
     if (follows_summary(c, c->begin))
-        c->begin = 0; /* what is left out after the summary is within the window */
+        c->begin = 0; /* so that messages left out directly after the summary count as omitted */
     return WINDOW_CHOSEN;
 }
 
@@ -364,7 +363,8 @@ enum err window_boundary(struct request_ctx *ctx, struct session_message *messag
     TRY(tool_links_read(ctx, messages, n, &c.links));
     c.m = c.links.m;
     TRY(prepare(&c));
-    for (size_t i = 0; i < last; i++) /* what still waits for its result, or for what follows it */
+    for (size_t i = 0; i < last;
+         i++) /* a call that waits for its result, reasoning that waits for what follows */
         if ((c.m[i].is_unanswered && is_kept(&c, i)) || (c.m[i].is_reasoning && i == n - 1))
             last = i;
     *safe = 0;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Edits of a session's past: a patch of a message, a truncation, a fork, and what these and other changes of messages
+"""Edits of a session's messages: a patch of a message, a truncation, a fork, and what these and other changes of messages
 do to summaries. tests/service/session/test_stamps.c has the entity tags of each write."""
 import json
 import uuid
@@ -94,7 +94,7 @@ class EditTest(ParleyTest, LangGraph):
         return [m["seq"] for m in self.messages(path)]
 
     def summarize(self, path, *seqs, stale="false"):
-        """Stores summaries; caches have the session with them."""
+        """Stores summaries, and brings the session with them into the caches."""
         for seq in seqs:
             self.sql.ask("INSERT INTO summaries (tenant, generation, last_seq, created_at, content, tokens, stale)"
                          f" SELECT tenant, generation, {seq}, now(), '\"of {seq}\"', {seq}, {stale} FROM sessions"
@@ -103,7 +103,7 @@ class EditTest(ParleyTest, LangGraph):
         self.get(path)
 
     def summaries(self, path):
-        """The numbers of the summaries; negative: stale. The highest is the session's."""
+        """The last_seq of each summary; negative: stale. The session shows the highest one."""
         id_ = path.rsplit("/", 1)[1]
         lines = self.sql.ask("SELECT CASE WHEN u.stale THEN -u.last_seq ELSE u.last_seq END FROM sessions s JOIN summaries u"
                              f" USING (tenant, generation) WHERE s.session_id = '{id_}' ORDER BY u.last_seq")
@@ -125,7 +125,7 @@ class Patch(EditTest):
     """PATCH /v1/sessions/{id}/messages/{message}"""
 
     def test_each_member(self):
-        """Fails if null leaves tokens, if extra is replaced, or if `size` is that of before: tried."""
+        """Fails if null leaves tokens, if extra is replaced, or if `size` does not change: tried."""
         for stored, patch, changes in PATCHES:
             with self.subTest(patch=patch):
                 path = self.make(messages=[message("before"), stored, message("after")])
@@ -271,8 +271,8 @@ class Truncate(EditTest):
         self.assertEqual(self.client.get(path).body, before)
 
     def test_conditions_and_keys(self):
-        """A repetition removes nothing that was appended since. Fails if a truncation that removes nothing stores no
-        record: tried."""
+        """A repetition removes nothing that was appended since. Fails if a truncation that removes nothing is no write:
+        tried."""
         path = self.seven()
         tag = self.client.get(path).headers["ETag"]
         for after in 4, 4:   # the second one finds nothing to remove
@@ -355,7 +355,7 @@ class Fork(EditTest):
                          (source.body, source.headers["ETag"]))
 
     def test_owner_and_context(self):
-        """Fails if a user that is null is the source's, or if the header does not name the owner: tried."""
+        """Fails if null leaves the user of the source, or if the header does not name the owner: tried."""
         path = self.seven(user_id="ann", context={"a": 1})
         for body, user, context in (({}, "ann", {"a": 1}), ({"user_id": "bob"}, "bob", {"a": 1}), ({"user_id": None}, None, {"a": 1}),
                                     ({"context": {}}, "ann", {}), ({"context": {"b": [2]}}, "ann", {"b": [2]}),
@@ -369,6 +369,7 @@ class Fork(EditTest):
             self.problem(self.client.post(path + "/fork", {"user_id": user}, headers=ann), 400, "user_mismatch", "user_id")
 
     def test_refused(self):
+        """Fails if last_seq is not compared with the highest: tried."""
         path, taken = self.seven(), self.seven()
         own, other = (p.rsplit("/", 1)[1] for p in (path, taken))
         before = [self.client.get(p).body for p in (path, taken)]
@@ -387,7 +388,7 @@ class Fork(EditTest):
         self.assertEqual(self.client.get(taken).body, before[1])
 
     def test_the_id_of_an_expired_session(self):
-        """It is free, whatever caches hold of it. Fails if the expired session keeps the id: tried."""
+        """A fork may take it, whatever caches hold of it. Fails if the expired session keeps the id: tried."""
         path, old = self.seven(), self.seven()
         id_ = old.rsplit("/", 1)[1]
         self.get(old)
@@ -399,7 +400,8 @@ class Fork(EditTest):
         self.assertEqual(self.seqs(old), [1])
 
     def test_a_key(self):
-        """A repetition gives the same answer and makes nothing, also after the source and the fork have changed."""
+        """A repetition gives the same answer and makes nothing, also after the source and the fork have changed. Fails if
+        the record has a summary above the fork's last message: tried."""
         path = self.seven(context={"a": 1})
         self.summarize(path, 2, 6)
         for body in {"last_seq": 4}, {"session_id": self.new_id("f").replace(":", "-"), "context": {"b": 1}}:
@@ -419,7 +421,7 @@ class Fork(EditTest):
         self.problem(self.client.post(path + "/fork", {}, headers=key), 422, "idempotency_key_reused", "Idempotency-Key")
 
     def test_at_once(self):
-        """Of several to one id one wins; with one key all get its answer."""
+        """Of several forks to one id one succeeds; with one key all get its answer."""
         path = self.seven()
         for headers in {}, {"Idempotency-Key": str(uuid.uuid4())}:
             id_ = self.new_id("f").replace(":", "-")
@@ -460,10 +462,10 @@ CHANGES = (
 
 
 class Summaries(EditTest):
-    """None is above the highest message; those that stand for what has changed are stale."""
+    """No summary ends after the last message. Those that cover a changed message are stale."""
 
     def change(self, path, what):
-        """Does it."""
+        """Makes a change of CHANGES."""
         if isinstance(what, list):
             return self.update(path.rsplit("/", 1)[1], *what)
         method, target = what.split(" ")
@@ -474,7 +476,7 @@ class Summaries(EditTest):
 
     def test_changes(self):
         """Fails if a summary above the last message stays, if one below a change is stale, if a removal or a change leaves
-        one as it was, or if all go with an update that removes and adds: tried."""
+        one as it was, or if an update that removes and adds removes all: tried."""
         for what, then in CHANGES:
             with self.subTest(what=what):
                 path = self.seven()
@@ -519,7 +521,7 @@ class Owners(StackTest):
     env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "0", "PARLEY_TENANT_SESSIONS": "20"}
 
     def expect_absent(self, path, headers):
-        """No new route finds the session, with any If-Match."""
+        """No new route finds the session, whatever If-Match says."""
         for method, target, body in routes(path):
             for more in {}, {"If-Match": "*"}, {"Idempotency-Key": str(uuid.uuid4())}:
                 answer = self.client.request(method, target, body, headers={**headers, **more})
@@ -528,7 +530,8 @@ class Owners(StackTest):
                 self.assertEqual(json.loads(nothing.body)["detail"], answer.json["detail"])
 
     def test_a_session_of_somebody_else(self):
-        """Fails if a new statement lacks the tenant or the user: tried."""
+        """Fails if the statement of a fork, or SQL_LIVE, lacks the user: tried. If it lacks the tenant,
+        row-level security hides the row."""
         one, two, three = ({"X-Api-Key": self.stack.parley.make_key(name)} for name in ("one", "two", "three"))
         path = "/v1/sessions/shared"
         messages = [message("a"), message("b")]
@@ -557,7 +560,7 @@ class Owners(StackTest):
         self.assertEqual((answer.status, answer.json["code"]), (429, "tenant_sessions"))
 
     def away(self, path, key):
-        """Nothing is done."""
+        """While PostgreSQL is away, nothing is done."""
         self.stack.postgres.stop()
         wait_until(lambda: self.client.get("/readyz").status == 503, 10, "PostgreSQL is known to be away")
         for method, target, body in routes(path):

@@ -318,7 +318,7 @@ class Deleted(KeysTest):
                               headers={"Idempotency-Key": f"k{i}"}), 201)
         self.ok(theirs.put("/v1/sessions/big", {"message": message("theirs")}), 201)
         before = self.left("gone")
-        self.expect(1, "parley: tenant gone has sessions; --erase deletes them", "delete", "gone")
+        self.expect(1, "parley: tenant gone has data; --erase deletes it", "delete", "gone")
         self.assertEqual((self.left("gone"), mine.get("/v1/sessions/big").status), (before, 200))
         statuses = set()
 

@@ -494,8 +494,9 @@ class Everywhere(ParleyTest):
         for path, allowed in (
                 ("/v1/sessions", "GET, HEAD, POST, OPTIONS"),
                 (session, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
-                (session + "/messages", "GET, HEAD, POST, OPTIONS"),
-                (session + "/messages/1", "GET, HEAD, DELETE, OPTIONS"), ("/v1/users/u", "DELETE, OPTIONS"),
+                (session + "/messages", "GET, HEAD, POST, DELETE, OPTIONS"),
+                (session + "/messages/1", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+                (session + "/fork", "POST, OPTIONS"), ("/v1/users/u", "DELETE, OPTIONS"),
                 ("/v1/users/u/sessions", "GET, HEAD, OPTIONS"), ("/v1/users/u/export", "GET, HEAD, OPTIONS")):
             with self.subTest(path=path):
                 answer = self.client.request("OPTIONS", path)

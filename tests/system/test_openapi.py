@@ -73,7 +73,9 @@ MORE = {
     "session_fork": [{"body": lambda session: {"session_id": session}}, {"body": {"user_id": "ann"}}],
     "message_patch": [{"body": {"metadata": {"x": "y" * 60000}}, "twice": True}],
     "session_patch": [{"body": {"context": {"x": "y" * 60000}}, "twice": True}],
-    "window_get": [{"query": "?max_bytes=1"}],
+    "session_get": [{"query": "?with=user_state"}],
+    "window_get": [{"query": "?max_bytes=1"}, {"query": "?with=user_state"}],
+    "user_state_patch": [{"body": {"state": None, "ttl_seconds": 60}}],
     "summary_put": [{"body": {"last_seq": 2, "content": []}}, {"body": {"last_seq": 9, "content": "x"}}],
     "messages_page": [{"query": "?order=asc&limit=1"}],
     "user_sessions": [{"query": "?limit=1"}],
@@ -98,7 +100,7 @@ class Search:
         self.stack, self.answers, self.headers = stack, [], {}
 
     def fresh(self):
-        """Makes a session with a message m1, of a user of its own; its id."""
+        """Makes a session with a message m1, of a user of its own who has a state; its id."""
         session = str(uuid.uuid4())
         client = self.stack.client(headers=self.headers)
         made = client.put(f"/v1/sessions/{session}", {
@@ -106,6 +108,7 @@ class Search:
             "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
                          {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
         client.put(f"/v1/sessions/{session}/summary", {"last_seq": 1, "content": "x"})
+        client.patch(f"/v1/users/of-{session}/state", {"state": {"a": "b"}})
         # A read puts it into the caches: a write does not put metadata there.
         got = client.get(f"/v1/sessions/{session}")
         if (made.status, got.status) != (201, 200):

@@ -105,6 +105,11 @@ class Pasted(StackTest):
                    ' limit=2&order=asc: "seq":1 "seq":2  limit=2&order=asc&after=2: "seq":3  $',
                    '"session_id":"concepts:1".*"context":{"asked_at":"[0-9]+"}')
 
+    def test_remember(self):
+        """A state, merged, in a window, under its tag, and forgotten. Fails if the patch replaces the state: tried."""
+        self.twice("docs/guide/remember.md", '"allergies":."nuts"', '"state":{"name":"Mia","drinks":{"coffee":"black","tea":"green"}},',
+                   '"The usual, please.".*"user_state":{"user_id":"mia"', '"visits":2},"version":3', "^204 $")
+
     def test_tool_calls(self):
         """A turn with a tool, a call that is stored before it is made, a budget."""
         self.twice("docs/guide/tool-calls.md", '"role":"tool","content":"09:12"', '"When does', '"message_ids"',
@@ -120,7 +125,7 @@ class Pasted(StackTest):
                    '"summary":{"last_seq":3,.*"data":.."message_id":"summary:3".*"seq":1,.*"seq":4,')
 
     def test_regenerate_and_branch(self):
-        """A changed message, a truncation, a fork. Fails if the truncation keeps the answer: tried."""
+        """A changed message, a truncation, a fork. Fails if the truncation removes the question, too: tried."""
         self.twice("docs/guide/regenerate-and-branch.md", "^$", '"seq":3,.*"When is the first one[?]".*"edited_at"',
                    '"messages_deleted":1,"message_count":3', '"forked_from":{.*"last_seq":2},"message_count":2')
 

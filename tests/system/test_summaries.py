@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Summaries: which text stands in windows for older messages, what refuses one, and that nothing else changes."""
+"""Summaries: what windows have in place of older messages, which summary is refused, and that nothing else changes."""
 from harness import at_once, message
 from stack import StackTest
 from windows import WindowTest, WithoutCaches
@@ -22,7 +22,7 @@ def talk(n):
 
 
 class Summaries(WindowTest):
-    """Of one user's sessions, on one host."""
+    """On one host, with its caches."""
 
     def with_messages(self, *messages):
         return self.make(self.new_id("s").replace(":", "-"), messages=list(messages))
@@ -34,7 +34,7 @@ class Summaries(WindowTest):
         return [m["seq"] for m in self.get(f"{path}/window?{query}".rstrip("?"))["data"]]
 
     def test_one_life(self):
-        """Of three summaries. Fails if an older one does not come back, or if pages change: tried."""
+        """Three summaries of one session are stored and deleted. Fails if an older one does not come back, or if pages change: tried."""
         path = self.with_messages(*talk(10))
         before = self.get(path + "/messages")
         self.assertIsNone(self.get(path)["summary"])
@@ -66,7 +66,7 @@ class Summaries(WindowTest):
         self.problem(self.client.delete(path + "/summary"), 404, "not_found")
 
     def test_windows(self):
-        """Also of sessions with more messages than a cache has. Fails if the system message must come after the summary."""
+        """Some sessions have more messages than a cache holds. Fails if the system message must come after the summary."""
         system = message("be nice", "system", tokens=1)
         for n, last_seq, query, wanted, gap in (
                 (9, 4, "", [4, 1, *range(5, 11)], None), (9, 4, "include_system=0", [4, *range(5, 11)], None),
@@ -87,17 +87,18 @@ class Summaries(WindowTest):
         self.problem(self.client.get(path + "/window?max_messages=1"), 422, "budget_too_small")
 
     def test_what_comes_after_it(self):
-        """An append's window is of its own time. Fails if a later summary counts for it."""
-        path = self.with_messages(*talk(4))
-        self.summarise(path, 2)
-        sent = {"Idempotency-Key": path}
-        first = self.client.post(path + "/messages?return=window", message("m5"), headers=sent)
-        self.assertEqual([m["seq"] for m in first.json["window"]["data"]], [2, 3, 4, 5])
-        self.post(path + "/messages", message("m6"), status=201)
-        self.summarise(path, 6)
-        again = self.client.post(path + "/messages?return=window", message("m5"), headers=sent)
-        self.assertEqual((again.status, again.body), (201, first.body))
-        self.assertEqual(self.seqs(path), [6])
+        """A repeated append has the window of its own time. Fails if a later summary counts for it: tried."""
+        for query in "", "&include_system=0":
+            path = self.with_messages(*talk(4))
+            self.summarise(path, 2)
+            append = lambda: self.client.post(f"{path}/messages?return=window{query}", message("m5"), headers={"Idempotency-Key": path})
+            first = append()
+            self.assertEqual([m["seq"] for m in first.json["window"]["data"]], [2, 3, 4, 5])
+            self.post(path + "/messages", message("m6"), status=201)
+            self.summarise(path, 6)
+            again = append()
+            self.assertEqual((again.status, again.body), (201, first.body))
+            self.assertEqual(self.seqs(path), [6])
 
     def test_refused(self):
         """Nothing is changed. Fails if an open call counts as answered, or a summary may shrink: tried."""
@@ -127,7 +128,7 @@ class Summaries(WindowTest):
         self.assertEqual(self.get(path + "/summary", headers=ann)["summary"]["last_seq"], 1)
 
     def test_conditions_and_keys(self):
-        """Fails if a repeated request is checked anew, or a replay tells of the summary of now: tried."""
+        """Fails if a repeated request is checked anew, or a replay answers with the current summary: tried."""
         path = self.with_messages(*talk(6))
         old = self.client.get(path).headers["ETag"]
         put = lambda body, **headers: self.client.put(path + "/summary", body, headers={k.replace("_", "-"): v for k, v in headers.items()})
@@ -163,7 +164,7 @@ class Summaries(WindowTest):
                 self.assertIn(content, self.client.get(path + where).body)
 
     def test_other_interfaces(self):
-        """They show all messages, and no summary."""
+        """OpenAI's and LangGraph's routes show all messages, and no summary."""
         path = self.with_messages(*talk(4))
         id_ = path.rsplit("/", 1)[1]
         values, items = self.get(f"/threads/{id_}/state")["values"], self.get(f"/v1/conversations/{id_}/items")
@@ -171,7 +172,8 @@ class Summaries(WindowTest):
         self.assertEqual((self.get(f"/threads/{id_}/state")["values"], self.get(f"/v1/conversations/{id_}/items")), (values, items))
 
     def test_at_once(self):
-        """With appends. Fails if a window mixes two states: each begins with the message after its summary."""
+        """Summaries, appends and windows at once. Fails if a window mixes two states: each goes on with the message after its
+        summary."""
         path = self.with_messages(*talk(4))
 
         def work(i):
@@ -196,11 +198,11 @@ class Summaries(WindowTest):
 
 
 class Tenants(StackTest):
-    """Sessions of one id of two tenants."""
+    """Two tenants have a session with the same id."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "0"}
 
     def test_a_tenant_has_its_own(self):
-        """And an erasure removes its own alone."""
+        """An erasure removes the summaries of its tenant alone."""
         one, two = ({"X-Api-Key": self.stack.parley.make_key(name)} for name in ("one", "two"))
         path = "/v1/sessions/shared"
         self.put(path, {"user_id": "ann", "messages": talk(4)}, status=201, headers=one)

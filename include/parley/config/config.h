@@ -30,6 +30,7 @@ struct config {
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */
+    int64_t max_state;   /* bytes, of a user's state */
     int64_t body_memory; /* PARLEY_BODY_MEMORY, bytes; see CONFIG_BODY_COPIES */
     int64_t cache_s;     /* PARLEY_CACHE_SECONDS */
     int64_t memory;      /* bytes */

@@ -111,10 +111,10 @@ struct session_patch {
     enum session_patch_how metadata_how;
 };
 
-/* What a copy of a session has that the session has not. */
+/* How a fork differs from the session that it copies. */
 struct session_fork {
     struct sv session_id; /* absent: a UUIDv7 is made */
-    int64_t last_seq;     /* no message after it is copied; -1: all are */
+    int64_t last_seq;     /* the last message to copy; -1: all are copied */
     bool has_user_id;
     struct sv user_id; /* absent: nobody */
     struct sv context; /* absent: the same */
@@ -151,8 +151,8 @@ struct session_receipt {
     int64_t generation, version, state_version, message_count;
     uint64_t mark, state_mark;
     uint64_t mark_before;               /* the mark directly before the write */
-    int64_t first_seq;                  /* of the appended messages; 0: none. Of a truncation: how
-                                         * many messages it removed */
+    int64_t first_seq;                  /* of the appended messages; 0: none. After a
+                                         * truncation: how many messages it removed */
     int64_t last_seq;                   /* the highest that the session has given */
     int64_t at, session_at, expires_at; /* the write; the session's creation and expiry */
     int status;                         /* HTTP status of the first answer */

@@ -20,13 +20,14 @@
 struct sessions;
 
 struct sessions_settings {
-    int64_t ttl_seconds;   /* of a session that names none */
-    int64_t state_bytes;   /* largest context, and largest metadata, that a patch may leave */
-    int64_t page_bytes;    /* most bytes of content and metadata in one answer */
-    int64_t sweep_s;       /* pause between two passes of the sweeper; 0: no sweeper */
-    int statement_ms;      /* time-out of one statement of the sweeper */
-    int64_t cache_seconds; /* no cache keeps a session longer */
-    int64_t store_ms;      /* no cache is given a session later than this after it was read */
+    int64_t ttl_seconds;      /* of a session that names none */
+    int64_t state_bytes;      /* largest context, and largest metadata, that a patch may leave */
+    int64_t user_state_bytes; /* largest state of a user */
+    int64_t page_bytes;       /* most bytes of content and metadata in one answer */
+    int64_t sweep_s;          /* pause between two passes of the sweeper; 0: no sweeper */
+    int statement_ms;         /* time-out of one statement of the sweeper */
+    int64_t cache_seconds;    /* no cache keeps a session longer */
+    int64_t store_ms;         /* no cache is given a session later than this after it was read */
     const struct db_hosts_shared *hosts; /* borrowed; NULL: other hosts are not known */
 };
 
@@ -107,21 +108,20 @@ MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx
                                           struct session_message_name which,
                                           const struct session_precondition *precondition,
                                           struct session *out, struct session_receipt *receipt);
-/* Makes a text stand in windows for all messages up to summary->seq; of summary also content and
- * tokens are read. The one up to the same message is replaced. ERR_CONFLICT: there is one that ends
- * later, or a call and its result go across the end. ERR_INVALID: the session has no such message.
- */
+/* Stores a summary of all messages up to summary->seq; summary also has its content and tokens. It
+ * replaces the one with the same seq. ERR_CONFLICT: the current one ends later, or this one would
+ * part a call from its result. ERR_INVALID: the session has no such message. */
 MUSTCHECK enum err session_summary_put(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                        const struct session_message *summary,
                                        const struct session_precondition *precondition,
                                        struct session_receipt *receipt);
-/* Removes the current summary; the one before it is current then. */
+/* Removes the current summary. The one before it becomes current. */
 MUSTCHECK enum err session_summary_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                           const struct session_precondition *precondition,
                                           struct session_receipt *receipt);
 /* patch: a merge patch of content, metadata, extra and tokens as JSON text; absent: no change.
- * *message: the patched message as JSON text but for its edited_at, which is receipt->at.
- * ERR_INVALID: what the patch makes of it is no message. */
+ * *message: the patched message as JSON text, without its edited_at, which is receipt->at.
+ * ERR_INVALID: the patched message would not be valid. */
 MUSTCHECK enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                          struct session_message_name which,
                                          const struct session_message *patch,
@@ -133,9 +133,9 @@ MUSTCHECK enum err session_truncate(struct sessions *s, struct request_ctx *ctx,
                                     int64_t after, const struct session_precondition *precondition,
                                     struct session_receipt *receipt);
 /* Copies a session under another id, with its state, messages and summaries, which keep seq and id.
- * The copy's life begins now. out has its newest SESSION_NEWEST messages; a replay has none.
- * ERR_CONFLICT: the id is taken. ERR_INVALID: last_seq is above that of all messages. ERR_TIMEOUT:
- * there is more than a statement can copy in its time. */
+ * The copy's time to live begins now. out has its newest SESSION_NEWEST messages; a replay has
+ * none. ERR_CONFLICT: the id is taken. ERR_INVALID: no message has last_seq or a higher one.
+ * ERR_TIMEOUT: there is more than a statement can copy in its time. */
 MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 const struct session_fork *fork,
                                 const struct session_precondition *precondition,

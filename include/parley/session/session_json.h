@@ -11,7 +11,7 @@
  * They are stored in extra, whichever interface wrote them, and stand beside it in the JSON form of
  * a message of type "message". */
 extern const char *const session_chat_members[];
-/* Whether an object has one of those in whose place a message's content may be null. */
+/* Whether an object has a member with which the content of its message may be null. */
 bool session_has_content_elsewhere(struct sv members);
 
 /* Where the values of the text fields begin in what was written; of a string, after its quote.

@@ -1,5 +1,5 @@
-/* Many sessions: those of a tenant or one user (listed, exported, erased), and searches over them.
- * Thread rule and errors: session.h. */
+/* Many sessions: those of a tenant or one user (listed, exported, erased), searches over them, and
+ * what is remembered of a user. Thread rule and errors: session.h. */
 #pragma once
 
 #include "parley/session/session.h"
@@ -29,6 +29,18 @@ struct session_list_query {
 MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx,
                                 const struct session_list_query *q, struct session_list *out);
 
+/* What is remembered of a user, in the form of a session without an id: context is the state.
+ * ttl_seconds 0: it does not expire, and expires_at means nothing. user absent: that of the owner
+ * of the session of this generation. ERR_NOT_FOUND: there is none. */
+MUSTCHECK enum err session_user_state_get(struct sessions *s, struct request_ctx *ctx,
+                                          struct sv user, int64_t generation, struct session *out);
+/* Makes one if there is none. Of patch only context and ttl_seconds (0: none) count; NULL: deletes
+ * the state. out is set by a patch. */
+MUSTCHECK enum err session_user_state_change(struct sessions *s, struct request_ctx *ctx,
+                                             struct sv user, const struct session_patch *patch,
+                                             const struct session_precondition *precondition,
+                                             struct session *out, struct session_receipt *receipt);
+
 /* An export, oldest session first. Each call reads one session, or some messages of the last one.
  * No connection is held between calls. The export has each session that was live when it began and
  * is still live when it is read, with its messages at that moment. The caller sets user, which must
@@ -56,20 +68,20 @@ MUSTCHECK enum err session_export_next(struct sessions *s, struct request_ctx *c
 struct session_erasure {
     int64_t sessions; /* made tombstones, which nobody can read, and then deleted */
     int64_t messages; /* deleted by this call, not by the sweeper */
-    int64_t keys;     /* idempotency records deleted that had outlived their sessions */
+    int64_t keys;     /* idempotency records deleted that had outlived their sessions, and states */
     bool has_more;
     int64_t expire_by; /* 0: no cache has any of it; else when the last value has expired */
 };
-/* Deletes all sessions of a user, expired ones and tombstones too, and all idempotency records of
- * the user, whoever owns the session now. Takes at most half of the request's time. Tombstones
- * stay: the next call or the sweeper goes on. ERR_OUTCOME_UNKNOWN: it failed after a part was done.
- */
+/* Deletes the state and all sessions of a user, expired ones and tombstones too, and all
+ * idempotency records of the user, whoever owns the session now. Takes at most half of the
+ * request's time. Tombstones stay: the next call or the sweeper goes on. ERR_OUTCOME_UNKNOWN: it
+ * failed after a part was done. */
 MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                       struct session_erasure *out);
 
 /* For an operator's command: db logs in as the owner of the tables. ctx->tenant is the tenant.
- * *left: whether it has rows of sessions or idempotency records. *live: whether it has a session
- * that can be read. */
+ * *left: whether it has rows of sessions, users' states or idempotency records. *live: whether it
+ * has a session or a state that can be read. */
 MUSTCHECK enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left,
                                           bool *live);
 /* One step: deletes at most some hundred sessions, and skips what others have locked. *out counts

@@ -1,7 +1,7 @@
 /*
  * A window: the newest messages of a session that fit budgets and that a model accepts, oldest
  * first. A model accepts no result of a tool without its call, and no call without its result.
- * A summary stands for all messages up to its last. docs/reference/windows.md has the rules. Thread
+ * A summary covers all messages up to its seq. docs/reference/windows.md has the rules. Thread
  * rule and errors: session.h.
  */
 #pragma once

@@ -45,7 +45,7 @@ struct api_param {
     int64_t min, max, fallback; /* of an integer; max 0: the handler reads it; API_LIST: so, and it
                                  * may be given several times */
     const char *choices[2];     /* or one of two words: its index; 0 if it is not given. 0 and 1
-                                 * are other words for false and true */
+                                 * are other words for false and true; "" is no word */
 };
 extern const struct api_param api_no_params[];
 
@@ -63,6 +63,8 @@ struct api_call {
     struct json_doc doc;                      /* of the body */
     struct json_input body;                   /* the object that the body is */
     struct session session;                   /* of the answer; the handler fills it */
+    bool with_user_state;                     /* of the answer: ?with=user_state */
+    struct session user_state;                /* version 0: none */
     struct session_receipt receipt;           /* of a write; the handler fills it */
 };
 

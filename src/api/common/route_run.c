@@ -166,13 +166,14 @@ static enum err read_names(struct api_call *c, unsigned takes)
 static enum err read_choice(struct api_call *c, const struct api_param *p, int64_t *out)
 {
     const struct sv word = http_param_get(c->req, p->name);
-    size_t index = 0;
+    size_t index = 0, first = p->choices[0][0] == '\0';
+    const struct names words = {p->choices + first, 2 - first, sizeof(p->choices[0])};
     if (sv_eq(sv_from(p->choices[0]), SV("false")) &&
         (sv_eq(word, SV("0")) || sv_eq(word, SV("1"))))
         index = word.p[0] == '1';
     else if (word.p)
-        TRY(api_choice(c->ctx, "invalid_parameter", p->name, &NAMES(p->choices), word, &index));
-    *out = (int64_t)index;
+        TRY(api_choice(c->ctx, "invalid_parameter", p->name, &words, word, &index));
+    *out = (int64_t)(word.p ? index + first : 0);
     return ERR_NONE;
 }
 

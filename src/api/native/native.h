@@ -7,12 +7,12 @@
 #include "parley/session/window.h"
 
 /* native_sessions.c, native_messages.c, native_edit.c, native_summary.c, native_users.c,
- * native_list.c */
+ * native_list.c, native_state.c */
 api_handler native_session_create, native_session_get, native_session_patch, native_messages_append,
     native_messages_page, native_message_get, native_message_delete, native_message_patch,
     native_messages_truncate, native_session_fork, native_window_get, native_summary_get,
     native_summary_put, native_summary_delete, native_session_list, native_user_export,
-    native_user_delete;
+    native_user_delete, native_user_state;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
     native_message_params[], native_truncate_params[], native_list_params[],
     native_user_list_params[], native_window_params[];
@@ -32,8 +32,15 @@ MUSTCHECK enum err native_read_message_patch(const struct json_input *body,
 MUSTCHECK enum err native_read_fork(const struct json_input *body, struct sv user,
                                     struct session_fork *out);
 
-/* A summary: its seq is last_seq. */
+/* A summary; its last_seq becomes out->seq. */
 MUSTCHECK enum err native_read_summary(const struct json_input *body, struct session_message *out);
+
+/* native_state.c. For ?with=user_state. Reads it into the call: see session_user_state_get. Its
+ * mark becomes what changes that of the entity tag. */
+MUSTCHECK enum err native_read_with(struct api_call *c, struct sv user, int64_t generation,
+                                    bool degraded);
+/* Writes the member, if it was read. c may be NULL. */
+void native_write_with(struct json_writer *j, const struct api_call *c);
 
 /* native_window.c: the parameters of a window, first in the list of a route. */
 enum { NATIVE_WINDOW_PARAMS = 6 };
@@ -48,8 +55,9 @@ enum { NATIVE_WINDOW_PARAMS = 6 };
 MUSTCHECK enum err native_read_window(struct api_call *c, struct session_window_query *out);
 /* A seq; null if it is 0. */
 void native_write_seq(struct json_writer *j, const char *key, int64_t seq);
-/* Writes the object of a window. */
-void native_write_window(struct json_writer *j, const struct session_window *w);
+/* Writes the object of a window. with: see native_write_with. */
+void native_write_window(struct json_writer *j, const struct session_window *w,
+                         const struct api_call *with);
 
 /* native_cursor.c: the cursor of the list that q describes, whatever its after and limit. *out is
  * in the arena. */
@@ -61,8 +69,8 @@ MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, const struct sess
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);
-/* c->session with its newest n messages. Without any the answer has the ETag of the state, which
- * appends keep. */
+/* Answers with c->session and its newest n messages. If n is 0, the ETag is that of the state,
+ * which appends do not change. */
 MUSTCHECK enum err native_answer_session(struct api_call *c, int status, size_t n);
 /* Writes "truncated" if an answer holds fewer of the session's messages than were asked for.
  * Returns whether it does. */

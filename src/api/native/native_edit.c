@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers that change what was said: a patch of a message, a truncation, a fork. */
+/* Handlers of a patch of a message, a truncation and a fork. */
 #include "native.h"
 
 #include "parley/json/members.h"
@@ -26,9 +26,10 @@ enum err native_messages_truncate(struct api_call *c)
 {
     const struct session_receipt *r = &c->receipt;
     if (c->params[0] < 0)
-        return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
-                        "after is missing: the seq after which all messages are removed. 0 removes "
-                        "all of them.");
+        return ctx_fail(
+            c->ctx, ERR_INVALID, "invalid_parameter", "after",
+            "after is missing. It is the seq of the last message to keep; 0 removes all "
+            "messages.");
     TRY(session_truncate(c->sessions, c->ctx, c->id, c->params[0], &c->precondition, &c->receipt));
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
@@ -42,7 +43,7 @@ enum err native_messages_truncate(struct api_call *c)
     return api_set_etag_receipt(c);
 }
 
-/* The record of a replay has no messages. Those that were copied are read, as they are now. */
+/* A record has no messages. So a replay reads those that were copied, as they are now. */
 static void read_copied(struct api_call *c)
 {
     struct session *s = &c->session;

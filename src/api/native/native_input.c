@@ -83,10 +83,10 @@ static enum err read_message(const struct json_input *in, struct session_message
     return read_chat(in, out);
 }
 
-/* All members are texts: what null removes depends on the stored message. */
+/* The members stay JSON text: what null does depends on the stored message. */
 enum err native_read_message_patch(const struct json_input *body, struct session_message *out)
 {
-    static const size_t first = 3; /* in message_fields: those that a patch may have */
+    static const size_t first = 3; /* of the fields that a patch may have, in message_fields */
     struct sent_message sent = {.unused = SV_NONE};
     TRY(json_read_fields(body, message_fields + first, 4, JSON_REFUSED, &sent));
     *out = (struct session_message){.content = member_of(body, "content"),
@@ -165,7 +165,7 @@ static enum err check_owner_and_language(const struct json_input *body, struct s
     return ERR_NONE;
 }
 
-/* user: of X-Parley-User. */
+/* user: from X-Parley-User; given: from the body. */
 static enum err check_user(const struct json_input *body, struct sv user, struct sv given)
 {
     if (!user.p || (given.p && sv_eq(given, user)))

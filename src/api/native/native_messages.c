@@ -30,7 +30,7 @@ static void write_returned_window(struct json_writer *j, const struct request_ct
 {
     json_write_key(j, "window");
     if (!r->failed) {
-        native_write_window(j, &r->window);
+        native_write_window(j, &r->window, NULL);
         return;
     }
     const struct http_fault fault = http_fault_of(ctx);

@@ -43,6 +43,12 @@ static const struct api_route routes[] = {
      {native_session_list, API_PATH_USER, native_user_list_params}},
     {{HTTP_GET, "/v1/users/*/export", "user_export", api_run},
      {native_user_export, API_PATH_USER, api_no_params}},
+    {{HTTP_GET, "/v1/users/*/state", "user_state_get", api_run},
+     {native_user_state, API_PATH_USER | API_IF_NONE_MATCH, api_no_params}},
+    {{HTTP_PATCH, "/v1/users/*/state", "user_state_patch", api_run},
+     {native_user_state, API_PATH_USER | API_BODY_PATCH | API_PRECONDITIONS, api_no_params}},
+    {{HTTP_DELETE, "/v1/users/*/state", "user_state_delete", api_run},
+     {native_user_state, API_PATH_USER | API_NO_BODY | API_PRECONDITIONS, api_no_params}},
     {{HTTP_DELETE, "/v1/users/*", "user_delete", api_run},
      {native_user_delete, API_PATH_USER | API_NO_BODY | API_PRECONDITIONS, api_no_params}},
 };

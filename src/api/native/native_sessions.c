@@ -61,6 +61,7 @@ enum err native_answer_session(struct api_call *c, int status, size_t n)
         json_put_i64(&j, "first_seq", first ? first->seq : s->last_seq + 1);
     json_write_key(&j, "messages");
     session_json_messages(&j, first, shown);
+    native_write_with(&j, c);
     json_write_object_close(&j);
     return ERR_NONE;
 }
@@ -78,12 +79,20 @@ enum err native_session_create(struct api_call *c)
 }
 
 const struct api_param native_session_params[] = {
-    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_NEWEST, {NULL}}, {.name = NULL}};
+    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_NEWEST, {NULL}},
+    {.name = "with", .choices = {"", "user_state"}},
+    {.name = NULL}};
 
 enum err native_session_get(struct api_call *c)
 {
     const size_t n = (size_t)c->params[0];
-    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, n, &c->session));
+    struct session *s = &c->session;
+    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, n, s));
+    if (c->params[1]) {
+        TRY(native_read_with(c, s->user_id, s->generation, s->degraded));
+        s->mark ^= c->user_state.mark;
+        s->state_mark ^= c->user_state.mark;
+    }
     return native_answer_session(c, 200, n);
 }
 

@@ -30,7 +30,7 @@ enum err native_summary_get(struct api_call *c)
     return ERR_NONE;
 }
 
-/* What was sent and the receipt are all of the answer, so a replay gives the same. */
+/* The answer is made from the request and the receipt alone, so a replay gives the same one. */
 enum err native_summary_put(struct api_call *c)
 {
     struct session_message summary;

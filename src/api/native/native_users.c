@@ -154,6 +154,13 @@ enum err native_user_export(struct api_call *c)
     TRY(take_export_slot(c->ctx, e));
     if (arena_defer(c->ctx->arena, release_export_slot, e) != ERR_NONE)
         return ctx_nomem(c->ctx);
+    TRY(native_read_with(c, c->id, 0, false));
+    if (c->user_state.version > 0) {
+        struct json_writer j = {.b = &c->res->body};
+        json_write_object_open(&j);
+        native_write_with(&j, c);
+        end_line(&j);
+    }
     c->res->status = 200;
     c->res->content_type = "application/x-ndjson";
     enum err rc = write_piece(c->ctx, e, &c->res->body);

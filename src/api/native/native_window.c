@@ -9,8 +9,9 @@
 #include "parley/base/encode.h"
 #include "parley/session/session_json.h"
 
-enum { MAX_MESSAGES, MAX_TOKENS, MAX_BYTES, START_ON, END_ON, INCLUDE_SYSTEM };
-const struct api_param native_window_params[] = {NATIVE_WINDOW, {.name = NULL}};
+enum { MAX_MESSAGES, MAX_TOKENS, MAX_BYTES, START_ON, END_ON, INCLUDE_SYSTEM, WITH };
+const struct api_param native_window_params[] = {
+    NATIVE_WINDOW, {.name = "with", .choices = {"", "user_state"}}, {.name = NULL}};
 
 /* Roles with commas between, in each parameter of that name. */
 static enum err read_roles(struct api_call *c, const char *name, unsigned *out)
@@ -48,7 +49,8 @@ void native_write_seq(struct json_writer *j, const char *key, int64_t seq)
         json_put_raw(j, key, SV_NONE);
 }
 
-void native_write_window(struct json_writer *j, const struct session_window *w)
+void native_write_window(struct json_writer *j, const struct session_window *w,
+                         const struct api_call *with)
 {
     json_write_object_open(j);
     json_write_key(j, "data");
@@ -77,6 +79,7 @@ void native_write_window(struct json_writer *j, const struct session_window *w)
     } else {
         json_put_raw(j, "gap", SV_NONE);
     }
+    native_write_with(j, with);
     api_write_degraded(j, w->degraded);
     json_write_object_close(j);
 }
@@ -105,10 +108,14 @@ enum err native_window_get(struct api_call *c)
     struct session_window window;
     TRY(native_read_window(c, &query));
     TRY(session_window(c->sessions, c->ctx, c->id, c->precondition.user, &query, &window));
+    if (c->params[WITH]) {
+        TRY(native_read_with(c, c->precondition.user, window.stamp.generation, window.degraded));
+        window.stamp.mark ^= c->user_state.mark;
+    }
     TRY(api_set_etag(c, window.degraded, window_tag(c, &query, &window)));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);
-    native_write_window(&j, &window);
+    native_write_window(&j, &window, c);
     return ERR_NONE;
 }

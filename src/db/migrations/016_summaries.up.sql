@@ -1,6 +1,6 @@
 -- min_compatible: 12
--- What stands in a window for a session's messages up to last_seq. The one with the highest last_seq counts. None is
--- above the highest seq that the session still has: what removes messages removes such summaries, too.
+-- The texts that windows have in place of a session's messages up to last_seq. The one with the highest last_seq is
+-- current. None ends after the session's last message: a statement that removes messages removes such summaries, too.
 CREATE TABLE summaries (
     generation bigint      NOT NULL,
     last_seq   bigint      NOT NULL CHECK (last_seq > 0),
@@ -16,7 +16,7 @@ ALTER TABLE summaries FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON summaries
     USING (tenant = current_setting('parley.tenant'))
     WITH CHECK (tenant = current_setting('parley.tenant'));
--- They go with their session, as its messages do.
+-- They are deleted with their session, as its messages are.
 CREATE OR REPLACE FUNCTION parley_session_gone() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM messages WHERE tenant = OLD.tenant AND generation = OLD.generation;

@@ -61,7 +61,7 @@ struct session_write {
     const struct session_update *update;
     const struct session_message *message_patch;
     struct session_message_name named; /* the message to patch */
-    int64_t after;                     /* the last seq that a truncation leaves */
+    int64_t after;                     /* the last seq that a truncation keeps */
     struct sv from;                    /* the session to copy */
     const struct session_fork *fork;   /* how */
     session_change_fn *change;         /* in session_patch.c */
@@ -165,15 +165,15 @@ struct window_tail {
     size_t n;
     bool is_complete;                      /* there are no older ones */
     const struct session_message *summary; /* NULL: the session has none */
-    /* Of the older ones, the newest system or developer message, wherever it is, and the newest
-     * of the user after the summary that has no tool's result; NULL: there is none. Only if
-     * is_looked_for. */
+    /* Of the older messages, the newest system or developer message, also before the summary, and
+     * the newest message of the user that comes after the summary and has no tool's result; NULL:
+     * there is none. Only if is_looked_for. */
     bool is_looked_for;
     const struct session_message *system, *start;
     struct cache_stamp stamp;
 };
-/* In session.c: a summary's JSON text (SQL_SUMMARY) as the message that stands in windows. Its seq
- * is the last that it stands for. */
+/* In session.c: the message that windows have for a summary, from its JSON text (SQL_SUMMARY). Its
+ * seq is that of the last message that the summary covers. */
 MUSTCHECK enum err session_summary_message(struct request_ctx *ctx, struct sv text,
                                            struct session_message *out);
 extern const struct db_stmt sql_window_stmt; /* a test reads its plan */
@@ -221,12 +221,22 @@ MUSTCHECK enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ct
 /* Tombstones of a user, as rows for sql_purge, with own_id. */
 MUSTCHECK enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                        struct db_rows *out);
-/* One step: deletes records of the user that belong to no session of theirs, and skips those that
+/* One step: deletes the user's state, and records that belong to no session of theirs; skips what
  * others have locked. *none: there was none. */
 MUSTCHECK enum err sql_user_keys_delete(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                         bool *none, int64_t *deleted);
 MUSTCHECK enum err sql_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                     bool *left);
+
+/* See session_user_state_get. out->version is 0 if there is none. *allowed: a write with these
+ * conditions may be tried. */
+MUSTCHECK enum err sql_user_state_read(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                       int64_t generation, const struct session_precondition *p,
+                                       struct session *out, bool *allowed);
+/* Stores context and ttl_seconds of w->out, or without w->patch deletes the state, if that still
+ * has the version and mark of w->out. */
+MUSTCHECK enum err sql_user_state_change(struct sessions *s, struct request_ctx *ctx,
+                                         struct session_write *w);
 
 /* ---- sql_common.c: for the other files of this folder ---- */
 

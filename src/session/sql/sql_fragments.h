@@ -90,7 +90,7 @@
     ", s.last_seq, s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
     " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 
-/* The current summary up to a seq, as JSON text. */
+/* The last summary that does not end after a seq, as JSON text. */
 #define SQL_SUMMARY(of, up_to) \
     "(SELECT '{\"last_seq\":' || u.last_seq || ',\"content\":' || u.content || ',\"tokens\":'" \
     " || coalesce(u.tokens::text, 'null') || ',\"stale\":' || u.stale::text || ',\"created_at\":\"'" \

@@ -188,11 +188,11 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
 }
 
 /* One statement, and so one snapshot of the session and its messages. Made ids are stored, else the
- * copies would get others. o: what the copy will be, if the conditions hold. $8: of which session,
- * $9: the copy's generation, $10: the last number that is copied (NULL: all), top: that of the last
- * message, $11 and $12: whether the owner is another one, and who, $13: the context (NULL: the
- * same). reserved: a message has an id that will be made for the copy. To row-level security
- * coalesce is not leakproof, so that no index would serve it; CASE is. */
+ * copies would get others. o: what the copy will be, if the conditions hold. $8: the original,
+ * $9: the copy's generation, $10: the last seq to copy (NULL: all), top: the seq of the last
+ * message that is copied, $11 and $12: whether the owner is another one, and who, $13: the context
+ * (NULL: the same). reserved: a message has an id that will be made for the copy. To row-level
+ * security coalesce is not leakproof, so that no index would serve it; CASE is. */
 /* clang-format off */
 #define SQL_ORIGINAL " m.tenant = $1 AND m.generation = s.generation"
 static const struct db_stmt session_copy_stmt = {

@@ -20,8 +20,9 @@ static const struct db_stmt expired_sessions = {
 
 static const struct db_stmt expired_keys = {
     "expired_keys",
-    "SELECT DISTINCT k.tenant FROM (SELECT tenant FROM idempotency_keys"
-    " WHERE created_at <= now() - interval '24 hours' ORDER BY created_at LIMIT 1000) k"};
+    "SELECT DISTINCT k.tenant FROM ((SELECT tenant FROM idempotency_keys"
+    " WHERE created_at <= now() - interval '24 hours' ORDER BY created_at LIMIT 1000) UNION ALL"
+    " (SELECT tenant FROM user_states WHERE expires_at <= now() ORDER BY expires_at LIMIT 100)) k"};
 
 #define SQL_HELD                                                                                   \
     "WITH s AS (SELECT generation, $3 OR" SQL_IS_ERASED("session_id") "AS erased"                  \
@@ -61,8 +62,14 @@ static const struct db_stmt purge_sessions = {
     "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = ANY(ARRAY(SELECT key"                \
     " FROM idempotency_keys WHERE tenant = $1 " condition " LIMIT 1000 FOR UPDATE SKIP LOCKED))"
 
+/* Of users' states; each may have 1 MiB. */
+#define SQL_DELETE_STATES(condition)                                                               \
+    "WITH u AS (DELETE FROM user_states WHERE tenant = $1 AND user_id = ANY(ARRAY(SELECT user_id"  \
+    " FROM user_states WHERE tenant = $1 " condition " LIMIT 100 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
+
 static const struct db_stmt sweep_keys = {
     "sweep_keys",
+    SQL_DELETE_STATES("AND expires_at <= now() ORDER BY expires_at")
     SQL_DELETE_KEYS("AND created_at <= now() - interval '24 hours' ORDER BY created_at")};
 /* clang-format on */
 
@@ -150,16 +157,20 @@ static const struct db_stmt tenant_tombstones = {
     "tenant_tombstones",
     TOMBSTONES("session_id < ' '") " UNION ALL "
     TOMBSTONES("session_id >= '~' AND session_id < E'\\177'")};
-/* clang-format on */
 
-static const struct db_stmt tenant_keys_delete = {"tenant_keys_delete",
-                                                  SQL_DELETE_KEYS("ORDER BY key")};
+static const struct db_stmt tenant_keys_delete = {
+    "tenant_keys_delete",
+    SQL_DELETE_STATES("ORDER BY user_id") ", k AS (" SQL_DELETE_KEYS("ORDER BY key") " RETURNING 1)"
+    " SELECT FROM u UNION ALL SELECT FROM k"};
 
 static const struct db_stmt tenant_left = {
     "tenant_left",
     "SELECT EXISTS (SELECT FROM sessions WHERE tenant = $1) OR EXISTS"
-    " (SELECT FROM idempotency_keys WHERE tenant = $1) AS is_left,"
-    " EXISTS (SELECT FROM sessions WHERE tenant = $1 AND expires_at > now()) AS is_live"};
+    " (SELECT FROM idempotency_keys WHERE tenant = $1) OR EXISTS"
+    " (SELECT FROM user_states WHERE tenant = $1) AS is_left,"
+    " EXISTS (SELECT FROM sessions WHERE tenant = $1 AND expires_at > now()) OR EXISTS"
+    " (SELECT FROM user_states WHERE tenant = $1 AND (expires_at > now()) IS NOT FALSE) AS is_live"};
+/* clang-format on */
 
 enum err session_tenant_inspect(struct sessions *s, struct request_ctx *ctx, bool *left, bool *live)
 {

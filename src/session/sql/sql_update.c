@@ -11,7 +11,8 @@
  * - ok: l, if no message is at fault. All that follows depends on it.
  * - c: counts what was done. s and the insert read from it, so that they run after the deletions,
  *   which free ids.
- * - t: the highest number that a summary may still have, and the first one that makes it stale.
+ * - t: top: no summary may end after it. first: the lowest seq that was changed or removed; the
+ *   summaries from there to top become stale.
  *
  * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
  * change). $12: clear. $13: enum session_edit. $14, $15: see
@@ -161,7 +162,7 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
 
 /* ---- a patch of one message ---- */
 
-/* $8 to $10: as they were read with the message, $11: its seq. */
+/* $8 to $10: generation, state_version and state_mark as they were read; $11: the message's seq. */
 /* clang-format off */
 const struct db_stmt sql_message_patch_stmt = {
     "message_patch",
@@ -196,8 +197,9 @@ enum err sql_message_patch(struct sessions *s, struct request_ctx *ctx, struct s
 
 /* ---- truncation ---- */
 
-/* After session_lock, so that it removes what an append before it added. $8: the last seq that
- * stays, $9: how many may be removed. The record keeps their number as first_seq. */
+/* It runs after session_lock, so it also removes what an append that held the lock has added. $8:
+ * the last seq to keep. $9: how many messages may be removed. The record keeps the number of the
+ * removed ones as first_seq. */
 /* clang-format off */
 static const struct db_stmt session_truncate_stmt = {
     "session_truncate",
@@ -231,9 +233,10 @@ enum err sql_session_truncate(struct sessions *s, struct request_ctx *ctx, struc
     sql_change_from_row(w, rows, 0, 200, 0);
     w->receipt->first_seq = db_get_i64(rows, 0, db_column(rows, "removed"));
     if (db_get_i64(rows, 0, db_column(rows, "found")) > SESSION_TRUNCATE_MAX)
-        return ctx_fail(ctx, ERR_TOO_MANY, NULL, "after",
-                        "More than %d messages follow it. Fork the session with this last_seq "
-                        "instead.",
-                        SESSION_TRUNCATE_MAX);
+        return ctx_fail(
+            ctx, ERR_TOO_MANY, NULL, "after",
+            "More than %d messages follow it. Fork the session instead, with this number "
+            "as last_seq.",
+            SESSION_TRUNCATE_MAX);
     return ERR_NONE;
 }

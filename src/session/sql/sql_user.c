@@ -76,16 +76,55 @@ static const struct db_stmt user_tombstones = {
     " AND (SELECT s.user_id = $2 AND NOT" SQL_IS_TOMBSTONE("s.session_id") "FROM sessions s"       \
     " WHERE s.tenant = $1 AND s.generation = k.generation) IS NOT TRUE "
 
+#define SQL_ITS_STATE " FROM user_states WHERE tenant = $1 AND user_id = $2 "
 static const struct db_stmt user_keys_delete = {
     "user_keys_delete",
     "WITH d AS (DELETE FROM idempotency_keys WHERE tenant = $1 AND key = ANY(ARRAY(SELECT k.key"
-    SQL_USERS_KEYS "LIMIT 1000 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
-    " SELECT count(*) AS deleted, NOT EXISTS (SELECT" SQL_USERS_KEYS ") AS are_none FROM d"};
+    SQL_USERS_KEYS "LIMIT 1000 FOR UPDATE SKIP LOCKED)) RETURNING 1), u AS (DELETE FROM user_states"
+    " WHERE (tenant, user_id) IN (SELECT tenant, user_id" SQL_ITS_STATE "FOR UPDATE SKIP LOCKED) RETURNING 1)"
+    " SELECT (SELECT count(*) FROM d) + (SELECT count(*) FROM u) AS deleted,"
+    " NOT EXISTS (SELECT" SQL_USERS_KEYS ") AND NOT EXISTS (SELECT" SQL_ITS_STATE ") AS are_none"};
 
 static const struct db_stmt user_left = {
     "user_left",
     "SELECT EXISTS (SELECT FROM sessions WHERE tenant = $1 AND user_id = $2) OR EXISTS"
-    " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) AS is_left"};
+    " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) OR EXISTS"
+    " (SELECT" SQL_ITS_STATE ") AS is_left"};
+
+/* The state of a user. A change returns what that of a session would, with generation 0, which no session has.
+ * A record must have an expiry: that of a state without one is the time of the change. */
+#define SQL_NOT_EXPIRED " (u.expires_at IS NULL OR u.expires_at > now()) "
+
+/* $2: the user; NULL: the owner of the session of generation $3. $4, $5: tags and key of a write. */
+static const struct db_stmt user_state_read = {
+    "user_state_read",
+    "SELECT version, mark, created_at, updated_at, expires_at, ttl_seconds, u.user_id, coalesce(state, '{}') AS state,"
+    " ($4::text[] IS NULL OR '0.u' || version || '.' || to_hex(mark) = ANY($4)) AND " SQL_KEY_IS_NEW("$5") " AS allowed"
+    " FROM (SELECT coalesce($2, (SELECT s.user_id FROM sessions s WHERE s.tenant = $1 AND s.generation = $3)) AS id) whose"
+    " LEFT JOIN user_states u ON u.tenant = $1 AND u.user_id = whose.id AND" SQL_NOT_EXPIRED};
+
+/* $8, $9: version and mark as read; version 0: none was there. What was deleted since is not written again.
+ * $10: the state; NULL: it is deleted, and no record keeps it. $11: its time to live, or NULL. */
+#define SQL_END " now() + $11::bigint * interval '1 second' "
+#define SQL_AS_READ " u.tenant = $1 AND u.user_id = $2 AND u.version = $8 AND u.mark = $9 AND" SQL_NOT_EXPIRED
+#define SQL_STATE_CHANGED                                                                          \
+    "RETURNING 0::bigint AS generation, version, version AS state_version, 0 AS message_count, 0 AS last_seq," \
+    " updated_at, coalesce(expires_at, updated_at) AS expires_at, created_at, mark, mark AS state_mark," \
+    " mark AS mark_before, user_id "
+static const struct db_stmt user_state_change = {
+    "user_state_change",
+    "WITH n AS (INSERT INTO user_states AS u (version, mark, created_at, updated_at, expires_at, ttl_seconds, tenant,"
+    " user_id, state) SELECT 1, $7, now(), now()," SQL_END ", $11, $1, $2, $10::text WHERE $8 = 0"
+    " ON CONFLICT (tenant, user_id) DO UPDATE SET version = 1, mark = $7, created_at = now(), updated_at = now(),"
+    " expires_at =" SQL_END ", ttl_seconds = $11, state = $10 WHERE u.expires_at <= now() " SQL_STATE_CHANGED "),"
+    " c AS (UPDATE user_states u SET version = version + 1, mark = $7, updated_at = greatest(now(), updated_at), expires_at ="
+    SQL_END ", ttl_seconds = $11, state = $10 WHERE $10 IS NOT NULL AND" SQL_AS_READ SQL_STATE_CHANGED "),"
+    " d AS (DELETE FROM user_states u WHERE $10 IS NULL AND" SQL_AS_READ SQL_STATE_CHANGED "),"
+    " f AS (UPDATE idempotency_keys SET state = NULL WHERE tenant = $1 AND user_id = $2 AND generation = 0"
+    " AND state IS NOT NULL AND EXISTS (SELECT FROM d)),"
+    " s AS (SELECT * FROM n UNION ALL SELECT * FROM c UNION ALL SELECT * FROM d),"
+    SQL_RECORD("CASE WHEN $10 IS NULL THEN 204 ELSE 200 END", "0",
+    "'{\"ttl_seconds\":' || coalesce($11, 0) || ',\"metadata\":{},\"context\":' || $10 || '}'") "SELECT * FROM s"};
 /* clang-format on */
 
 /* $1 to $4 */
@@ -181,5 +220,40 @@ enum err sql_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv
     struct db_rows rows;
     TRY(db_query(s->db, ctx, DB_READ, &user_left, p, ARRAY_LEN(p), &rows, NULL));
     *left = db_get_bool(&rows, 0, db_column(&rows, "is_left"));
+    return ERR_NONE;
+}
+
+enum err sql_user_state_read(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                             int64_t generation, const struct session_precondition *p,
+                             struct session *out, bool *allowed)
+{
+    struct db_param params[] = {
+        db_text(ctx->tenant), db_text(user), db_i64(generation), {0}, db_text(p->key)};
+    struct db_rows r;
+    TRY(db_text_array(ctx, p->if_match, p->n_if_match, &params[3]));
+    TRY(db_query(s->db, ctx, DB_READ, &user_state_read, params, ARRAY_LEN(params), &r, NULL));
+    *out = (struct session){.user_id = db_get_text(&r, 0, db_column(&r, "user_id")),
+                            .context = db_get_text(&r, 0, db_column(&r, "state")),
+                            .version = db_get_i64(&r, 0, db_column(&r, "version")),
+                            .mark = (uint64_t)db_get_i64(&r, 0, db_column(&r, "mark")),
+                            .ttl_seconds = db_get_i64(&r, 0, db_column(&r, "ttl_seconds")),
+                            .created_at = db_get_time(&r, 0, db_column(&r, "created_at")),
+                            .updated_at = db_get_time(&r, 0, db_column(&r, "updated_at")),
+                            .expires_at = db_get_time(&r, 0, db_column(&r, "expires_at"))};
+    *allowed = db_get_bool(&r, 0, db_column(&r, "allowed")) && (out->version || !p->must_exist);
+    return ERR_NONE;
+}
+
+enum err sql_user_state_change(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    struct db_param p[SQL_PRECONDITION_PARAMS + 4];
+    struct db_call call = {&user_state_change, p, ARRAY_LEN(p), {0}};
+    TRY(sql_precondition_params(ctx, w, p));
+    p[7] = db_i64(w->out->version);
+    p[8] = db_i64((int64_t)w->out->mark);
+    p[9] = db_text(w->patch ? w->out->context : SV_NONE);
+    p[10] = w->out->ttl_seconds > 0 ? db_i64(w->out->ttl_seconds) : db_null_i64();
+    TRY(sql_write(s, ctx, w, &call, 1, NULL));
+    sql_change_from_row(w, &call.rows, 0, w->patch ? 200 : 204, 0);
     return ERR_NONE;
 }

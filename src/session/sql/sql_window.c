@@ -16,8 +16,8 @@
     " AND m.seq < o.oldest ORDER BY m.role DESC, m.seq DESC LIMIT 1)"
 
 /* $4: no message after this seq. $5: rows at most. $6: bytes; the first message that exceeds them comes,
- * to show that there are more. covered: what the summary stands for. t: the tail. o: its oldest seq. Of one snapshot, since it is one
- * statement. */
+ * to show that there are more. covered: the last seq that the summary covers; 0: there is none. t: the
+ * tail. o: its oldest seq. Of one snapshot, since it is one statement. */
 const struct db_stmt sql_window_stmt = {
     "window_tail",
     "SELECT s.generation, s.version, s.mark, m.* FROM (SELECT s.*, coalesce((SELECT u.last_seq FROM summaries u"

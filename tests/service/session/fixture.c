@@ -75,6 +75,7 @@ struct fixture *fixture_open_in(const char *dbname, const char *redis_url)
     CU_ASSERT_TRUE_FATAL(w && make_database(dbname));
     const struct sessions_settings settings = {.ttl_seconds = 604800,
                                                .state_bytes = 1 << 20,
+                                               .user_state_bytes = 1 << 18,
                                                .page_bytes = 8 << 20,
                                                .statement_ms = 5000,
                                                .cache_seconds = 600};

@@ -232,8 +232,9 @@ static const char fill[] =
     " now(), mark, mark FROM sessions";
 
 /* Fails if the statement does not ask for the order of session_id, or compares it with =, or if the
- * name of a message is not resolved in a query of its own; if a list is planned with sorts, or
- * sorted by something else than an index, or has no bound: tried. */
+ * name of a message is not resolved in a query of its own; if a patch of a message names no seq
+ * that an index has; if a list is planned with sorts, or sorted by something else than an index, or
+ * has no bound: tried. */
 static void by_keys_alone(void)
 {
     char out[64], sql[2048];

@@ -286,7 +286,7 @@ TEST(summaries)
     }
 }
 
-/* at: what is asked for. Fails if open calls or groups are not looked at: tried. */
+/* at: the end that is asked for. Fails if open calls or groups are not looked at: tried. */
 TEST(boundaries)
 {
     static const struct {
