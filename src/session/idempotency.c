@@ -20,7 +20,9 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
         w->done = false;
         memset(w->receipt, 0, sizeof(*w->receipt));
         enum err e = try(s, ctx, w);
-        if (w->done || (e != ERR_NONE && e != ERR_CONFLICT))
+        /* A change of what is stored may be refused because an earlier request made it. */
+        const bool refused = e == ERR_CONFLICT || e == ERR_INVALID || e == ERR_TOO_LARGE;
+        if (w->done || (e != ERR_NONE && !refused))
             return e;
         if (e == ERR_NONE)
             e = ERR_NOT_FOUND;

@@ -46,7 +46,16 @@ static enum err cover_by_summary(struct request_ctx *ctx, const struct session *
     TRY(session_summary_message(ctx, session->summary, summary));
     *is_known = summary->seq <= last_seq;
     tail->summary = summary;
+    tail->is_looked_for = tail->is_complete;
     while (tail->n > 0 && tail->messages->seq <= summary->seq) {
+        if (tool_role_named(tail->messages->role) &
+            (SESSION_ROLE_SYSTEM | SESSION_ROLE_DEVELOPER)) {
+            /* One with parts or members may belong to a call, which PostgreSQL is asked. */
+            const bool is_lone = tail->messages->content.n > 0 &&
+                                 tail->messages->content.p[0] == '"' && !tail->messages->extra.p;
+            tail->system = is_lone ? tail->messages : NULL;
+            tail->is_looked_for &= is_lone;
+        }
         tail->messages++;
         tail->n--;
         tail->is_complete = true;

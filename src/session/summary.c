@@ -21,7 +21,7 @@ static enum err find_fault(struct sessions *s, struct request_ctx *ctx, struct s
 {
     const int64_t last_seq = w->drafts.messages->seq;
     const struct session_page_query queries[] = {
-        {.before = last_seq + 1, .limit = NEIGHBOURS},
+        {.before = last_seq < INT64_MAX ? last_seq + 1 : 0, .limit = NEIGHBOURS},
         {.after = last_seq, .limit = NEIGHBOURS, .ascending = true}};
     struct session_page pages[2] = {{.n = 0}, {.n = 0}};
     size_t safe;
@@ -41,10 +41,13 @@ static enum err find_fault(struct sessions *s, struct request_ctx *ctx, struct s
     if (last_seq < current) {
         w->fault = SHRINKS;
         w->nearest = current;
+    } else if (last_seq == current) {
+        /* What is stored may be replaced, whatever came after it. */
     } else if (at == 0 || m[at - 1].seq != last_seq) {
         w->fault = ABSENT;
     } else if (safe != at) {
         w->fault = INSIDE;
+        w->nearest = w->nearest >= current ? w->nearest : 0;
     }
     return ERR_NONE;
 }
@@ -96,6 +99,10 @@ enum err session_summary_change(struct sessions *s, struct request_ctx *ctx, str
                               .change = try_change,
                               .precondition = precondition,
                               .receipt = receipt};
+    if (summary && (int64_t)summary->content.n > s->settings.user_state_bytes)
+        return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", "content",
+                        "A summary has at most %lld bytes.",
+                        (long long)s->settings.user_state_bytes);
     const enum err e = session_write_uncached(s, ctx, &w, session_change_state);
     return e == ERR_NOT_FOUND && w.fault != STORABLE ? refused(ctx, &w) : e;
 }

@@ -57,7 +57,9 @@ class Summaries(WindowTest):
             self.assertEqual(self.get(path + "/messages"), before)
             self.assertEqual(self.get(path + "?messages=5")["messages"], before["data"][4::-1])
         self.summarise(path, 8, "again")
-        self.assertEqual(self.seqs(path), [8, 9, 10])
+        self.post(path + "/messages", {"messages": [CALL]}, status=201)
+        self.summarise(path, 8, "and again")
+        self.assertEqual(self.seqs(path), [8, 9, 10, 11])
         for last_seq in (6, 2, None):
             self.delete(path + "/summary", status=204)
             now = self.get(path)["summary"]
@@ -113,6 +115,9 @@ class Summaries(WindowTest):
         self.summarise(path, 4)
         self.problem(self.client.put(path + "/summary", {"last_seq": 2, "content": "x"}), 409, "summary_shrinks", "last_seq")
         self.assertEqual(self.get(path)["summary"]["last_seq"], 4)
+        self.problem(self.client.put(path + "/summary", {"last_seq": 4, "content": "x" * 262144}), 413, "state_too_large", "content")
+        self.problem(self.client.put(path + "/summary", {"last_seq": 2 ** 63 - 1, "content": "x"}), 400, "no_such_message", "last_seq")
+        self.summarise(path, 4, "x" * 262000)
         for method in "POST", "PATCH":
             self.problem(self.client.request(method, path + "/summary", {}), 405, "method_not_allowed")
         self.problem(self.client.put("/v1/sessions/none/summary", {"last_seq": 1, "content": "x"}), 404, "not_found")

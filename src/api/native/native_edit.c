@@ -46,14 +46,16 @@ enum err native_messages_truncate(struct api_call *c)
 /* A record has no messages. So a replay reads those that were copied, as they are now. */
 static void read_copied(struct api_call *c)
 {
-    struct session now, *s = &c->session;
-    if (session_get(c->sessions, c->ctx, s->session_id, c->precondition.user, SESSION_MESSAGES_MAX,
-                    &now) == ERR_NONE &&
-        now.generation == s->generation) {
-        s->messages = now.messages;
-        s->n_messages = now.n_messages;
-        while (s->n_messages > 0 && s->messages[s->n_messages - 1].seq > s->last_seq)
-            s->n_messages--;
+    struct session *s = &c->session;
+    const struct session_page_query copied = {.before = s->last_seq + 1, .limit = SESSION_NEWEST};
+    struct session_page page;
+    if (session_page(c->sessions, c->ctx, s->session_id, c->precondition.user, &copied, &page) ==
+            ERR_NONE &&
+        page.stamp.generation == s->generation) {
+        s->messages = arena_array(c->ctx->arena, page.n, sizeof(*s->messages));
+        s->n_messages = s->messages ? page.n : 0;
+        for (size_t i = 0; i < s->n_messages; i++)
+            s->messages[i] = page.messages[page.n - 1 - i];
     }
     ctx_clear_error(c->ctx);
 }

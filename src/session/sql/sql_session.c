@@ -191,7 +191,8 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
  * copies would get others. o: what the copy will be, if the conditions hold. $8: the original,
  * $9: the copy's generation, $10: the last seq to copy (NULL: all), top: the seq of the last
  * message that is copied, $11 and $12: whether the owner is another one, and who, $13: the context
- * (NULL: the same). reserved: a message has an id that will be made for the copy. */
+ * (NULL: the same). reserved: a message has an id that will be made for the copy. To row-level
+ * security coalesce is not leakproof, so that no index would serve it; CASE is. */
 /* clang-format off */
 #define SQL_ORIGINAL " m.tenant = $1 AND m.generation = s.generation"
 static const struct db_stmt session_copy_stmt = {
@@ -203,7 +204,7 @@ static const struct db_stmt session_copy_stmt = {
     " CASE WHEN $10 IS NULL THEN s.message_count ELSE (SELECT count(*) FROM messages m WHERE" SQL_ORIGINAL
     " AND m.seq <= $10) END AS message_count,"
     " coalesce((SELECT m.seq FROM messages m WHERE" SQL_ORIGINAL
-    " AND m.seq <= coalesce($10, s.last_seq) ORDER BY m.seq DESC LIMIT 1), 0) AS top,"
+    " AND m.seq <= CASE WHEN $10 IS NULL THEN s.last_seq ELSE $10 END ORDER BY m.seq DESC LIMIT 1), 0) AS top,"
     " coalesce($10 > 0, false) AND NOT EXISTS (SELECT FROM messages m WHERE" SQL_ORIGINAL
     " AND m.seq >= $10) AS beyond, EXISTS (SELECT FROM messages m WHERE" SQL_ORIGINAL
     " AND m.message_id BETWEEN " SQL_MADE_ID("$9::bigint", "0") " AND "

@@ -4,15 +4,16 @@
 
 /* The index messages_role has these messages; a plan uses it only with the index's own condition.
  * The range of one role asks for the order that only this index gives without a sort, as in
- * sql_session.c. part 1: system messages, 2: those of the user, 3: the summary, whose content is
- * its JSON text. */
+ * sql_session.c; a range of seq would make the planner read all messages of the session instead, so
+ * what is before the summary is left out afterwards. part 1: system messages, 2: those of the user,
+ * 3: the summary, whose content is its JSON text. */
 /* clang-format off */
-#define SQL_NEWEST_OF(part, role, after)                                                                  \
+#define SQL_NEWEST_OF(part, role)                                                                  \
     " UNION ALL (SELECT " part ", 0," SQL_MESSAGE "FROM messages m WHERE m.tenant = s.tenant"      \
     " AND m.generation = s.generation AND m.role IN ('user', 'human', 'system', 'developer')"      \
     " AND (m.content NOT LIKE '%\"tool_%' OR m.content !~ '\"type\"\\s*:\\s*\"tool_(result|use)\"')" \
     " AND (m.extra IS NULL OR m.extra NOT LIKE '%tool_call%') AND m.role BETWEEN '" role "' AND '" role "'"     \
-    " AND m.seq < o.oldest AND m.seq > " after " ORDER BY m.role DESC, m.seq DESC LIMIT 1)"
+    " AND m.seq < o.oldest ORDER BY m.role DESC, m.seq DESC LIMIT 1)"
 
 /* $4: no message after this seq. $5: rows at most. $6: bytes; the first message that exceeds them comes,
  * to show that there are more. covered: the last seq that the summary covers; 0: there is none. t: the
@@ -30,10 +31,11 @@ const struct db_stmt sql_window_stmt = {
     " SELECT m.* FROM (SELECT coalesce(min(seq), s.covered + 1) AS oldest FROM t) o CROSS JOIN LATERAL ("
     "SELECT 0 AS part, t.total, t.seq, t.message_id, t.type, t.role, t.content, t.message_metadata, t.extra,"
     " t.tokens, t.message_created_at, t.edited_at FROM t"
-    SQL_NEWEST_OF("1", "system", "0") SQL_NEWEST_OF("1", "developer", "0")
-    SQL_NEWEST_OF("2", "user", "s.covered") SQL_NEWEST_OF("2", "human", "s.covered")
+    SQL_NEWEST_OF("1", "system") SQL_NEWEST_OF("1", "developer")
+    SQL_NEWEST_OF("2", "user") SQL_NEWEST_OF("2", "human")
     " UNION ALL (SELECT 3, 0, s.covered, NULL, 'summary', NULL, " SQL_SUMMARY("s.generation", "s.covered") ","
-    " NULL, NULL, NULL, NULL, NULL WHERE s.covered > 0)) m) m ON true ORDER BY m.part, m.seq DESC"};
+    " NULL, NULL, NULL, NULL, NULL WHERE s.covered > 0)) m"
+    " WHERE m.part <> 2 OR m.seq > s.covered) m ON true ORDER BY m.part, m.seq DESC"};
 /* clang-format on */
 
 /* Sets the tail from its rows, newest first: the tail, the system messages, the user's, the
