@@ -107,13 +107,12 @@ enum err session_summary_message(struct request_ctx *ctx, struct sv text,
     *out = (struct session_message){.type = SV("summary"),
                                     .role = SV("system"),
                                     .content = json_member_get(text, "content"),
-                                    .metadata = sv_eq(json_member_get(text, "stale"), SV("true"))
-                                                    ? SV("{\"stale\":true}")
-                                                    : SV("{\"stale\":false}"),
                                     .tokens = sv_eq(tokens, SV("null")) ? SV_NONE : tokens};
     if (!sv_to_i64(json_member_get(text, "last_seq"), &out->seq))
         return ctx_fault(ctx, ERR_INTERNAL, "a summary cannot be read");
     out->message_id = arena_printf(ctx->arena, "summary:%" PRId64, out->seq);
+    out->metadata =
+        arena_printf(ctx->arena, "{\"stale\":%.*s}", SV_ARG(json_member_get(text, "stale")));
     out->native = arena_printf(
         ctx->arena,
         "{\"message_id\":\"%.*s\",\"seq\":%" PRId64 ",\"type\":\"summary\",\"role\":\"system\","

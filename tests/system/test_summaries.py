@@ -38,7 +38,6 @@ class Summaries(WindowTest):
         path = self.with_messages(*talk(10))
         before = self.get(path + "/messages")
         self.assertIsNone(self.get(path)["summary"])
-        self.problem(self.client.get(path + "/summary"), 404, "not_found")
         for last_seq, content, tokens in ((2, "up to two", 5), (6, [{"type": "text", "text": "up to six"}], None), (8, "up to eight", 0)):
             was = self.get(path + "?messages=0")
             made = self.summarise(path, last_seq, content, **({} if tokens is None else {"tokens": tokens}))
@@ -46,7 +45,7 @@ class Summaries(WindowTest):
             self.assertEqual((now["version"], now["state_version"]), (was["version"] + 1, was["state_version"] + 1))
             wanted = {"last_seq": last_seq, "content": content, "tokens": tokens, "stale": False, "created_at": now["updated_at"]}
             self.assertEqual((made["summary"], now["summary"]), (wanted, wanted))
-            self.assertEqual(self.get(path + "/summary"), made)
+            self.assertEqual((made["version"], made["state_version"]), (now["version"], now["state_version"]))
             window = self.get(path + "/window")
             self.assertEqual([m["seq"] for m in window["data"]], list(range(last_seq, 11)))
             self.assertEqual(window["data"][0], {
@@ -118,8 +117,8 @@ class Summaries(WindowTest):
         self.problem(self.client.put(path + "/summary", {"last_seq": 4, "content": "x" * 262144}), 413, "state_too_large", "content")
         self.problem(self.client.put(path + "/summary", {"last_seq": 2 ** 63 - 1, "content": "x"}), 400, "no_such_message", "last_seq")
         self.summarise(path, 4, "x" * 262000)
-        for method in "POST", "PATCH":
-            self.problem(self.client.request(method, path + "/summary", {}), 405, "method_not_allowed")
+        for method in "GET", "POST", "PATCH":
+            self.problem(self.client.request(method, path + "/summary", {} if method != "GET" else None), 405, "method_not_allowed")
         self.problem(self.client.put("/v1/sessions/none/summary", {"last_seq": 1, "content": "x"}), 404, "not_found")
         self.problem(self.client.put(path + "/summary", {"last_seq": 4, "content": "x"}, headers={"If-None-Match": "*"}), 400,
                      "invalid_header", "If-None-Match")
@@ -128,9 +127,9 @@ class Summaries(WindowTest):
         ann, bob = ({"X-Parley-User": self.new_id(name)} for name in ("ann", "bob"))
         path = self.make(self.new_id("s").replace(":", "-"), user_id=ann["X-Parley-User"], messages=talk(2))
         self.summarise(path, 1, headers=ann)
-        for method, body in (("GET", None), ("PUT", {"last_seq": 2, "content": "x"}), ("DELETE", None)):
+        for method, body in (("PUT", {"last_seq": 2, "content": "x"}), ("DELETE", None)):
             self.problem(self.client.request(method, path + "/summary", body, headers=bob), 404, "not_found")
-        self.assertEqual(self.get(path + "/summary", headers=ann)["summary"]["last_seq"], 1)
+        self.assertEqual(self.get(path, headers=ann)["summary"]["last_seq"], 1)
 
     def test_conditions_and_keys(self):
         """Fails if a repeated request is checked anew, or a replay answers with the current summary: tried."""
@@ -164,7 +163,7 @@ class Summaries(WindowTest):
         path = self.with_messages(*talk(2))
         made = self.client.put(path + "/summary", b'{"last_seq":1,"content":%s}' % content, headers={"Content-Type": "application/json"})
         self.assertIn(content, self.ok(made) and made.body)
-        for where in "", "/summary", "/window":
+        for where in "", "/window":
             for _ in range(2):
                 self.assertIn(content, self.client.get(path + where).body)
 
@@ -212,7 +211,7 @@ class Tenants(StackTest):
         path = "/v1/sessions/shared"
         self.put(path, {"user_id": "ann", "messages": talk(4)}, status=201, headers=one)
         self.put(path + "/summary", {"last_seq": 2, "content": "of one"}, headers=one)
-        for method, body in (("GET", None), ("PUT", {"last_seq": 2, "content": "x"}), ("DELETE", None)):
+        for method, body in (("PUT", {"last_seq": 2, "content": "x"}), ("DELETE", None)):
             self.assertEqual(self.client.request(method, path + "/summary", body, headers=two).status, 404)
         self.put(path, {"user_id": "ann", "messages": talk(4)}, status=201, headers=two)
         self.assertIsNone(self.get(path, headers=two)["summary"])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers of a patch of a message, a truncation and a fork. */
+/* Handlers of what is done with messages later: a patch, a truncation, a fork, a summary. */
 #include "native.h"
 
 #include "parley/json/members.h"
@@ -70,4 +70,33 @@ enum err native_session_fork(struct api_call *c)
         read_copied(c);
     TRY(native_location(c, c->session.session_id, 0));
     return native_answer_session(c, 201, SESSION_NEWEST);
+}
+
+/* PUT and DELETE. What was sent and the receipt are all of the answer: a replay gives the same. */
+enum err native_summary_change(struct api_call *c)
+{
+    const bool deletes = c->req->method == HTTP_DELETE;
+    struct session_message summary;
+    const struct session_receipt *r = &c->receipt;
+    if (!deletes)
+        TRY(native_read_summary(&c->body, &summary));
+    TRY(session_summary_change(c->sessions, c->ctx, c->id, deletes ? NULL : &summary,
+                               &c->precondition, &c->receipt));
+    c->res->status = 204;
+    if (deletes)
+        return ERR_NONE;
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_put_sv(&j, "session_id", r->session_id);
+    json_put_i64(&j, "version", r->version);
+    json_put_i64(&j, "state_version", r->state_version);
+    json_put_object(&j, "summary");
+    json_put_i64(&j, "last_seq", summary.seq);
+    json_put_raw(&j, "content", summary.content);
+    json_put_raw(&j, "tokens", summary.tokens);
+    json_put_bool(&j, "stale", false);
+    json_put_time(&j, "created_at", r->at);
+    json_write_object_close(&j);
+    json_write_object_close(&j);
+    return api_set_etag_receipt(c);
 }

@@ -122,6 +122,12 @@ extern const struct db_stmt sql_message_patch_stmt; /* a test reads its plan */
 MUSTCHECK enum err sql_session_truncate(struct sessions *s, struct request_ctx *ctx,
                                         struct session_write *w);
 
+/* Stores w->drafts, or without one removes the summary up to current. base: as for a
+ * session_change_fn. */
+MUSTCHECK enum err sql_summary_change(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w, const struct session *base,
+                                      int64_t current);
+
 /* ---- sql_batch.c: writes of several requests in one statement ---- */
 
 /* A member of a batch. */
@@ -147,14 +153,6 @@ int64_t sql_page_budget(const struct sessions *s, const struct session_page_quer
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
-
-/* ---- sql_summary.c ---- */
-
-/* Stores w->drafts, or without one removes the summary up to current. base: as for a
- * session_change_fn. */
-MUSTCHECK enum err sql_summary_change(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w, const struct session *base,
-                                      int64_t current);
 
 /* ---- sql_window.c: the end of a session ---- */
 

@@ -240,3 +240,36 @@ enum err sql_session_truncate(struct sessions *s, struct request_ctx *ctx, struc
             SESSION_TRUNCATE_MAX);
     return ERR_NONE;
 }
+
+/* ---- summaries ---- */
+
+/* $8 to $10: the state as it was read. $11: last_seq. $12: the content; NULL: it is removed. */
+/* clang-format off */
+static const struct db_stmt summary_change = {
+    "summary_change",
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE "WHERE" SQL_LIVE "AND" SQL_MATCH
+    "AND s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 RETURNING" SQL_CHANGED "),"
+    " u AS (INSERT INTO summaries AS u (tenant, generation, last_seq, content, tokens, created_at)"
+    " SELECT $1, s.generation, $11::bigint, $12::text, $13::text::integer, s.updated_at FROM s WHERE $12 IS NOT NULL"
+    " ON CONFLICT (tenant, generation, last_seq) DO UPDATE SET content = excluded.content,"
+    " tokens = excluded.tokens, created_at = excluded.created_at, stale = false),"
+    " d AS (DELETE FROM summaries u USING s WHERE $12 IS NULL AND u.tenant = $1 AND u.generation = s.generation"
+    " AND u.last_seq = $11),"
+    SQL_RECORD("CASE WHEN $12 IS NULL THEN 204 ELSE 200 END", "0", "NULL::text") "SELECT * FROM s"};
+/* clang-format on */
+
+enum err sql_summary_change(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
+                            const struct session *base, int64_t current)
+{
+    const struct session_message *summary = w->drafts.messages;
+    struct db_param p[SQL_PRECONDITION_PARAMS + 6];
+    struct db_call call = {&summary_change, p, ARRAY_LEN(p), {0}};
+    TRY(sql_precondition_params(ctx, w, p));
+    sql_base_params(base, p);
+    p[10] = db_i64(summary ? summary->seq : current);
+    p[11] = db_text(summary ? summary->content : SV_NONE);
+    p[12] = db_text(summary ? summary->tokens : SV_NONE);
+    TRY(sql_write(s, ctx, w, &call, 1, NULL));
+    sql_change_from_row(w, &call.rows, 0, summary ? 200 : 204, 0);
+    return ERR_NONE;
+}
