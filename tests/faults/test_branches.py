@@ -226,16 +226,16 @@ class Branches(FaultTest):
         - a fork has another snapshot's messages, or summaries up to the number that was asked for;
         - a window has another snapshot's summary: tests/mutants/window-two-snapshots; the window of an append has a summary
           that came later."""
-        kills, rng = 0, self.rng("kills")
+        kills, all_at_once, rng = 0, False, self.rng("kills")
         end = time.monotonic() + amount(12, 65)
         with Workers(self.clients, self.step) as workers:
             workers.pause(amount(3, 10))    # a worker's death is followed by a time without caches
             while time.monotonic() < end and workers.pause(rng.uniform(0.2, 1.5)):
                 self.assertEqual(self.broken(), [])
                 alive = self.stack.worker_pids()
-                doomed = alive if kills % 2 else rng.sample(alive, min(1, len(alive)))
+                doomed = alive if all_at_once else rng.sample(alive, min(1, len(alive)))
                 self.kill_in_commits(doomed)
-                kills += 1
+                kills, all_at_once = kills + len(doomed), not all_at_once
         wait_until(lambda: len(self.stack.worker_pids()) == self.workers, 30, "workers are replaced")
         wrong, ops = self.judge(), self.history.ops
         say(f"{kills} kills, answers {dict(self.statuses)}, {sum(op.tries > 1 for op in ops)} of {len(ops)} repeated,"
