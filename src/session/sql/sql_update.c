@@ -164,10 +164,12 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
 
 /* $8 to $10: generation, state_version and state_mark as they were read; $11: the message's seq. */
 /* clang-format off */
+#define SQL_CHANGE_STATE                                                                           \
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE "WHERE" SQL_LIVE "AND" SQL_MATCH \
+    "AND s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 RETURNING" SQL_CHANGED "),"
 const struct db_stmt sql_message_patch_stmt = {
     "message_patch",
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE " WHERE" SQL_LIVE "AND" SQL_MATCH
-    "AND s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 RETURNING" SQL_CHANGED "),"
+    SQL_CHANGE_STATE
     " m AS (UPDATE messages m SET content = $12, metadata = $13::text::jsonb, extra = $14, tokens = $15::text::integer,"
     " size = coalesce(octet_length($12), 0) + octet_length($13::text::jsonb::text)"
     " + coalesce(octet_length($14), 0), edited_at = s.updated_at"
@@ -247,8 +249,7 @@ enum err sql_session_truncate(struct sessions *s, struct request_ctx *ctx, struc
 /* clang-format off */
 static const struct db_stmt summary_change = {
     "summary_change",
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE "WHERE" SQL_LIVE "AND" SQL_MATCH
-    "AND s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 RETURNING" SQL_CHANGED "),"
+    SQL_CHANGE_STATE
     " u AS (INSERT INTO summaries AS u (tenant, generation, last_seq, content, tokens, created_at)"
     " SELECT $1, s.generation, $11::bigint, $12::text, $13::text::integer, s.updated_at FROM s WHERE $12 IS NOT NULL"
     " ON CONFLICT (tenant, generation, last_seq) DO UPDATE SET content = excluded.content,"
