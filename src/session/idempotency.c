@@ -78,19 +78,13 @@ static enum err decode_string(struct request_ctx *ctx, struct sv raw, struct sv 
     return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, "", out) : ERR_NONE;
 }
 
-static struct sv member_unless_null(struct sv state, const char *name)
-{
-    const struct sv value = json_member_get(state, name);
-    return sv_eq(value, SV("null")) ? SV_NONE : value;
-}
-
 /* Not with json_doc_parse, whose limits are for one request: several requests made the state, and
  * an interface may have put their members one level deeper. */
 static enum err decode_state(struct request_ctx *ctx, struct sv state, struct session *out)
 {
     *out = (struct session){.context = json_member_get(state, "context"),
-                            .summary = member_unless_null(state, "summary"),
-                            .forked_from = member_unless_null(state, "forked_from"),
+                            .summary = json_member_get(state, "summary"),
+                            .forked_from = json_member_get(state, "forked_from"),
                             .metadata = json_member_get(state, "metadata"),
                             .sliding = sv_eq(json_member_get(state, "sliding"), SV("true"))};
     if (!sv_to_i64(json_member_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||

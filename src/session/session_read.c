@@ -32,19 +32,21 @@ static void tail_of_session(const struct session *session, int64_t last_seq,
         out->n--;
 }
 
-/* Leaves out what the summary covers. *is_known: false if the summary ends after last_seq. Then an
- * older one may count, which only PostgreSQL has. */
+/* Leaves out what the summary covers; all, if it ends after last_seq: then an older one may count,
+ * which only PostgreSQL has. */
 static enum err cover_by_summary(struct request_ctx *ctx, const struct session *session,
-                                 int64_t last_seq, struct window_tail *tail, bool *is_known)
+                                 int64_t last_seq, struct window_tail *tail)
 {
     struct session_message *summary = arena_alloc(ctx->arena, sizeof(*summary));
-    *is_known = true;
     if (!session->summary.p)
         return ERR_NONE;
     if (!summary)
         return ctx_nomem(ctx);
     TRY(session_summary_message(ctx, session->summary, summary));
-    *is_known = summary->seq <= last_seq;
+    if (summary->seq > last_seq) {
+        *tail = (struct window_tail){.n = 0};
+        return ERR_NONE;
+    }
     tail->summary = summary;
     tail->is_looked_for = tail->is_complete;
     while (tail->n > 0 && tail->messages->seq <= summary->seq) {
@@ -160,11 +162,9 @@ enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv i
     q.most.bytes = least(q.most.bytes, page);
     if (s->cache) {
         TRY(fresh_read(s, ctx, id, user, 0, &session));
-        bool is_known;
         tail_of_session(&session, last_seq, &tail);
-        TRY(cover_by_summary(ctx, &session, last_seq, &tail, &is_known));
-        if (is_known)
-            TRY(window_choose(ctx, &tail, &q, false, out, &needed, &result));
+        TRY(cover_by_summary(ctx, &session, last_seq, &tail));
+        TRY(window_choose(ctx, &tail, &q, false, out, &needed, &result));
         if (result == WINDOW_NEEDS_MORE && session.degraded)
             return sql_away(ctx);
     }

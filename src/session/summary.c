@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Summaries: a text that windows have in place of all messages up to its last_seq. No message is
- * changed. As a patch does (session_patch.c), a change reads the state first, and is done only if
- * the state is still the same; appends do not interfere. So what was checked holds when it is
- * stored.
+ * Summaries: a text that windows have in place of all messages up to its last_seq. As a patch does
+ * (session_patch.c), a change reads the state first, and is done only if the state is still the
+ * same; appends do not interfere. So what was checked holds when it is stored.
  */
 #include "session_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* How many messages are read on each side of the end. */
-enum { NEIGHBOURS = 500 };
+enum { NEIGHBOURS = 500 }; /* messages that are read on each side of the end */
 
 /* What keeps a summary from being stored; the values are those of session_write.fault. */
 enum { STORABLE, SHRINKS, ABSENT, INSIDE };
@@ -40,7 +38,6 @@ static enum err find_fault(struct sessions *s, struct request_ctx *ctx, struct s
     w->nearest = safe > 0 ? m[safe - 1].seq : 0;
     if (last_seq < current) {
         w->fault = SHRINKS;
-        w->nearest = current;
     } else if (last_seq == current) {
         /* What is stored may be replaced, whatever came after it. */
     } else if (at == 0 || m[at - 1].seq != last_seq) {
@@ -76,9 +73,7 @@ static enum err refused(struct request_ctx *ctx, const struct session_write *w)
                         "The session has no message with this seq.");
     if (w->fault == SHRINKS)
         return ctx_fail(ctx, ERR_CONFLICT, "summary_shrinks", "last_seq",
-                        "The current summary ends with message %" PRId64
-                        ". A new one may not end before it.",
-                        w->nearest);
+                        "The current summary ends with a later message.");
     const enum err e = ctx_fail(ctx, ERR_CONFLICT, "inside_tool_call", "last_seq",
                                 "The summary would end between a call and its result, which may be "
                                 "still to come. nearest_seq, if there is one, is the nearest "

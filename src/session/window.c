@@ -356,15 +356,16 @@ enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
 enum err window_boundary(struct request_ctx *ctx, struct session_message *messages, size_t n,
                          bool is_first, bool is_last, size_t at, size_t *safe)
 {
-    const struct session_window_query query = {.end_on = 0};
-    const struct window_tail tail = {.messages = messages, .n = n};
-    struct choice c = {.ctx = ctx, .tail = &tail, .query = &query, .knows_all = is_first};
+    struct choice c = {.ctx = ctx,
+                       .tail = &(struct window_tail){.messages = messages, .n = n},
+                       .query = &(struct session_window_query){.end_on = 0},
+                       .knows_all = is_first};
     size_t last = is_last ? n : n - (n > 0);
     TRY(tool_links_read(ctx, messages, n, &c.links));
     c.m = c.links.m;
     TRY(prepare(&c));
-    for (size_t i = 0; i < last;
-         i++) /* a call that waits for its result, reasoning that waits for what follows */
+    /* A call may wait for its result, reasoning for what follows it. */
+    for (size_t i = 0; i < last; i++)
         if ((c.m[i].is_unanswered && is_kept(&c, i)) || (c.m[i].is_reasoning && i == n - 1))
             last = i;
     *safe = 0;

@@ -39,8 +39,11 @@ void json_write_time(struct json_writer *j, int64_t wall_us); /* see clock_rfc33
 #define json_put_str(j, key, text) json_write_sv(json_write_key(j, key), sv_from(text))
 #define json_put_raw(j, key, json) json_write_raw(json_write_key(j, key), json)
 #define json_put_i64(j, key, v)    json_write_i64(json_write_key(j, key), v)
-#define json_put_bool(j, key, v)   json_write_bool(json_write_key(j, key), v)
-#define json_put_time(j, key, us)  json_write_time(json_write_key(j, key), us)
+/* null if it is 0. */
+#define json_put_i64_or_null(j, key, v) \
+    ((v) > 0 ? json_put_i64(j, key, v) : json_put_raw(j, key, SV_NONE))
+#define json_put_bool(j, key, v)  json_write_bool(json_write_key(j, key), v)
+#define json_put_time(j, key, us) json_write_time(json_write_key(j, key), us)
 /* The caller closes these. */
 #define json_put_object(j, key) json_write_object_open(json_write_key(j, key))
 #define json_put_array(j, key)  json_write_array_open(json_write_key(j, key))

@@ -150,10 +150,9 @@ struct session_receipt {
     struct sv session_id;
     int64_t generation, version, state_version, message_count;
     uint64_t mark, state_mark;
-    uint64_t mark_before;               /* the mark directly before the write */
-    int64_t first_seq;                  /* of the appended messages; 0: none. After a
-                                         * truncation: how many messages it removed */
-    int64_t last_seq;                   /* the highest that the session has given */
+    uint64_t mark_before; /* the mark directly before the write */
+    int64_t first_seq;    /* of the appended messages; 0: none; or how many were truncated */
+    int64_t last_seq;     /* the highest that the session has given */
     int64_t at, session_at, expires_at; /* the write; the session's creation and expiry */
     int status;                         /* HTTP status of the first answer */
     bool created;                       /* this call made the session */

@@ -36,8 +36,7 @@ struct session_window_query {
 };
 
 struct session_window {
-    struct session_message *messages; /* the summary, the system message, the start before a gap,
-                                       * the rest */
+    struct session_message *messages; /* summary, system message, start before a gap, the rest */
     size_t n;
     struct session_cost cost;            /* of messages */
     int64_t estimated;                   /* how many of them had no tokens of their own */

@@ -52,8 +52,6 @@ enum { NATIVE_WINDOW_PARAMS = 6 };
         .name = "include_system", .choices = { "false", "true" }                               \
     }
 MUSTCHECK enum err native_read_window(struct api_call *c, struct session_window_query *out);
-/* A seq; null if it is 0. */
-void native_write_seq(struct json_writer *j, const char *key, int64_t seq);
 /* Writes the object of a window. with: see native_write_with. */
 void native_write_window(struct json_writer *j, const struct session_window *w,
                          const struct api_call *with);

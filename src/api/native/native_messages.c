@@ -188,10 +188,10 @@ enum err native_messages_page(struct api_call *c)
     json_put_bool(&j, "has_more", page.has_more);
     const int64_t first = page.n > 0 ? page.messages[0].seq : 0;
     const int64_t last = page.n > 0 ? page.messages[page.n - 1].seq : 0;
-    native_write_seq(&j, "first_seq", first);
-    native_write_seq(&j, "last_seq", last);
-    native_write_seq(&j, "min_seq", query.ascending ? first : last);
-    native_write_seq(&j, "max_seq", query.ascending ? last : first);
+    json_put_i64_or_null(&j, "first_seq", first);
+    json_put_i64_or_null(&j, "last_seq", last);
+    json_put_i64_or_null(&j, "min_seq", query.ascending ? first : last);
+    json_put_i64_or_null(&j, "max_seq", query.ascending ? last : first);
     if (page.has_more)
         write_next_query(&j, &query, last);
     else

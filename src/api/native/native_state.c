@@ -14,10 +14,7 @@ static void write_state(struct json_writer *j, const struct session *state)
         json_put_time(j, "expires_at", state->expires_at);
     else
         json_put_raw(j, "expires_at", SV_NONE);
-    if (state->ttl_seconds > 0)
-        json_put_i64(j, "ttl_seconds", state->ttl_seconds);
-    else
-        json_put_raw(j, "ttl_seconds", SV_NONE);
+    json_put_i64_or_null(j, "ttl_seconds", state->ttl_seconds);
     json_write_object_close(j);
 }
 

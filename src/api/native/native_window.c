@@ -41,14 +41,6 @@ enum err native_read_window(struct api_call *c, struct session_window_query *out
     return ERR_NONE;
 }
 
-void native_write_seq(struct json_writer *j, const char *key, int64_t seq)
-{
-    if (seq > 0)
-        json_put_i64(j, key, seq);
-    else
-        json_put_raw(j, key, SV_NONE);
-}
-
 void native_write_window(struct json_writer *j, const struct session_window *w,
                          const struct api_call *with)
 {
@@ -58,10 +50,10 @@ void native_write_window(struct json_writer *j, const struct session_window *w,
     json_put_i64(j, "tokens", w->cost.tokens);
     json_put_i64(j, "estimated", w->estimated);
     json_put_i64(j, "bytes", w->cost.bytes);
-    native_write_seq(j, "first_seq", w->first_seq);
-    native_write_seq(j, "last_seq", w->last_seq);
-    native_write_seq(j, "summary_seq", w->summary_seq);
-    native_write_seq(j, "system_seq", w->system_seq);
+    json_put_i64_or_null(j, "first_seq", w->first_seq);
+    json_put_i64_or_null(j, "last_seq", w->last_seq);
+    json_put_i64_or_null(j, "summary_seq", w->summary_seq);
+    json_put_i64_or_null(j, "system_seq", w->system_seq);
     json_put_bool(j, "truncated", w->truncated);
     json_put_array(j, "open_calls");
     for (size_t i = 0; i < w->n_open_calls; i++)

@@ -70,13 +70,10 @@ struct session_write {
     bool done;           /* false: no row met the conditions, and nothing was stored */
     bool found;          /* a session was there, whoever made it */
     bool key_expired;    /* its key had a record, which was too old and is deleted */
-    size_t fault;        /* 1 + the index of the message at which the update failed, or why a
-                          * summary was refused; else 0 */
-    int64_t nearest;     /* the seq that the refusal of a summary names */
+    size_t fault;        /* 1 + the index of the message at fault, or why a summary is refused */
+    int64_t nearest;     /* the seq that a refusal inside a call names */
     struct session *out; /* the session, if the write reads it too */
-    struct sv state;     /* what the idempotency record has for a replay: the state, or the patched
-                          * message, as JSON text, or absent. The release before keeps a number there
-                          * for an append */
+    struct sv state;     /* the JSON text of a record: the state, or the patched message */
 };
 
 /* ---- sql_session.c, sql_update.c: sessions ---- */
@@ -257,8 +254,6 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
-/* $8 to $10 of a write that depends on the state: base's generation, state_version, state_mark. */
-void sql_base_params(const struct session *base, struct db_param *p);
 /* For a session that the write creates: milliseconds of PostgreSQL's clock, and random bits. */
 int64_t sql_new_generation(const struct sessions *s, const struct session_write *w);
 /* The mark of a write: 64 random bits. */
@@ -271,6 +266,11 @@ enum { SQL_WRITE_MAX = 2 };
 MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx,
                              const struct session_write *w, struct db_call *calls, size_t n,
                              struct db_param *generation);
+/* A write of one statement that creates and appends nothing. Sets its first parameters and, with
+ * base, $8 to $10: the state as it was read. Takes the receipt from its row. */
+MUSTCHECK enum err sql_write_one(struct sessions *s, struct request_ctx *ctx,
+                                 struct session_write *w, const struct session *base,
+                                 const struct db_stmt *stmt, struct db_param *p, int n, int status);
 
 /* Arrays over drafts: types, roles, contents, metadata, ids, extra, tokens. */
 enum { SQL_MESSAGE_PARAMS = 7 };

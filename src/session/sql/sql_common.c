@@ -29,13 +29,6 @@ enum err sql_precondition_params(struct request_ctx *ctx, const struct session_w
     return db_text_array(ctx, precondition->if_match, precondition->n_if_match, &out[3]);
 }
 
-void sql_base_params(const struct session *base, struct db_param *p)
-{
-    p[7] = base ? db_i64(base->generation) : db_null_i64();
-    p[8] = base ? db_i64(base->state_version) : db_null_i64();
-    p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
-}
-
 static const struct db_stmt session_admit = {"session_admit",
                                              "SELECT parley_admit($1, $2, $3, $4)"};
 static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley_count($1, $2)"};
@@ -185,6 +178,22 @@ void sql_change_from_row(struct session_write *w, const struct db_rows *rows, in
     r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
     r->status = status;
     r->created = status == 201 && !w->append;
+}
+
+enum err sql_write_one(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
+                       const struct session *base, const struct db_stmt *stmt, struct db_param *p,
+                       int n, int status)
+{
+    struct db_call call = {stmt, p, n, {0}};
+    TRY(sql_precondition_params(ctx, w, p));
+    if (base) {
+        p[7] = db_i64(base->generation);
+        p[8] = db_i64(base->state_version);
+        p[9] = db_i64((int64_t)base->state_mark);
+    }
+    TRY(sql_write(s, ctx, w, &call, 1, NULL));
+    sql_change_from_row(w, &call.rows, 0, status, 0);
+    return ERR_NONE;
 }
 
 void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)

@@ -285,8 +285,6 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
 {
     const struct session *next = w->out;
     struct db_param p[SQL_PRECONDITION_PARAMS + 10];
-    TRY(sql_precondition_params(ctx, w, p));
-    sql_base_params(base, p);
     p[10] = db_text(next->user_id);
     p[11] = db_text(next->language);
     p[12] = db_text(next->context);
@@ -294,10 +292,7 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     p[14] = db_i64(next->ttl_seconds);
     p[15] = db_bool(base->sliding);
     p[16] = db_bool(w->patch->has_ttl);
-    struct db_call call = {&session_update_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_row(w, &call.rows, 0, 200, 0);
-    return ERR_NONE;
+    return sql_write_one(s, ctx, w, base, &session_update_stmt, p, ARRAY_LEN(p), 200);
 }
 
 /* A deletion makes the session a tombstone, in a time that does not grow with its history. From the
@@ -315,9 +310,5 @@ static const struct db_stmt session_delete_stmt = {
 enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     struct db_param p[SQL_PRECONDITION_PARAMS];
-    TRY(sql_precondition_params(ctx, w, p));
-    struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_row(w, &call.rows, 0, 204, 0);
-    return ERR_NONE;
+    return sql_write_one(s, ctx, w, NULL, &session_delete_stmt, p, ARRAY_LEN(p), 204);
 }

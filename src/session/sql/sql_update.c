@@ -147,7 +147,9 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     struct db_param p[EDIT_PARAMS];
     TRY(sql_precondition_params(ctx, w, p));
     TRY(edit_arrays(ctx, w->update, &p[12]));
-    sql_base_params(base, p);
+    p[7] = base ? db_i64(base->generation) : db_null_i64();
+    p[8] = base ? db_i64(base->state_version) : db_null_i64();
+    p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
     p[EDIT_PARAMS - 1] = db_bool(w->out != NULL);
@@ -183,18 +185,13 @@ enum err sql_message_patch(struct sessions *s, struct request_ctx *ctx, struct s
                            const struct session *base, const struct session_message *m)
 {
     struct db_param p[SQL_PRECONDITION_PARAMS + 9];
-    TRY(sql_precondition_params(ctx, w, p));
-    sql_base_params(base, p);
     p[10] = db_i64(m->seq);
     p[11] = db_text(m->content);
     p[12] = db_text(m->metadata);
     p[13] = db_text(m->extra);
     p[14] = db_text(m->tokens);
     p[15] = db_text(w->state);
-    struct db_call call = {&sql_message_patch_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_row(w, &call.rows, 0, 200, 0);
-    return ERR_NONE;
+    return sql_write_one(s, ctx, w, base, &sql_message_patch_stmt, p, ARRAY_LEN(p), 200);
 }
 
 /* ---- truncation ---- */
@@ -264,13 +261,8 @@ enum err sql_summary_change(struct sessions *s, struct request_ctx *ctx, struct 
 {
     const struct session_message *summary = w->drafts.messages;
     struct db_param p[SQL_PRECONDITION_PARAMS + 6];
-    struct db_call call = {&summary_change, p, ARRAY_LEN(p), {0}};
-    TRY(sql_precondition_params(ctx, w, p));
-    sql_base_params(base, p);
     p[10] = db_i64(summary ? summary->seq : current);
     p[11] = db_text(summary ? summary->content : SV_NONE);
     p[12] = db_text(summary ? summary->tokens : SV_NONE);
-    TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_row(w, &call.rows, 0, summary ? 200 : 204, 0);
-    return ERR_NONE;
+    return sql_write_one(s, ctx, w, base, &summary_change, p, ARRAY_LEN(p), summary ? 200 : 204);
 }

@@ -98,7 +98,9 @@ static const struct db_stmt user_left = {
 /* $2: the user; NULL: the owner of the session of generation $3. $4, $5: tags and key of a write. */
 static const struct db_stmt user_state_read = {
     "user_state_read",
-    "SELECT version, mark, created_at, updated_at, expires_at, ttl_seconds, u.user_id, coalesce(state, '{}') AS state,"
+    "SELECT version, mark, created_at, updated_at, expires_at, ttl_seconds, u.user_id, coalesce(state, '{}') AS context,"
+    " 0::bigint AS generation, version AS state_version, mark AS state_mark, 0::bigint AS message_count, 0::bigint AS last_seq,"
+    " false AS sliding, ''::text AS language, ''::text AS metadata, ''::text AS summary, ''::text AS forked_from,"
     " ($4::text[] IS NULL OR '0.u' || version || '.' || to_hex(mark) = ANY($4)) AND " SQL_KEY_IS_NEW("$5") " AS allowed"
     " FROM (SELECT coalesce($2, (SELECT s.user_id FROM sessions s WHERE s.tenant = $1 AND s.generation = $3)) AS id) whose"
     " LEFT JOIN user_states u ON u.tenant = $1 AND u.user_id = whose.id AND" SQL_NOT_EXPIRED};
@@ -232,14 +234,8 @@ enum err sql_user_state_read(struct sessions *s, struct request_ctx *ctx, struct
     struct db_rows r;
     TRY(db_text_array(ctx, p->if_match, p->n_if_match, &params[3]));
     TRY(db_query(s->db, ctx, DB_READ, &user_state_read, params, ARRAY_LEN(params), &r, NULL));
-    *out = (struct session){.user_id = db_get_text(&r, 0, db_column(&r, "user_id")),
-                            .context = db_get_text(&r, 0, db_column(&r, "state")),
-                            .version = db_get_i64(&r, 0, db_column(&r, "version")),
-                            .mark = (uint64_t)db_get_i64(&r, 0, db_column(&r, "mark")),
-                            .ttl_seconds = db_get_i64(&r, 0, db_column(&r, "ttl_seconds")),
-                            .created_at = db_get_time(&r, 0, db_column(&r, "created_at")),
-                            .updated_at = db_get_time(&r, 0, db_column(&r, "updated_at")),
-                            .expires_at = db_get_time(&r, 0, db_column(&r, "expires_at"))};
+    *out = (struct session){.version = 0};
+    sql_session_from_row(&r, 0, out);
     *allowed = db_get_bool(&r, 0, db_column(&r, "allowed")) && (out->version || !p->must_exist);
     return ERR_NONE;
 }
@@ -247,13 +243,10 @@ enum err sql_user_state_read(struct sessions *s, struct request_ctx *ctx, struct
 enum err sql_user_state_change(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     struct db_param p[SQL_PRECONDITION_PARAMS + 4];
-    struct db_call call = {&user_state_change, p, ARRAY_LEN(p), {0}};
-    TRY(sql_precondition_params(ctx, w, p));
     p[7] = db_i64(w->out->version);
     p[8] = db_i64((int64_t)w->out->mark);
     p[9] = db_text(w->patch ? w->out->context : SV_NONE);
     p[10] = w->out->ttl_seconds > 0 ? db_i64(w->out->ttl_seconds) : db_null_i64();
-    TRY(sql_write(s, ctx, w, &call, 1, NULL));
-    sql_change_from_row(w, &call.rows, 0, w->patch ? 200 : 204, 0);
-    return ERR_NONE;
+    return sql_write_one(s, ctx, w, NULL, &user_state_change, p, ARRAY_LEN(p),
+                         w->patch ? 200 : 204);
 }
