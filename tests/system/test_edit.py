@@ -64,7 +64,7 @@ MISSING = "00000000-0000-8000-8000-000000000001"
 def routes(path):
     """A request of each new route: (method, path, body)."""
     return (("PATCH", path + "/messages/1", {"content": "x"}), ("DELETE", path + "/messages?after=1", None),
-            ("POST", path + "/fork", {}))
+            ("POST", path + "/fork", {}), ("PUT", path + "/summary", {"last_seq": 1, "content": "x"}), ("DELETE", path + "/summary", None))
 
 
 class EditTest(ParleyTest, LangGraph):
