@@ -131,8 +131,7 @@ WRITES = {"append": _append, "truncate": _truncate, "edit": _edit, "summarise": 
 # Whether a state is a reason for the refusal.
 REFUSALS = {
     ("edit", "not_found"): lambda state, op: op.args["seq"] not in [m.seq for m in state.messages],
-    ("summarise", "no_such_message"): lambda state, op: not state.up_to(op.args["last_seq"]).messages
-                                                        or state.top < op.args["last_seq"],
+    ("summarise", "no_such_message"): lambda state, op: op.args["last_seq"] not in [m.seq for m in state.messages],
     ("summarise", "summary_shrinks"): lambda state, op: state.summary and state.summary.last_seq > op.args["last_seq"],
     ("unsummarise", "not_found"): lambda state, op: not state.summaries,
     ("fork", "out_of_range"): lambda state, op: op.args["last_seq"] is not None and state.top < op.args["last_seq"],

@@ -326,7 +326,7 @@ class Fork(EditTest):
     def test_last_seq(self):
         """Fails if a fork counts the messages of the whole, if it names the last seq that was asked for, or if its next
         message has the number of a copied one: tried."""
-        path = self.seven(user_id="ann", language="de", context={"a": 1}, metadata={"m": 1}, ttl_seconds=600, expiry="absolute")
+        path = self.seven(user_id="ann-forks", language="de", context={"a": 1}, metadata={"m": 1}, ttl_seconds=600, expiry="absolute")
         self.patch(path + "/messages/1", {"metadata": {"e": 1}})
         source = self.client.get(path)
         of = source.json
@@ -356,15 +356,15 @@ class Fork(EditTest):
 
     def test_owner_and_context(self):
         """Fails if null leaves the user of the source, or if the header does not name the owner: tried."""
-        path = self.seven(user_id="ann", context={"a": 1})
-        for body, user, context in (({}, "ann", {"a": 1}), ({"user_id": "bob"}, "bob", {"a": 1}), ({"user_id": None}, None, {"a": 1}),
-                                    ({"context": {}}, "ann", {}), ({"context": {"b": [2]}}, "ann", {"b": [2]}),
-                                    ({"context": None, "last_seq": None, "session_id": None}, "ann", {"a": 1})):
+        path = self.seven(user_id="ann-forks", context={"a": 1})
+        for body, user, context in (({}, "ann-forks", {"a": 1}), ({"user_id": "bob"}, "bob", {"a": 1}), ({"user_id": None}, None, {"a": 1}),
+                                    ({"context": {}}, "ann-forks", {}), ({"context": {"b": [2]}}, "ann-forks", {"b": [2]}),
+                                    ({"context": None, "last_seq": None, "session_id": None}, "ann-forks", {"a": 1})):
             got = self.get(self.copy_of(path, **body))
             self.assertEqual((got["user_id"], got["context"]), (user, context))
-        ann = {"X-Parley-User": "ann"}
-        self.assertEqual(self.post(path + "/fork", {"user_id": "ann"}, headers=ann, status=201)["user_id"], "ann")
-        self.assertEqual(self.post(path + "/fork", headers=ann, status=201)["user_id"], "ann")
+        ann = {"X-Parley-User": "ann-forks"}
+        self.assertEqual(self.post(path + "/fork", {"user_id": "ann-forks"}, headers=ann, status=201)["user_id"], "ann-forks")
+        self.assertEqual(self.post(path + "/fork", headers=ann, status=201)["user_id"], "ann-forks")
         for user in "bob", None:
             self.problem(self.client.post(path + "/fork", {"user_id": user}, headers=ann), 400, "user_mismatch", "user_id")
 
