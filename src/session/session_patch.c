@@ -268,8 +268,8 @@ enum err session_user_state_get(struct sessions *s, struct request_ctx *ctx, str
     return out->version > 0 ? ERR_NONE : state_not_found(ctx);
 }
 
-/* As change_state. The read says whether the change is allowed. So w->done stays unset only if it
- * is not, and w->out is what was read. */
+/* As session_change_state. The read says whether the change is allowed. So w->done stays unset only
+ * if it is not, and w->out is what was read. */
 static enum err try_change(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);

@@ -23,6 +23,11 @@ static enum err find_fault(struct sessions *s, struct request_ctx *ctx, struct s
         {.after = last_seq, .limit = NEIGHBOURS, .ascending = true}};
     struct session_page pages[2] = {{.n = 0}, {.n = 0}};
     size_t safe;
+    if (last_seq < current)
+        w->fault = SHRINKS;
+    /* What is stored may be replaced, whatever came after it. */
+    if (last_seq <= current)
+        return ERR_NONE;
     for (size_t i = 0; i < 2; i++) {
         const enum err e = sql_message_page(s, ctx, w->id, SV_NONE, &queries[i], &pages[i]);
         if (e != ERR_NONE && e != ERR_NOT_FOUND)
@@ -35,17 +40,11 @@ static enum err find_fault(struct sessions *s, struct request_ctx *ctx, struct s
     for (size_t i = 0; i < n; i++)
         m[i] = i < at ? pages[0].messages[at - 1 - i] : pages[1].messages[i - at];
     TRY(window_boundary(ctx, m, n, !pages[0].has_more, !pages[1].has_more, at, &safe));
-    w->nearest = safe > 0 ? m[safe - 1].seq : 0;
-    if (last_seq < current) {
-        w->fault = SHRINKS;
-    } else if (last_seq == current) {
-        /* What is stored may be replaced, whatever came after it. */
-    } else if (at == 0 || m[at - 1].seq != last_seq) {
+    if (at == 0 || m[at - 1].seq != last_seq)
         w->fault = ABSENT;
-    } else if (safe != at) {
+    else if (safe != at)
         w->fault = INSIDE;
-        w->nearest = w->nearest >= current ? w->nearest : 0;
-    }
+    w->nearest = safe > 0 && m[safe - 1].seq >= current ? m[safe - 1].seq : 0;
     return ERR_NONE;
 }
 

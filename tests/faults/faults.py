@@ -4,12 +4,13 @@ import collections
 import json
 import os
 import random
+import signal
 import threading
 import time
 
 from harness import Wire, metrics, say
 from ledger import Ledger
-from stack import StackTest
+from stack import StackTest, signal_all
 
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 LONG = os.environ.get("FAULTS") == "long"
@@ -43,6 +44,15 @@ class FaultTest(StackTest):
     def stood_still(self, status, stack=None):
         """Whether a 503 says that PostgreSQL, which is there, did not answer for more than a second."""
         return status == 503 and "it does not answer" in (stack or self.stack).parley.log()
+
+    def kill_in_commits(self, pids):
+        """PostgreSQL is stopped, workers are killed, and it commits what it was sent: no client gets the answer."""
+        self.stack.postgres.pause()
+        try:
+            time.sleep(0.05)
+            signal_all(pids, signal.SIGKILL)
+        finally:
+            self.stack.postgres.resume()
 
     def rng(self, name):
         """A random generator that depends only on the seed, the test and this name."""

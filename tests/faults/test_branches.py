@@ -5,13 +5,12 @@ import collections
 import json
 import os
 import re
-import signal
 import time
 
 from branches import History, Message, State, Summary
 from faults import FaultTest, amount
 from harness import Sql, Workers, metrics, say
-from stack import signal_all, wait_until
+from stack import wait_until
 
 ETAG = re.compile(rb'\r\netag: "\d+\.[vw](\d+)\.[0-9a-f]+"\r\n', re.I)
 TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
@@ -205,15 +204,6 @@ class Branches(FaultTest):
             if stored.get(name) != states.get(name):
                 wrong.append(f"{name} is {stored.get(name)}, should be {states.get(name)}")
         return wrong
-
-    def kill_in_commits(self, pids):
-        """PostgreSQL is stopped, workers are killed, and it does what they had sent: no client gets the answer."""
-        self.stack.postgres.pause()
-        try:
-            time.sleep(0.05)
-            signal_all(pids, signal.SIGKILL)
-        finally:
-            self.stack.postgres.resume()
 
     def test_everything_at_once(self):
         """Fails if one of these is so: tried.

@@ -10,7 +10,7 @@ import time
 
 from faults import LedgerTest, amount
 from harness import Redis, Wire, Workers, descriptors, eventually, memory, metrics, say
-from stack import children, gone, signal_all, wait_until
+from stack import children, gone, wait_until
 
 MIB = 2 ** 20
 own = functools.partial(memory, part="RssAnon")
@@ -175,16 +175,6 @@ class Kills(LedgerTest):
             f" {max(f for _, f in sizes[1].values())} descriptors at most, grown by"
             f" {max(s - sizes[0][p][0] for p, (s, _) in sizes[1].items()) / MIB:.2f} MiB at most in as many"
             " requests again")
-
-    def kill_in_commits(self, pids):
-        """PostgreSQL is stopped, workers are killed, and it commits what it was sent: no client gets the
-        answer."""
-        self.stack.postgres.pause()
-        try:
-            time.sleep(0.05)
-            signal_all(pids, signal.SIGKILL)
-        finally:
-            self.stack.postgres.resume()
 
     def test_one_worker_each_200_ms(self):
         """Fails if a session and its messages are stored in two transactions, and if a supervisor leaks a
