@@ -275,8 +275,8 @@ class TwoReleases(LedgerTest):
             another("key", "revoke", key)
 
     def odd_ids(self):
-        """The release before takes no ids so long, but lists, exports and erases the sessions of this one, and
-        shows its texts. Of the sessions that this one deleted it shows none."""
+        """The release before lists, exports and erases the sessions of this one, and shows its texts. Of the
+        sessions that this one deleted it shows none. No id begins with ~, which it takes for a tombstone."""
         new, old = (host.client() for host in self.hosts)
         ids = ["a/b", "\U0001F600" * 64, "x" * 256, "%", " ", "user@example.com"]
         for session_id in ids:
@@ -286,6 +286,7 @@ class TwoReleases(LedgerTest):
         lone = b'{"role":"user","content":"\\ud83d","extra":{"\\udead":"\\u0000"}}'
         self.ok(new.request("POST", "/v1/sessions/a%2Fb/messages", lone, headers={"Content-Type": "application/json"}), 201)
         for client in (new, old):
+            self.assertEqual(client.post("/v1/sessions", {"session_id": "~x"}).status, 400)
             self.assertIn(b'"\\ud83d"', client.get("/v1/sessions/a%2Fb/messages").body)
         listed = self.ok(old.get("/v1/users/odd/sessions"))["data"]
         self.assertEqual([s["session_id"] for s in listed], ids[::-1])

@@ -1,4 +1,4 @@
-# What: The idempotency records of an erased session go with it, also if this release has erased it.
+# What: The idempotency records of an erased session go with it.
 # Test: service session/tombstones
 # In: src/session/sql/sql_fragments.h
-/^#define SQL_IS_ERASED(/ s/ IN (.*)/ IN ('~~')/
+/^#define SQL_IS_ERASED(/ s/" SQL_ERASED "/~~/

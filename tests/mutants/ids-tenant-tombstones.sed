@@ -1,4 +1,4 @@
-# What: The deletion of a tenant finds the tombstones of this release.
+# What: The deletion of a tenant finds tombstones.
 # Test: service session/tombstones
 # In: src/session/sql/sql_sweep.c
-s/^    TOMBSTONES("session_id < ' '")/    TOMBSTONES("session_id < ''")/
+s/AND session_id < ' '"/AND session_id < ''"/

@@ -1,4 +1,4 @@
-// What: No client can name a tombstone of the release before.
+// What: No id begins with ~ while hosts of the release before serve, which take it for a tombstone.
 // Test: unit api/native_request
 // In: src/api/common/body.c
 

@@ -149,8 +149,8 @@ class Lists(ListTest):
         self.delete("/v1/sessions/s0", 204)
         self.stack.psql(f"UPDATE sessions SET expires_at = now() WHERE tenant = '{self.tenant}' AND session_id IN ('s1', 's5')")
         # Erased and deleted ones, before their rows are gone.
-        for i, mark in ((2, "~~"), (4, "~")):
-            self.stack.psql(f"UPDATE sessions SET session_id = '{mark}' || generation || '~' || session_id"
+        for i, mark in ((2, r"\001\001"), (4, r"\001")):
+            self.stack.psql(f"UPDATE sessions SET session_id = E'{mark}' || generation || '~' || session_id"
                             f" WHERE tenant = '{self.tenant}' AND session_id = 's{i}'")
         self.assertEqual(self.delete("/v1/users/ann")["sessions_deleted"], 2)
         for limit in (1, 2, 100):

@@ -130,7 +130,7 @@ enum { API_USER_MAX = 256 }; /* bytes */
     "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
 /* Of a user's id, or a message's. */
 bool api_user_valid(struct sv id);
-/* Of a session's id, which does not begin with ~: ids of tombstones of the release before do. */
+/* Of a session's id, which does not begin with ~: for the release before, that is a tombstone. */
 bool api_session_id_valid(struct sv id);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);

@@ -50,14 +50,14 @@
 #define SQL_SLIDE SQL_EXPIRY_IF("s.sliding", "s.ttl_seconds")
 /* The id of a tombstone, which no client can send. It ends with the session's own id, which an erasure
  * needs to remove the session from the caches. mark: U+0001 once for a deleted session, twice for an
- * erased one, whose idempotency records are deleted, too. Tombstones of the release before have "~" in
- * its place. No index serves left(), so each plan keeps to the index of its other conditions. */
+ * erased one, whose idempotency records are deleted, too. No index serves left(), so each plan keeps
+ * to the index of its other conditions. */
 #define SQL_DELETED "\\001"
 #define SQL_ERASED "\\001\\001"
 #define SQL_TOMBSTONE_ID(mark) " E'" mark "' || s.generation || '~' || s.session_id "
-#define SQL_IS_TOMBSTONE(id) " left(" id ", 1) IN ('~', E'\\001') "
-#define SQL_IS_ERASED(id) " left(" id ", 2) IN ('~~', E'\\001\\001') "
-#define SQL_OWN_ID(id) " regexp_replace(" id ", '^[~\\u0001]{1,2}[0-9]+~?', '') "
+#define SQL_IS_TOMBSTONE(id) " left(" id ", 1) = E'" SQL_DELETED "' "
+#define SQL_IS_ERASED(id) " left(" id ", 2) = E'" SQL_ERASED "' "
+#define SQL_OWN_ID(id) " substr(" id ", strpos(" id ", '~') + 1) "
 /* Makes tombstones of the sessions whose generations are in l. */
 #define SQL_ERASE_LOCKED                                                                           \
     " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID(SQL_ERASED) ", context = '{}', metadata = '{}'," \

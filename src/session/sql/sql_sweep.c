@@ -140,23 +140,17 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
 /* ---- all of a tenant, whose keys are no longer valid ---- */
 
 /* clang-format off */
-/* Ranges of the primary key. The id of a tombstone begins with a control character or with "~", and
- * that of a session with anything else. So no step reads the rows of another step. */
-#define RANGE(columns, range, n)                                                                   \
-    "(SELECT " columns " FROM sessions WHERE tenant = $1 AND " range " ORDER BY session_id LIMIT " n
-#define NOT_TOMBSTONES(range) RANGE("generation", range, "32") " FOR UPDATE SKIP LOCKED)"
-#define TOMBSTONES(range) RANGE("tenant, generation, message_count", range, "100") ")"
-
+/* Ranges of the primary key. The id of a tombstone begins with a control character, and that of a
+ * session does not. So no step reads the rows of another step. */
 static const struct db_stmt tenant_tombstone = {
     "tenant_tombstone",
-    "WITH a AS " NOT_TOMBSTONES("session_id >= ' ' AND session_id < '~'") ","
-    " b AS " NOT_TOMBSTONES("session_id >= E'\\177'") ","
-    " l AS (SELECT generation FROM a UNION ALL SELECT generation FROM b)" SQL_ERASE_LOCKED};
+    "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND session_id >= ' '"
+    " ORDER BY session_id LIMIT 32 FOR UPDATE SKIP LOCKED)" SQL_ERASE_LOCKED};
 
 static const struct db_stmt tenant_tombstones = {
     "tenant_tombstones",
-    TOMBSTONES("session_id < ' '") " UNION ALL "
-    TOMBSTONES("session_id >= '~' AND session_id < E'\\177'")};
+    "SELECT tenant, generation, message_count FROM sessions WHERE tenant = $1 AND session_id < ' '"
+    " ORDER BY session_id LIMIT 100"};
 
 static const struct db_stmt tenant_keys_delete = {
     "tenant_keys_delete",

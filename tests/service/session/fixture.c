@@ -52,6 +52,12 @@ static bool make_database(const char *dbname)
     return true;
 }
 
+void fixture_migrate(const struct fixture *w, int target)
+{
+    OK(db_migrate(w->owner_url, w->url, db_migration_table, db_migration_count, target, print_fault,
+                  NULL));
+}
+
 struct fixture *fixture_open(bool redis)
 {
     return fixture_open_in("parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);

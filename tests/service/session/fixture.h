@@ -43,6 +43,8 @@ struct fixture *fixture_open_in(const char *dbname, const char *redis_url);
 /* Requests of another thread over the service of w. For fixture_close. */
 struct fixture *fixture_share(const struct fixture *w);
 void fixture_close(struct fixture *w);
+/* Brings the schema to a version; -1: to the newest. w may be closed or serve on. */
+void fixture_migrate(const struct fixture *w, int target);
 /* The cache of a worker over the memory of a host; both may be NULL. */
 struct cache *fixture_cache(struct cache_shared *shared, const char *redis_url);
 /* A fresh request of the tenant. Frees the results of the last one. */

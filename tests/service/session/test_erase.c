@@ -5,7 +5,6 @@
 #include "../../unit/suite.h"
 #include "hosts.h"
 #include "threads.h"
-#include "parley/db/migrate.h"
 
 /* A session of a user with n messages, made under a key named as the session is. */
 static void make(struct fixture *w, const char *tenant, const char *user, const char *id, size_t n)
@@ -348,13 +347,6 @@ static void keys_outlive_their_sessions(void)
     fixture_close(w);
 }
 
-static void ignore_line(void *arg, bool fault, const char *line)
-{
-    (void)arg;
-    (void)fault;
-    (void)line;
-}
-
 /* Rows of the schema before migration 8: those without a user are deleted, all others get their
  * user again. Fails if it is the session's user and not that of the state, or if the owner of the
  * tables sees no row: tried. */
@@ -369,14 +361,12 @@ static void rows_of_an_older_schema(void)
     OK(fixture_patch(w, "er10", "er10:renamed", &patch, &precondition));
     const struct fixture was = *w;
     fixture_close(w); /* it would not serve that schema */
-    OK(db_migrate(was.owner_url, was.url, db_migration_table, db_migration_count, 7, ignore_line,
-                  NULL));
+    fixture_migrate(&was, 7);
     fixture_exec("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
                  " WHERE session_id = 'er10:lost';"
                  "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
                  " 'er10:renamed'");
-    OK(db_migrate(was.owner_url, was.url, db_migration_table, db_migration_count, -1, ignore_line,
-                  NULL));
+    fixture_migrate(&was, -1);
     CU_ASSERT_EQUAL(rows_of("er10"), (1 + 3 + 1) + 1);
     w = fixture_open(false);
     OK(erase(w, "er10", "anna", &done));
@@ -396,7 +386,7 @@ static void make_uncleared_tombstone(struct fixture *w, const char *id)
         OK(session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &s));
         CU_ASSERT_TRUE(i == 0 || fixture_was_from(w, "memory"));
     }
-    fixture_exec("UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
+    fixture_exec("UPDATE sessions SET session_id = E'\\001' || generation || '~' || session_id,"
                  " expires_at = now(), expiry_hour = 0 WHERE session_id = '%s'",
                  id);
     CU_ASSERT_TRUE(hosts_in_memory(w, id) > 0);

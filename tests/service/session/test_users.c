@@ -205,7 +205,7 @@ static void whole_export(void)
     drop(w, "u1", "u:e3");
     fixture_exec("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
                  "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
-                 " '~%%u:e3'");
+                 " E'\\001%%u:e3'");
     export_rest(w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 5);
     CU_ASSERT_EQUAL(e.messages, 120);

@@ -1,0 +1,1 @@
+SELECT; -- the program of before reads U+0001, too
