@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of cli/ share. main.c reads the command line and the configuration and runs one
- * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
- * command.c and print lists and JSON with output.c.
+ * command: check.c, key.c, tenant.c, host.c, search.c, or one of its own. Commands connect to
+ * PostgreSQL with command.c and print lists and JSON with output.c.
  */
 #pragma once
 
@@ -79,3 +79,5 @@ int tenant_delete_run(struct command_context *c);
 int tenant_list_run(struct command_context *c);
 int host_list_run(struct command_context *c);
 int host_forget_run(struct command_context *c);
+int search_build_run(struct command_context *c);
+int search_drop_run(struct command_context *c);

@@ -202,6 +202,10 @@ static const struct command {
     {"host forget", "ID | --stale SECONDS", host_forget_run, false,
      "remove the registration of a host that is gone, or of all that were\n"
      "not seen for so long; a running host is kept"},
+    {"search build", "", search_build_run, false,
+     "index all messages for PARLEY_SEARCH while hosts serve, and from\n"
+     "now on what is written; one that was ended goes on where it was"},
+    {"search drop", "", search_drop_run, false, "remove that index; nothing is indexed any more"},
 };
 
 /* more: what follows the name; "": nothing. */

@@ -27,6 +27,7 @@ static const struct {
     {"57", ERR_UNAVAILABLE, 0},                   /* shutdown, crash, starting up */
     {"58", ERR_UNAVAILABLE, SQLSTATE_STALE},      /* a file of the server: other backends may do */
     {"08", ERR_UNAVAILABLE, 0},                   /* connection */
+    {"PL400", ERR_INVALID, 0},                    /* parley_search: no word to look for */
     {"PL428", ERR_BUSY, 0},                       /* parley_admit: count first */
     {"PL429", ERR_LIMITED, 0},                    /* raised by parley_admit (migration 005) */
 };

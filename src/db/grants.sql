@@ -16,6 +16,8 @@ BEGIN
     ('api_keys', 'SELECT'),
     ('tenants', 'SELECT'),
     ('auth_state', 'SELECT'),
+    ('search_queue', 'INSERT'),
+    ('search_state', 'SELECT'),
     ('parley_schema', 'SELECT')) may (name, rights)
   WHERE to_regclass(name) IS NOT NULL LOOP
     EXECUTE format('GRANT %s ON %I TO %I', g.rights, g.name, serves);
@@ -23,6 +25,9 @@ BEGIN
   IF EXISTS (SELECT FROM pg_attribute
       WHERE attrelid = to_regclass('api_keys') AND attname = 'last_used_at' AND NOT attisdropped) THEN
     EXECUTE format('GRANT UPDATE (last_used_at) ON api_keys TO %I', serves);
+  END IF;
+  IF to_regproc('parley_search') IS NOT NULL THEN
+    EXECUTE format('GRANT EXECUTE ON FUNCTION parley_search, parley_search_step TO %I', serves);
   END IF;
   IF NOT has_schema_privilege(serves, current_schema(), 'USAGE') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), serves);

@@ -127,6 +127,7 @@ static enum err open_all(struct worker *w)
                                                .user_state_bytes = cfg->max_state,
                                                .page_bytes = cfg->page_bytes,
                                                .sweep_s = cfg->sweep_s,
+                                               .search = cfg->search,
                                                .statement_ms = (int)cfg->statement_ms,
                                                .cache_seconds = cfg->cache_s,
                                                /* The queue drops a value after two time-outs. */

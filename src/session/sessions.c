@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens and closes the service, with its batchers and its sweeper. */
+/* Opens and closes the service, with its batchers, its sweeper and its indexer. */
 #include "session_internal.h"
 
 #include <stdlib.h>
 
 #include "parley/obs/log.h"
+#include "parley/session/search.h"
 
 /* ---- the sweeper ---- */
 
@@ -38,14 +39,40 @@ static void *sweeper_main(void *sessions)
     return NULL;
 }
 
-/* ---- the service ---- */
+/* ---- the indexer ---- */
 
-static void destroy(struct sessions *s)
+/* One thread a worker, where messages can be searched. PostgreSQL lets one of all of them index.
+ * While there is much to do, it takes a quarter of one processor from the requests. */
+enum { INDEX_PAUSE_US = 1000000, INDEX_SHARE = 4 };
+
+static bool index_pass(struct sessions *s, struct arena *arena)
 {
-    db_batcher_destroy(s->appends);
-    db_batcher_destroy(s->creates);
-    free(s);
+    struct request_ctx ctx;
+    bool more = false;
+    ctx_init(&ctx, arena, deadline_in_ms(4 * (int64_t)s->settings.statement_ms), SV(""),
+             SV("indexer"));
+    enum err e = db_is_up(s->db) ? session_index_step(s, &ctx, &more) : ERR_UNAVAILABLE;
+    if (e != ERR_NONE && e != ERR_UNAVAILABLE)
+        log_say(LOG_WARN, "index_failed", "%s: %s", err_name(e), ctx.err.cause);
+    arena_reset(arena);
+    return more;
 }
+
+static void *indexer_main(void *sessions)
+{
+    struct sessions *s = sessions;
+    struct arena *arena = arena_create(SWEEP_ARENA);
+    int64_t wait_us = (int64_t)(random_u64() % INDEX_PAUSE_US);
+    while (arena && thread_loop_pause(&s->indexer, clock_mono_us() + wait_us)) {
+        const int64_t began = clock_mono_us();
+        wait_us =
+            index_pass(s, arena) ? (INDEX_SHARE - 1) * (clock_mono_us() - began) : INDEX_PAUSE_US;
+    }
+    arena_destroy(arena);
+    return NULL;
+}
+
+/* ---- the service ---- */
 
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot)
@@ -59,10 +86,12 @@ struct sessions *sessions_open(const struct sessions_settings *settings, struct 
     s->slot = slot;
     s->appends = db_batcher_create(db, &sql_write_kind, s, slot ? &slot->appends : NULL);
     s->creates = db_batcher_create(db, &sql_write_kind, s, slot ? &slot->creates : NULL);
-    if (s->appends && s->creates &&
-        (settings->sweep_s == 0 || thread_loop_start(&s->sweeper, sweeper_main, s)))
+    s->sweeps = settings->sweep_s > 0 && thread_loop_start(&s->sweeper, sweeper_main, s);
+    s->indexes = settings->search && thread_loop_start(&s->indexer, indexer_main, s);
+    if (s->appends && s->creates && s->sweeps == (settings->sweep_s > 0) &&
+        s->indexes == settings->search)
         return s;
-    destroy(s);
+    sessions_close(s);
     return NULL;
 }
 
@@ -70,7 +99,11 @@ void sessions_close(struct sessions *s)
 {
     if (!s)
         return;
-    if (s->settings.sweep_s > 0)
+    if (s->sweeps)
         thread_loop_stop(&s->sweeper);
-    destroy(s);
+    if (s->indexes)
+        thread_loop_stop(&s->indexer);
+    db_batcher_destroy(s->appends);
+    db_batcher_destroy(s->creates);
+    free(s);
 }

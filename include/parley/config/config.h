@@ -48,6 +48,7 @@ struct config {
     int64_t drain_s;                  /* PARLEY_DRAIN */
     int64_t recycle;                  /* requests; 0: never */
     int64_t page_bytes;               /* largest page of messages */
+    bool search;                      /* PARLEY_SEARCH=on */
     bool known_roles;                 /* PARLEY_ROLES=known */
     int64_t items_max;                /* PARLEY_ITEMS: of one request of OpenAI's clients */
     const char *cors_origins; /* "*", or origins separated by spaces or commas; empty: none */

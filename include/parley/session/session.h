@@ -28,6 +28,7 @@ struct sessions_settings {
     int statement_ms;         /* time-out of one statement of the sweeper */
     int64_t cache_seconds;    /* no cache keeps a session longer */
     int64_t store_ms;         /* no cache is given a session later than this after it was read */
+    bool search;              /* messages can be searched, and their index is kept up to date */
     const struct db_hosts_shared *hosts; /* borrowed; NULL: other hosts are not known */
 };
 

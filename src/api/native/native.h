@@ -7,14 +7,14 @@
 #include "parley/session/window.h"
 
 /* native_sessions.c, native_messages.c, native_edit.c, native_users.c,
- * native_list.c, native_state.c */
+ * native_list.c, native_state.c, native_search.c */
 api_handler native_session_create, native_session_get, native_session_patch, native_messages_append,
     native_messages_page, native_message_get, native_message_delete, native_message_patch,
     native_messages_truncate, native_session_fork, native_window_get, native_summary_change,
-    native_session_list, native_user_export, native_user_delete, native_user_state;
+    native_session_list, native_user_export, native_user_delete, native_user_state, native_search;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
     native_message_params[], native_truncate_params[], native_list_params[],
-    native_user_list_params[], native_window_params[];
+    native_user_list_params[], native_window_params[], native_search_params[];
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
@@ -56,11 +56,26 @@ MUSTCHECK enum err native_read_window(struct api_call *c, struct session_window_
 void native_write_window(struct json_writer *j, const struct session_window *w,
                          const struct api_call *with);
 
-/* native_cursor.c: the cursor of the list that q describes, whatever its after and limit. *out is
- * in the arena. */
+/* native_list.c: filters that lists and searches share. *out stays as it is if the parameter is not
+ * given; the user is that of X-Parley-User then. */
+MUSTCHECK enum err native_read_user_filter(struct api_call *c, struct sv *out);
+MUSTCHECK enum err native_read_time(struct api_call *c, const char *name, int64_t *out);
+
+/* native_cursor.c: the cursor of a position, of 1 to NATIVE_POSITION_MAX numbers, in a list that
+ * some parts, up to 8, tell from any other of the tenant. *out is in the arena. */
+enum { NATIVE_POSITION_MAX = 4 };
+struct native_list {
+    const struct sv *of;
+    size_t n, numbers;
+};
+MUSTCHECK enum err native_position_make(struct request_ctx *ctx, const struct native_list *list,
+                                        const int64_t *at, struct sv *out);
+/* ERR_INVALID naming "cursor" unless native_position_make gives this text for this list. */
+MUSTCHECK enum err native_position_read(struct request_ctx *ctx, const struct native_list *list,
+                                        struct sv text, int64_t *at);
+/* The same for the list of sessions that q describes, whatever its after and limit. */
 MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, const struct session_list_query *q,
                                       struct session_position at, struct sv *out);
-/* ERR_INVALID naming "cursor" unless native_cursor_make gives this text for this list. */
 MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, const struct session_list_query *q,
                                       struct sv text, struct session_position *at);
 

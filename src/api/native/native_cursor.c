@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opaque cursors of a list of sessions: the position after which the next page begins, and a
- * checksum over it, the tenant and what the list is of. A cursor is no secret and grants nothing;
- * the checksum detects a cursor of another list, and one that was invented or damaged.
+ * Opaque cursors of lists of sessions and of searches: the position after which the next page
+ * begins, and a checksum over it, the tenant and what the list is of. A cursor is no secret and
+ * grants nothing; the checksum detects a cursor of another list, and one that was invented or
+ * damaged.
  */
 #include "native.h"
 
@@ -11,46 +12,80 @@
 
 #include "parley/base/encode.h"
 
-/* Version, position, and as much of the checksum as fills the last character. */
-enum { VERSION = 1, BODY = 1 + 2 * sizeof(uint64_t), CHECK = 7, BYTES = BODY + CHECK };
+/* Version, position, and as much of the checksum as fills the last character of a list's cursor. */
+enum { VERSION = 1, CHECK = 7, OF_MAX = 8 };
+enum { BYTES_MAX = 1 + NATIVE_POSITION_MAX * sizeof(uint64_t) + CHECK };
 
-enum err native_cursor_make(struct request_ctx *ctx, const struct session_list_query *q,
-                            struct session_position at, struct sv *out)
+enum err native_position_make(struct request_ctx *ctx, const struct native_list *list,
+                              const int64_t *at, struct sv *out)
 {
-    unsigned char bytes[BYTES] = {VERSION}, digest[SHA256_LEN];
-    const int64_t times[] = {q->created_after, q->created_before};
-    const struct sv parts[] = {SV("sessions"),
-                               ctx->tenant,
-                               {(const char *)bytes, BODY},
-                               {(const char *)times, sizeof(times)},
-                               q->metadata,
-                               q->user};
-    char *text = arena_alloc(ctx->arena, BASE64URL_LEN(BYTES) + 1);
+    const size_t body = 1 + list->numbers * sizeof(uint64_t), n = body + CHECK;
+    unsigned char bytes[BYTES_MAX] = {VERSION}, digest[SHA256_LEN];
+    struct sv parts[2 + OF_MAX] = {ctx->tenant, {(const char *)bytes, body}};
+    char *text = arena_alloc(ctx->arena, BASE64URL_LEN(BYTES_MAX) + 1);
     if (!text)
         return ctx_nomem(ctx);
-    const uint64_t be[] = {htobe64((uint64_t)at.created_at), htobe64((uint64_t)at.generation)};
-    memcpy(bytes + 1, be, sizeof(be));
-    sha256_parts(parts, ARRAY_LEN(parts), digest);
-    memcpy(bytes + BODY, digest, CHECK);
-    base64url_write(bytes, BYTES, text);
-    *out = (struct sv){text, BASE64URL_LEN(BYTES)};
+    for (size_t i = 0; i < list->numbers; i++) {
+        const uint64_t be = htobe64((uint64_t)at[i]);
+        memcpy(bytes + 1 + i * sizeof(be), &be, sizeof(be));
+    }
+    memcpy(parts + 2, list->of, list->n * sizeof(*parts));
+    sha256_parts(parts, 2 + list->n, digest);
+    memcpy(bytes + body, digest, CHECK);
+    base64url_write(bytes, n, text);
+    *out = (struct sv){text, BASE64URL_LEN(n)};
     return ERR_NONE;
 }
 
 /* Compares text, not bytes: libsodium reads more than one text as the same bytes (0xdf as '_'). */
-enum err native_cursor_read(struct request_ctx *ctx, const struct session_list_query *q,
-                            struct sv text, struct session_position *at)
+enum err native_position_read(struct request_ctx *ctx, const struct native_list *list,
+                              struct sv text, int64_t *at)
 {
-    unsigned char bytes[BYTES];
+    unsigned char bytes[BYTES_MAX];
     struct sv made = SV_NONE;
-    if (base64url_read(text, bytes, BYTES)) {
-        uint64_t be[2];
-        memcpy(be, bytes + 1, sizeof(be));
-        *at = (struct session_position){(int64_t)be64toh(be[0]), (int64_t)be64toh(be[1])};
-        TRY(native_cursor_make(ctx, q, *at, &made));
+    if (base64url_read(text, bytes, 1 + list->numbers * sizeof(uint64_t) + CHECK)) {
+        for (size_t i = 0; i < list->numbers; i++) {
+            uint64_t be;
+            memcpy(&be, bytes + 1 + i * sizeof(be), sizeof(be));
+            at[i] = (int64_t)be64toh(be);
+        }
+        TRY(native_position_make(ctx, list, at, &made));
         if (sv_eq(made, text))
             return ERR_NONE;
     }
     return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "cursor",
                     "cursor must be a next_cursor that this list gave.");
+}
+
+/* The list that q describes. times and parts: room for what it is of. */
+static struct native_list list_of(const struct session_list_query *q, int64_t times[2],
+                                  struct sv parts[4])
+{
+    times[0] = q->created_after;
+    times[1] = q->created_before;
+    parts[0] = SV("sessions");
+    parts[1] = (struct sv){(const char *)times, 2 * sizeof(*times)};
+    parts[2] = q->metadata;
+    parts[3] = q->user;
+    return (struct native_list){parts, 4, 2};
+}
+
+enum err native_cursor_make(struct request_ctx *ctx, const struct session_list_query *q,
+                            struct session_position at, struct sv *out)
+{
+    int64_t times[2];
+    struct sv parts[4];
+    const struct native_list list = list_of(q, times, parts);
+    return native_position_make(ctx, &list, (int64_t[]){at.created_at, at.generation}, out);
+}
+
+enum err native_cursor_read(struct request_ctx *ctx, const struct session_list_query *q,
+                            struct sv text, struct session_position *at)
+{
+    int64_t times[2], numbers[2];
+    struct sv parts[4];
+    const struct native_list list = list_of(q, times, parts);
+    TRY(native_position_read(ctx, &list, text, numbers));
+    *at = (struct session_position){numbers[0], numbers[1]};
+    return ERR_NONE;
 }

@@ -17,8 +17,7 @@ const struct api_param native_list_params[] = {{"limit", 1, SESSION_LIST_MAX, LI
                                                {.name = "metadata.KEY", .max = API_LIST},
                                                {.name = NULL}};
 
-/* *out stays as it is if the parameter is not given. */
-static enum err read_time(struct api_call *c, const char *name, int64_t *out)
+enum err native_read_time(struct api_call *c, const char *name, int64_t *out)
 {
     const struct sv value = http_param_get(c->req, name);
     char text[CLOCK_RFC3339_MAX];
@@ -80,7 +79,7 @@ static enum err read_metadata(struct api_call *c, struct sv *out)
     return b.failed ? ctx_nomem(c->ctx) : ERR_NONE;
 }
 
-static enum err read_list(struct api_call *c, struct session_list_query *q)
+enum err native_read_user_filter(struct api_call *c, struct sv *out)
 {
     const struct sv user = http_param_get(c->req, "user_id"), header = c->precondition.user;
     if (user.p && (!api_user_valid(user) || sv_trim(user).n != user.n))
@@ -88,9 +87,17 @@ static enum err read_list(struct api_call *c, struct session_list_query *q)
                         "A user is named by " API_USER_RULE ", and without a blank at either end.");
     if (user.p && header.p && !sv_eq(user, header))
         return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
-    q->user = c->id.p ? c->id : user.p ? user : header;
-    TRY(read_time(c, "created_after", &q->created_after));
-    TRY(read_time(c, "created_before", &q->created_before));
+    *out = user.p ? user : header;
+    return ERR_NONE;
+}
+
+static enum err read_list(struct api_call *c, struct session_list_query *q)
+{
+    TRY(native_read_user_filter(c, &q->user));
+    if (c->id.p)
+        q->user = c->id;
+    TRY(native_read_time(c, "created_after", &q->created_after));
+    TRY(native_read_time(c, "created_before", &q->created_before));
     return read_metadata(c, &q->metadata);
 }
 

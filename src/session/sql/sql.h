@@ -18,7 +18,8 @@ struct sessions {
     struct cache *cache;       /* borrowed; may be NULL */
     struct metrics_slot *slot; /* borrowed; may be NULL */
     struct db_batcher *appends, *creates;
-    struct thread_loop sweeper; /* if settings.sweep_s > 0 */
+    struct thread_loop sweeper, indexer;
+    bool sweeps, indexes; /* their threads run */
 };
 
 /* ERR_UNAVAILABLE while PostgreSQL is known to be away. A call that needs PostgreSQL begins with

@@ -71,6 +71,7 @@
     " expired AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID(SQL_DELETED) ", context = '{}',"       \
     " metadata = '{}', expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2"                  \
     " AND s.expires_at <= now() RETURNING 1) "
+#define SQL_AT(us) "(timestamptz 'epoch' + " us "::bigint * interval '1 microsecond')"
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
 
 /* What a write returns of the session that it changed. receipt_from_row and SQL_RECORD read it. */

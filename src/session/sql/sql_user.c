@@ -11,7 +11,6 @@
 #include "sql_fragments.h"
 
 /* clang-format off */
-#define SQL_AT(us) "(timestamptz 'epoch' + " us "::bigint * interval '1 microsecond')"
 #define SQL_USERS " AND user_id = $2 "
 #define SQL_ANYBODYS " AND $2::text IS NULL "
 #define SQL_NEWEST_FIRST "created_at DESC, generation DESC"

@@ -1,0 +1,58 @@
+/*
+ * Full-text search over the messages of a tenant, and its index in PostgreSQL (migration 021): the
+ * table search_words, which the serving role cannot read. Triggers queue what is written, and one
+ * worker at a time indexes it, so a message is found about a second after its commit. A hit is
+ * checked against the message and its session as they are: what was deleted, edited or has expired
+ * is not found from that commit on.
+ */
+#pragma once
+
+#include "parley/session/session.h"
+
+enum { SEARCH_LIMIT_MAX = 100, SEARCH_TEXT_MAX = 1000 /* bytes */ };
+
+/* Where a hit is in the order of a search. */
+struct search_position {
+    int64_t score, created_at, generation, seq;
+};
+struct search_query {
+    struct sv text;                   /* in the syntax of PostgreSQL's websearch_to_tsquery */
+    struct sv user, session_id, role; /* absent: any */
+    int64_t created_after;
+    bool newest_first;                   /* else the best ones first */
+    const struct search_position *after; /* NULL: from the beginning */
+    size_t limit;                        /* 1 to SEARCH_LIMIT_MAX */
+};
+struct search_hit {
+    struct sv session_id, message_id, role; /* role may be absent */
+    int64_t seq, created_at;
+    struct sv matches, snippet; /* JSON text */
+};
+struct search_hits {
+    struct search_hit *hits;
+    size_t
+        n; /* may be less than the limit though there are more: a search takes a second at most */
+    bool has_more;
+    struct search_position end; /* if there are more: where the next page begins */
+    bool complete;              /* all messages of before the index are indexed */
+};
+/* ERR_NOT_FOUND, search_off: this host does not offer it, or the database has no index.
+ * ERR_INVALID: the text has no word to look for. */
+MUSTCHECK enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
+                                           const struct search_query *q, struct search_hits *out);
+
+/* Indexes what is in the queue, for about 100 ms. *more: there is more to do. Not while somebody
+ * else does it: then this does nothing. */
+MUSTCHECK enum err session_index_step(struct sessions *s, struct request_ctx *ctx, bool *more);
+
+/* For an operator's command: db logs in as the owner of the tables. */
+
+/* Begins to queue what is written. Nothing where that was done. ERR_BUSY: a table is locked. */
+MUSTCHECK enum err session_index_begin(struct sessions *s, struct request_ctx *ctx);
+/* Queues a part of the sessions that are there. *more: it does not know of all yet. */
+MUSTCHECK enum err session_index_queue(struct sessions *s, struct request_ctx *ctx, bool *more);
+/* Sessions that were queued so, and those of them that are still to be indexed. */
+MUSTCHECK enum err session_index_progress(struct sessions *s, struct request_ctx *ctx,
+                                          int64_t *total, int64_t *left);
+/* Removes the index. ERR_BUSY: as above. */
+MUSTCHECK enum err session_index_drop(struct sessions *s, struct request_ctx *ctx);

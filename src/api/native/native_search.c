@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* GET /v1/search: what was said, in all sessions of the tenant. */
+#include <string.h>
+
+#include "native.h"
+#include "parley/session/search.h"
+
+enum { SEARCH_LIMIT, SEARCH_SORT, SEARCH_DEFAULT = 20 };
+const struct api_param native_search_params[] = {
+    [SEARCH_LIMIT] = {"limit", 1, SEARCH_LIMIT_MAX, SEARCH_DEFAULT, {NULL}},
+    [SEARCH_SORT] = {.name = "sort", .choices = {"relevance", "newest"}},
+    {.name = "q"},
+    {.name = "user_id"},
+    {.name = "session_id"},
+    {.name = "role"},
+    {.name = "created_after"},
+    {.name = "cursor"},
+    {.name = NULL}};
+
+static enum err read_search(struct api_call *c, struct search_query *q)
+{
+    const struct sv text = http_param_get(c->req, "q");
+    *q = (struct search_query){.text = text,
+                               .session_id = http_param_get(c->req, "session_id"),
+                               .role = http_param_get(c->req, "role"),
+                               .newest_first = c->params[SEARCH_SORT] == 1,
+                               .limit = (size_t)c->params[SEARCH_LIMIT]};
+    if (text.n == 0 || text.n > SEARCH_TEXT_MAX || memchr(text.p, '\0', text.n) ||
+        !utf8_valid(text, NULL))
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "q",
+                        "q must be 1 to %d bytes of UTF-8: words to look for, \"a phrase\", or, "
+                        "-without.",
+                        SEARCH_TEXT_MAX);
+    if (q->session_id.p)
+        TRY(api_session_id(c->ctx, "session_id", &q->session_id));
+    if (q->role.p && (q->role.n > API_NAME_MAX || !api_user_valid(q->role)))
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "role",
+                        "role must be the role of a message, of 1 to %d bytes.", API_NAME_MAX);
+    TRY(native_read_user_filter(c, &q->user));
+    return native_read_time(c, "created_after", &q->created_after);
+}
+
+/* What a cursor is of: this search, with its filters and its order. parts: room for that. */
+static struct native_list list_of(const struct search_query *q, struct sv parts[6])
+{
+    parts[0] = q->newest_first ? SV("search newest") : SV("search");
+    parts[1] = q->text;
+    parts[2] = q->user;
+    parts[3] = q->session_id;
+    parts[4] = q->role;
+    parts[5] = (struct sv){(const char *)&q->created_after, sizeof(q->created_after)};
+    return (struct native_list){parts, 6, 4};
+}
+
+static void write_hit(struct json_writer *j, const struct search_hit *h)
+{
+    json_write_object_open(j);
+    json_put_sv(j, "session_id", h->session_id);
+    json_put_i64(j, "seq", h->seq);
+    json_put_sv(j, "message_id", h->message_id);
+    json_put_sv(j, "role", h->role);
+    json_put_time(j, "created_at", h->created_at);
+    json_put_raw(j, "matches", h->matches);
+    json_put_raw(j, "snippet", h->snippet);
+    json_write_object_close(j);
+}
+
+enum err native_search(struct api_call *c)
+{
+    struct search_query q;
+    struct search_hits found;
+    struct search_position after;
+    int64_t at[4];
+    struct sv parts[6], next = SV_NONE;
+    const struct sv cursor = http_param_get(c->req, "cursor");
+    TRY(read_search(c, &q));
+    const struct native_list list = list_of(&q, parts);
+    if (cursor.p) {
+        TRY(native_position_read(c->ctx, &list, cursor, at));
+        after = (struct search_position){at[0], at[1], at[2], at[3]};
+        q.after = &after;
+    }
+    TRY(session_messages_search(c->sessions, c->ctx, &q, &found));
+    const struct search_position end = found.end;
+    if (found.has_more)
+        TRY(native_position_make(
+            c->ctx, &list, (int64_t[]){end.score, end.created_at, end.generation, end.seq}, &next));
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_put_array(&j, "data");
+    for (size_t i = 0; i < found.n; i++)
+        write_hit(&j, &found.hits[i]);
+    json_write_array_close(&j);
+    json_put_bool(&j, "has_more", found.has_more);
+    json_put_sv(&j, "next_cursor", next);
+    json_put_bool(&j, "complete", found.complete);
+    json_write_object_close(&j);
+    return ERR_NONE;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* parley search: makes the index of all messages, beside the hosts that serve, or removes it. */
+#include "cli_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "parley/session/search.h"
+
+enum { LOCK_TRIES = 60, PAUSE_MS = 1000, STEP_MS = 100, STEP_MARGIN_MS = 1000, SAY_MS = 10000 };
+
+static void renew_deadline(struct command_context *c)
+{
+    arena_reset(c->arena);
+    ctx_init(&c->ctx, c->arena, deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS), SV(""),
+             SV("command"));
+}
+
+static int open_sessions(struct command_context *c)
+{
+    const struct sessions_settings settings = {.sweep_s = 0};
+    if (!command_connect_owner(c, 0))
+        return EXIT_FAULT;
+    c->sessions = sessions_open(&settings, c->db, NULL, NULL);
+    return c->sessions ? EXIT_GOOD : command_finish(c, ctx_nomem(&c->ctx));
+}
+
+/* Writes wait while a change of their table waits for a lock. So it gives up soon, and is tried
+ * again. */
+static enum err try_locked(struct command_context *c,
+                           enum err (*change)(struct sessions *, struct request_ctx *))
+{
+    enum err e = ERR_BUSY;
+    for (int i = 0; i < LOCK_TRIES && e == ERR_BUSY; i++) {
+        if (i > 0)
+            deadline_wait(deadline_in_ms(PAUSE_MS));
+        renew_deadline(c);
+        e = change(c->sessions, &c->ctx);
+    }
+    return e;
+}
+
+static void say_progress(int64_t total, int64_t left)
+{
+    const bool terminal = isatty(STDERR_FILENO);
+    fprintf(stderr, "%sparley: %" PRId64 " of %" PRId64 " sessions are indexed%s",
+            terminal ? "\r" : "", total - left, total, terminal && left > 0 ? "" : "\n");
+}
+
+/* The rest of the queue, which hosts may take from, too. */
+static enum err index_all(struct command_context *c)
+{
+    const int64_t pause = isatty(STDERR_FILENO) ? PAUSE_MS : SAY_MS;
+    struct deadline say = deadline_in_ms(pause);
+    bool more = true;
+    for (int64_t total = 0, left = 1; left > 0;) {
+        renew_deadline(c);
+        TRY(session_index_step(c->sessions, &c->ctx, &more));
+        if (more && !deadline_passed(say))
+            continue;
+        TRY(session_index_progress(c->sessions, &c->ctx, &total, &left));
+        if (left == 0 || deadline_passed(say)) {
+            say_progress(total, left);
+            say = deadline_in_ms(pause);
+        }
+        if (left > 0 && !more)
+            deadline_wait(deadline_in_ms(STEP_MS));
+    }
+    return ERR_NONE;
+}
+
+/* What is queued stays queued when this command ends. */
+static enum err begin(struct command_context *c)
+{
+    bool more = true;
+    TRY(try_locked(c, session_index_begin));
+    while (more) {
+        renew_deadline(c);
+        TRY(session_index_queue(c->sessions, &c->ctx, &more));
+    }
+    return ERR_NONE;
+}
+
+int search_build_run(struct command_context *c)
+{
+    const int status = open_sessions(c);
+    if (status != EXIT_GOOD)
+        return status;
+    enum err e = begin(c);
+    if (e == ERR_NONE)
+        e = index_all(c);
+    if (e == ERR_NONE && !c->cfg->search)
+        fprintf(stderr, "parley: messages can be searched where PARLEY_SEARCH=on\n");
+    return command_finish(c, e);
+}
+
+int search_drop_run(struct command_context *c)
+{
+    const int status = open_sessions(c);
+    if (status != EXIT_GOOD)
+        return status;
+    return command_finish(c, try_locked(c, session_index_drop));
+}

@@ -1,0 +1,338 @@
+-- min_compatible: 16
+-- Full-text search (docs/internals/decisions-search.md). Nothing here costs anything before parley_search_build: the
+-- tables are empty, and no trigger fires.
+--
+-- The operators of full-text search are not leakproof, so no index could serve them under row-level security. So the
+-- words are in a table that the serving role may not read, and a function of the owner reads it for one tenant.
+SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
+
+-- The words of messages, as they were when they were indexed. Row-level security without a policy: should the serving
+-- role ever get a right on the table, it sees no row. A tag is a lexeme that no text has: chr(1), a letter and a hash.
+CREATE TABLE search_words (
+    generation bigint      NOT NULL,
+    seq        bigint      NOT NULL,
+    created_at timestamptz NOT NULL,
+    tenant     text COLLATE "C" NOT NULL,
+    words      tsvector    NOT NULL,                   -- of the text, and tags of tenant, user, session and role
+    PRIMARY KEY (tenant, generation, seq)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05, vacuum_truncate = off);
+ALTER TABLE search_words ENABLE ROW LEVEL SECURITY;
+CREATE INDEX search_words_words ON search_words USING gin (words);
+
+-- Ranges of messages that were written, and have to be indexed. Triggers insert into it in the transaction of the write.
+CREATE TABLE search_queue (
+    id         bigint  GENERATED ALWAYS AS IDENTITY,
+    generation bigint  NOT NULL,
+    first_seq  bigint  NOT NULL,
+    last_seq   bigint  NOT NULL,
+    tenant     text COLLATE "C" NOT NULL,
+    build      boolean NOT NULL DEFAULT false,         -- of parley_search_build; these come last
+    PRIMARY KEY (build, id)
+);
+ALTER TABLE search_queue ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON search_queue FOR INSERT
+    WITH CHECK (tenant = current_setting('parley.tenant') AND NOT build);
+
+-- One row, of no tenant, while search is on.
+CREATE TABLE search_state (
+    only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    sessions   bigint  NOT NULL DEFAULT 0,             -- that the build has queued
+    tenant     text COLLATE "C" DEFAULT '',            -- the last of them
+    generation bigint  DEFAULT 0,
+    queued     boolean NOT NULL DEFAULT false,         -- all are
+    complete   boolean NOT NULL DEFAULT false          -- and are indexed
+);
+-- The text search configurations that words were made with.
+CREATE TABLE search_configs (config text PRIMARY KEY);
+
+-- The configuration for a language tag (RFC 5646); simple where PostgreSQL has none.
+CREATE FUNCTION parley_search_config(language text) RETURNS regconfig LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT c.oid FROM pg_ts_config c WHERE c.cfgnamespace = 'pg_catalog'::regnamespace
+        AND c.cfgname = '{"ar":"arabic","hy":"armenian","eu":"basque","ca":"catalan","da":"danish","nl":"dutch",
+            "en":"english","fi":"finnish","fr":"french","de":"german","el":"greek","hi":"hindi","hu":"hungarian",
+            "id":"indonesian","ga":"irish","it":"italian","lt":"lithuanian","ne":"nepali","nb":"norwegian",
+            "nn":"norwegian","no":"norwegian","pt":"portuguese","ro":"romanian","ru":"russian","sr":"serbian",
+            "es":"spanish","sv":"swedish","ta":"tamil","tr":"turkish","yi":"yiddish"}'::jsonb
+            ->> split_part(lower(translate(language, '_', '-')), '-', 1)), 'pg_catalog.simple'::regconfig)
+$$;
+
+-- The text of a message's content: of a string, or of its text parts, a line feed between them. At most 65,536
+-- characters; '' for content above 1 MiB. Control characters that mark words below become spaces; \u0000 and unpaired
+-- surrogates, which no text of PostgreSQL has, become U+FFFD. So each character keeps its place.
+CREATE FUNCTION parley_search_text(content text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    value jsonb;
+BEGIN
+    IF octet_length(content) > 1048576 THEN
+        RETURN '';
+    ELSIF strpos(content, '\') = 0 AND left(content, 1) = '"' THEN
+        RETURN substr(content, 2, least(length(content) - 2, 65536));
+    END IF;
+    -- Each backslash begins an escape, once those of backslashes are U+0001. U+0002: the escapes of a pair.
+    value := parley_jsonb(replace(replace(regexp_replace(regexp_replace(replace(content, '\\', chr(1)),
+        '\\u([dD][89abAB]..)\\u([dD][c-fC-F]..)', chr(2) || '\1' || chr(2) || '\2', 'g'),
+        '\\u(0000|[dD][89a-fA-F]..)', chr(65533), 'g'), chr(2), '\u'), chr(1), '\\'));
+    RETURN translate(left(coalesce(CASE jsonb_typeof(value) WHEN 'string' THEN value #>> '{}'
+        WHEN 'array' THEN (SELECT string_agg(coalesce(part ->> 'text', part #>> '{}'), E'\n' ORDER BY n)
+            FROM jsonb_array_elements(value) WITH ORDINALITY p(part, n)
+            WHERE jsonb_typeof(part) = 'string' OR (jsonb_typeof(part -> 'text') = 'string'
+                AND part ->> 'type' IN ('text', 'input_text', 'output_text')))
+        END, ''), 65536), chr(1) || chr(2) || chr(3), '   ');
+END
+$$;
+
+-- Each Chinese, Japanese or Korean character as a word of its own, since these texts have no spaces around words, or
+-- particles after them. Several in a row become a phrase in a query. U+0001 separates words and is in no text.
+CREATE FUNCTION parley_search_split(text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN octet_length(text) = length(text) THEN text ELSE regexp_replace(text,
+        '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])',
+        chr(1) || '\1' || chr(1), 'g') END
+$$;
+
+CREATE FUNCTION parley_search_tag(kind text, value text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT chr(1) || kind || left(encode(sha256(convert_to(value, 'UTF8')), 'hex'), 16)
+$$;
+
+-- ---- indexing ----
+
+CREATE FUNCTION parley_search_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO search_queue (tenant, generation, first_seq, last_seq)
+        SELECT tenant, generation, min(seq), max(seq) FROM changed GROUP BY tenant, generation;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION parley_search_session() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO search_queue (tenant, generation, first_seq, last_seq)
+        VALUES (NEW.tenant, NEW.generation, 1, NEW.last_seq);
+    RETURN NULL;
+END
+$$;
+
+-- Makes search_words of a range what the messages are now.
+CREATE FUNCTION parley_search_index(whose text, of bigint, first_seq bigint, last_seq bigint) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    s sessions;
+    its_config regconfig;
+    tags tsvector;
+BEGIN
+    DELETE FROM search_words w WHERE w.tenant = whose AND w.generation = of AND w.seq BETWEEN first_seq AND last_seq;
+    SELECT * INTO s FROM sessions WHERE tenant = whose AND generation = of AND expires_at > now();
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    its_config := parley_search_config(s.language);
+    tags := array_to_tsvector(array_remove(ARRAY[parley_search_tag('t', whose), parley_search_tag('s', of::text),
+        parley_search_tag('u', whose || ' ' || s.user_id)], NULL));
+    INSERT INTO search_words (tenant, generation, seq, created_at, words)
+        SELECT whose, of, m.seq, m.created_at, to_tsvector(its_config, parley_search_split(t.text)) || tags
+            || array_to_tsvector(array_remove(ARRAY[parley_search_tag('r', m.role)], NULL))
+        FROM messages m, LATERAL (SELECT parley_search_text(m.content) AS text OFFSET 0) t
+        WHERE m.tenant = whose AND m.generation = of AND m.seq BETWEEN first_seq AND last_seq AND t.text <> '';
+    IF FOUND THEN
+        INSERT INTO search_configs (config) VALUES (its_config) ON CONFLICT DO NOTHING;
+    END IF;
+END
+$$;
+
+-- Indexes what is in the queue, for about 100 ms. One at a time in the database: two could index two versions of a
+-- message, and the older one last. Returns whether there is more to do.
+CREATE FUNCTION parley_search_step() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT SET client_min_messages = error AS $$
+DECLARE
+    q search_queue;
+    up_to bigint;
+    taken bigint := 0;
+    more boolean := false;
+BEGIN
+    IF NOT EXISTS (SELECT FROM search_state) OR NOT pg_try_advisory_xact_lock(1349676629, 0) THEN
+        RETURN false;
+    END IF;
+    FOR q IN SELECT * FROM search_queue ORDER BY build, id LIMIT 1000 LOOP
+        PERFORM set_config('parley.tenant', q.tenant, true);
+        WHILE q.first_seq <= q.last_seq AND NOT more LOOP
+            up_to := least(q.last_seq, q.first_seq + 63);
+            PERFORM parley_search_index(q.tenant, q.generation, q.first_seq, up_to);
+            q.first_seq := up_to + 1;
+            more := clock_timestamp() > statement_timestamp() + interval '100 milliseconds';
+        END LOOP;
+        IF q.first_seq > q.last_seq THEN
+            DELETE FROM search_queue WHERE build = q.build AND id = q.id;
+        ELSE
+            UPDATE search_queue SET first_seq = q.first_seq WHERE build = q.build AND id = q.id;
+        END IF;
+        taken := taken + 1;
+        more := more OR taken = 1000;
+        EXIT WHEN more;
+    END LOOP;
+    IF taken > 0 AND NOT more THEN
+        PERFORM gin_clean_pending_list('search_words_words'); -- each search reads this list as a whole
+    END IF;
+    UPDATE search_state SET complete = true WHERE queued AND NOT complete
+        AND NOT EXISTS (SELECT FROM search_queue WHERE build);
+    RETURN more;
+END
+$$;
+
+-- ---- on and off: for the owner of the tables ----
+
+-- Begins to queue what is written. Nothing where it is on. The policy lets the owner see the sessions of all tenants.
+CREATE FUNCTION parley_search_on() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+BEGIN
+    IF EXISTS (SELECT FROM search_state) THEN
+        RETURN;
+    END IF;
+    CREATE POLICY search ON sessions FOR SELECT TO CURRENT_USER
+        USING (current_setting('parley.search', true) = 'build');
+    CREATE TRIGGER search AFTER UPDATE OF user_id, language ON sessions FOR EACH ROW
+        WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id OR OLD.language <> NEW.language)
+        EXECUTE FUNCTION parley_search_session();
+    CREATE TRIGGER search_insert AFTER INSERT ON messages REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION parley_search_messages();
+    CREATE TRIGGER search_update AFTER UPDATE ON messages REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION parley_search_messages();
+    CREATE TRIGGER search_delete AFTER DELETE ON messages REFERENCING OLD TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION parley_search_messages();
+    INSERT INTO search_state DEFAULT VALUES;
+END
+$$;
+
+-- Queues the next 50,000 sessions, in transactions after that of parley_search_on: what they do not see, the triggers queue.
+-- Returns whether there are more.
+CREATE FUNCTION parley_search_build() RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    at search_state;
+BEGIN
+    PERFORM set_config('parley.tenant', '', true), set_config('parley.search', 'build', true);
+    SELECT * INTO at FROM search_state WHERE NOT queued FOR UPDATE;
+    WITH next AS MATERIALIZED (SELECT tenant, generation, last_seq, expires_at FROM sessions
+            WHERE (tenant, generation) > (at.tenant, at.generation) ORDER BY tenant, generation LIMIT 50000),
+        q AS (INSERT INTO search_queue (build, tenant, generation, first_seq, last_seq)
+            SELECT true, tenant, generation, 1, last_seq FROM next WHERE expires_at > now() AND last_seq > 0 RETURNING 1)
+    UPDATE search_state SET sessions = sessions + (SELECT count(*) FROM q), queued = (SELECT count(*) < 50000 FROM next),
+        (tenant, generation) = (SELECT tenant, generation FROM next ORDER BY tenant DESC, generation DESC LIMIT 1)
+        WHERE NOT queued;
+    RETURN EXISTS (SELECT FROM search_state WHERE NOT queued);
+END
+$$;
+
+CREATE FUNCTION parley_search_off() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+BEGIN
+    DROP POLICY IF EXISTS search ON sessions;
+    DROP TRIGGER IF EXISTS search ON sessions;
+    DROP TRIGGER IF EXISTS search_insert ON messages;
+    DROP TRIGGER IF EXISTS search_update ON messages;
+    DROP TRIGGER IF EXISTS search_delete ON messages;
+    TRUNCATE search_words, search_queue, search_configs, search_state;
+END
+$$;
+
+-- ---- searching ----
+
+-- The text in parts: those with an even number match the query, the others are between them. CJK characters match as they
+-- follow each other in the query; ts_headline would mark each of them, wherever it is.
+CREATE FUNCTION parley_search_mark(config regconfig, text text, query tsquery, q text) RETURNS text[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    cjk text := '[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]';
+    runs text := (SELECT string_agg(DISTINCT run[1], '|') FROM regexp_matches(q, cjk || '+', 'g') run);
+    marked text := ts_headline(config, parley_search_split(text), query,
+        'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3));
+BEGIN
+    IF runs IS NOT NULL THEN
+        marked := replace(regexp_replace(marked, chr(2) || '(' || cjk || ')' || chr(3), '\1', 'g'), chr(1), '');
+        marked := regexp_replace(marked, '(' || runs || ')', chr(2) || '\1' || chr(3), 'g');
+    END IF;
+    RETURN regexp_split_to_array(replace(marked, chr(1), ''), '[' || chr(2) || chr(3) || ']');
+END
+$$;
+
+-- What a hit shows, as JSON text: where the first 100 matches are, in characters from 0, and about 200 characters around
+-- the first one.
+CREATE FUNCTION parley_search_show(parts text[], OUT matches text, OUT snippet text) LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    whole text := array_to_string(parts, '');
+    first bigint := length(parts[1]);
+    start bigint := greatest(first - 60, 0);
+    shown text;
+BEGIN
+    IF start > 0 THEN -- with a whole word
+        start := start + coalesce(length(substring(substr(whole, start::int + 1, (first - start)::int) FROM '^\S*\s+')), 0);
+    END IF;
+    shown := substr(whole, start::int + 1, 200);
+    IF start + 200 < length(whole) THEN
+        shown := coalesce(substring(shown FROM '^(.*\S)\s'), shown);
+    END IF;
+    SELECT '[' || coalesce(string_agg('[' || at || ',' || at + n || ']', ',' ORDER BY at), '') || ']',
+        '{"text":' || to_json(shown) || ',"matches":[' || coalesce(string_agg('[' || at - start || ',' || at - start + n || ']',
+            ',' ORDER BY at) FILTER (WHERE at + n <= start + length(shown)), '') || ']}' INTO matches, snippet
+        FROM (SELECT i, length(part) AS n, sum(length(part)) OVER (ORDER BY i) - length(part) AS at
+            FROM unnest(parts) WITH ORDINALITY u(part, i)) p WHERE i % 2 = 0 AND i <= 200;
+END
+$$;
+
+-- The messages of the tenant in parley.tenant that match q, after a position, each as it is now. by_relevance: the best
+-- ones first, else the newest. A row without a session is the last: after a second, the next page begins after it.
+CREATE FUNCTION parley_search(q text, of_user text, of_session text, of_role text, after timestamptz, by_relevance boolean,
+    at_score bigint, at_time timestamptz, at_generation bigint, at_seq bigint, rows bigint)
+RETURNS TABLE (score bigint, created_at timestamptz, generation bigint, seq bigint, session_id text, message_id text,
+    role text, matches text, snippet text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT SET client_min_messages = error AS $$
+#variable_conflict use_column
+DECLARE
+    whose text := current_setting('parley.tenant');
+    split text := parley_search_split(q);
+    -- Each session has the words of its language.
+    configs regconfig[] := CASE WHEN of_session IS NULL THEN ARRAY(SELECT c.config::regconfig FROM search_configs c)
+        ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
+    wanted tsquery := '';
+    tags tsquery;
+    its tsquery;
+    config regconfig;
+    language text;
+    content text;
+BEGIN
+    FOREACH config IN ARRAY configs || ARRAY(SELECT 'simple'::regconfig WHERE configs = '{}') LOOP
+        its := websearch_to_tsquery(config, split);
+        wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
+    END LOOP;
+    IF numnode(wanted) = 0 OR querytree(wanted) = 'T' THEN
+        RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
+    END IF;
+    tags := (SELECT string_agg(quote_literal(tag), ' & ') FROM unnest(ARRAY[parley_search_tag('t', whose),
+        parley_search_tag('u', whose || ' ' || of_user), parley_search_tag('r', of_role), (SELECT parley_search_tag('s',
+            s.generation::text) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session)]) tag);
+    FOR score, created_at, generation, seq IN SELECT w.score, w.created_at, w.generation, w.seq FROM (SELECT w.*,
+            CASE WHEN by_relevance THEN (ts_rank(w.words, wanted, 1) * 1000000)::bigint ELSE 0 END AS score
+            FROM search_words w WHERE w.words @@ (tags && wanted) AND w.tenant || '' = whose -- by no index but that of words
+                AND (after IS NULL OR w.created_at > after)) w
+        WHERE at_time IS NULL OR (w.score, w.created_at, w.generation, w.seq) < (at_score, at_time, at_generation, at_seq)
+        ORDER BY w.score DESC, w.created_at DESC, w.generation DESC, w.seq DESC
+    LOOP
+        IF clock_timestamp() > statement_timestamp() + interval '1 second' THEN
+            session_id := NULL;
+            RETURN NEXT;
+            RETURN;
+        END IF;
+        SELECT s.session_id, m.message_id, m.role, s.language, m.content INTO session_id, message_id, role, language, content
+            FROM sessions s JOIN messages m ON m.tenant = s.tenant AND m.generation = s.generation AND m.seq = parley_search.seq
+            WHERE s.tenant = whose AND s.generation = parley_search.generation AND s.expires_at > now()
+            AND left(s.session_id, 1) <> chr(1) AND (of_user IS NULL OR s.user_id = of_user)
+            AND (of_session IS NULL OR s.session_id = of_session) AND (of_role IS NULL OR m.role = of_role);
+        CONTINUE WHEN NOT FOUND;
+        config := parley_search_config(language);
+        its := websearch_to_tsquery(config, split);
+        content := parley_search_text(content);
+        CONTINUE WHEN NOT to_tsvector(config, parley_search_split(content)) @@ its;
+        SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, its, q));
+        RETURN NEXT;
+        rows := rows - 1;
+        EXIT WHEN rows = 0;
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON FUNCTION parley_search, parley_search_step, parley_search_on, parley_search_build, parley_search_off,
+    parley_search_index FROM PUBLIC;

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* Full-text search. The functions of migration 021 do the work: only they can read the words. */
+#include "parley/session/search.h"
+
+#include "sql_fragments.h"
+
+/* clang-format off */
+static const struct db_stmt index_state = {"index_state", "SELECT complete FROM search_state"};
+static const struct db_stmt messages_search = {
+    "messages_search",
+    "SELECT * FROM parley_search($1, $2, $3, $4, " SQL_AT("$5") ", $6::boolean, $7::bigint, "
+    SQL_AT("$8") ", $9::bigint, $10::bigint, $11::bigint)"};
+static const struct db_stmt index_step = {"index_step", "SELECT parley_search_step()"};
+static const struct db_stmt index_on = {"index_on", "SELECT parley_search_on()"};
+static const struct db_stmt index_build = {"index_build", "SELECT parley_search_build()"};
+static const struct db_stmt index_off = {"index_off", "SELECT parley_search_off()"};
+static const struct db_stmt index_progress = {
+    "index_progress", "SELECT sessions, (SELECT count(*) FROM search_queue WHERE build) AS left FROM search_state"};
+/* clang-format on */
+
+static enum err hits_from_rows(struct request_ctx *ctx, const struct db_rows *rows, size_t limit,
+                               struct search_hits *out)
+{
+    const int id = db_column(rows, "session_id"), message = db_column(rows, "message_id"),
+              role = db_column(rows, "role"), matches = db_column(rows, "matches"),
+              snippet = db_column(rows, "snippet"), score = db_column(rows, "score"),
+              at = db_column(rows, "created_at"), generation = db_column(rows, "generation"),
+              seq = db_column(rows, "seq");
+    out->hits = arena_array(ctx->arena, (size_t)rows->count, sizeof(*out->hits));
+    if (!out->hits)
+        return ctx_nomem(ctx);
+    for (int i = 0; i < rows->count; i++) {
+        const struct search_position here = {db_get_i64(rows, i, score), db_get_time(rows, i, at),
+                                             db_get_i64(rows, i, generation),
+                                             db_get_i64(rows, i, seq)};
+        const bool is_hit = !db_is_null(rows, i, id);
+        if (!is_hit)
+            out->end = here;
+        out->has_more = !is_hit || out->n == limit;
+        if (out->has_more)
+            break;
+        char made[UUID_LEN + 1];
+        const struct sv given = db_get_text(rows, i, message);
+        struct search_hit *hit = &out->hits[out->n++];
+        *hit = (struct search_hit){.session_id = db_get_text(rows, i, id),
+                                   .message_id =
+                                       session_message_id(given, here.generation, here.seq, made),
+                                   .role = db_get_text(rows, i, role),
+                                   .seq = here.seq,
+                                   .created_at = here.created_at,
+                                   .matches = db_get_text(rows, i, matches),
+                                   .snippet = db_get_text(rows, i, snippet)};
+        if (!given.p)
+            hit->message_id = arena_dup(ctx->arena, hit->message_id);
+        if (!hit->message_id.p)
+            return ctx_nomem(ctx);
+        out->end = here;
+    }
+    return ERR_NONE;
+}
+
+enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
+                                 const struct search_query *q, struct search_hits *out)
+{
+    const struct search_position *at = q->after;
+    const struct db_param p[] = {db_text(q->text),
+                                 db_text(q->user),
+                                 db_text(q->session_id),
+                                 db_text(q->role),
+                                 q->created_after ? db_i64(q->created_after) : db_null_i64(),
+                                 db_bool(!q->newest_first),
+                                 at ? db_i64(at->score) : db_null_i64(),
+                                 at ? db_i64(at->created_at) : db_null_i64(),
+                                 at ? db_i64(at->generation) : db_null_i64(),
+                                 at ? db_i64(at->seq) : db_null_i64(),
+                                 db_i64((int64_t)q->limit + 1)};
+    struct db_call calls[] = {{&index_state, NULL, 0, {0}},
+                              {&messages_search, p, ARRAY_LEN(p), {0}}};
+    *out = (struct search_hits){.hits = NULL};
+    TRY(sql_reachable(s, ctx));
+    const enum err e =
+        s->settings.search ? db_batch(s->db, ctx, DB_READ, calls, 2, NULL) : ERR_NONE;
+    if (e == ERR_INVALID) {
+        ctx_clear_error(ctx);
+        return ctx_fail(ctx, e, "invalid_parameter", "q",
+                        "q must have a word to look for, besides those behind a minus sign.");
+    }
+    TRY(e);
+    if (calls[0].rows.count == 0)
+        return ctx_fail(ctx, ERR_NOT_FOUND, "search_off", NULL,
+                        "This server has no search: its operator can switch it on, with "
+                        "PARLEY_SEARCH and parley search build.");
+    out->complete = db_get_bool(&calls[0].rows, 0, 0);
+    return hits_from_rows(ctx, &calls[1].rows, q->limit, out);
+}
+
+enum err session_index_step(struct sessions *s, struct request_ctx *ctx, bool *more)
+{
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_WRITE, &index_step, NULL, 0, &rows, NULL));
+    *more = db_get_bool(&rows, 0, 0);
+    return ERR_NONE;
+}
+
+enum err session_index_begin(struct sessions *s, struct request_ctx *ctx)
+{
+    return db_query(s->db, ctx, DB_WRITE, &index_on, NULL, 0, NULL, NULL);
+}
+
+enum err session_index_queue(struct sessions *s, struct request_ctx *ctx, bool *more)
+{
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_WRITE, &index_build, NULL, 0, &rows, NULL));
+    *more = db_get_bool(&rows, 0, 0);
+    return ERR_NONE;
+}
+
+enum err session_index_progress(struct sessions *s, struct request_ctx *ctx, int64_t *total,
+                                int64_t *left)
+{
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_READ, &index_progress, NULL, 0, &rows, NULL));
+    if (rows.count == 0)
+        return ctx_fault(ctx, ERR_NOT_FOUND, "the index was dropped meanwhile");
+    *total = db_get_i64(&rows, 0, 0);
+    *left = db_get_i64(&rows, 0, 1);
+    return ERR_NONE;
+}
+
+enum err session_index_drop(struct sessions *s, struct request_ctx *ctx)
+{
+    return db_query(s->db, ctx, DB_WRITE, &index_off, NULL, 0, NULL, NULL);
+}
