@@ -2,8 +2,8 @@
 // Test: unit api/native_cursor
 // In: src/api/native/native_cursor.c
 
-@@ @@
-native_cursor_make(...) { <...
+@@ expression q; @@
+list_of(...) { <...
 - q->metadata
 + SV_NONE
 ...> }

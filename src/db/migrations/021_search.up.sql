@@ -201,7 +201,8 @@ $$;
 
 -- Queues the next 50,000 sessions, in transactions after that of parley_search_on: what they do not see, the triggers queue.
 -- Returns whether there are more.
-CREATE FUNCTION parley_search_build() RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE FUNCTION parley_search_build() RETURNS boolean LANGUAGE plpgsql
+SET search_path FROM CURRENT SET enable_sort = off SET enable_bitmapscan = off AS $$
 DECLARE
     at search_state;
 BEGIN
