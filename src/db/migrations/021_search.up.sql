@@ -110,30 +110,25 @@ BEGIN
 END
 $$;
 
--- Makes search_words of a range what the messages are now.
-CREATE FUNCTION parley_search_index(whose text, of bigint, first_seq bigint, last_seq bigint) RETURNS void
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE
-    s sessions;
-    its_config regconfig;
-    tags tsvector;
+-- Makes search_words of ranges of one tenant what the messages are now. Each lateral query must be one that reads by key.
+CREATE FUNCTION parley_search_index(whose text, ranges search_queue[]) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
-    DELETE FROM search_words w WHERE w.tenant = whose AND w.generation = of AND w.seq BETWEEN first_seq AND last_seq;
-    SELECT * INTO s FROM sessions WHERE tenant = whose AND generation = of AND expires_at > now();
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    its_config := parley_search_config(s.language);
-    tags := array_to_tsvector(array_remove(ARRAY[parley_search_tag('t', whose), parley_search_tag('s', of::text),
-        parley_search_tag('u', whose || ' ' || s.user_id)], NULL));
-    INSERT INTO search_words (tenant, generation, seq, created_at, words)
-        SELECT whose, of, m.seq, m.created_at, to_tsvector(its_config, parley_search_split(t.text)) || tags
+    DELETE FROM search_words WHERE ctid = ANY(ARRAY(SELECT w.ctid FROM unnest(ranges) r, LATERAL (SELECT ctid FROM search_words
+        WHERE tenant = whose AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) w));
+    WITH indexed AS (INSERT INTO search_words (tenant, generation, seq, created_at, words)
+        SELECT whose, r.generation, m.seq, m.created_at, to_tsvector(s.config, parley_search_split(m.text)) || s.tags
             || array_to_tsvector(array_remove(ARRAY[parley_search_tag('r', m.role)], NULL))
-        FROM messages m, LATERAL (SELECT parley_search_text(m.content) AS text OFFSET 0) t
-        WHERE m.tenant = whose AND m.generation = of AND m.seq BETWEEN first_seq AND last_seq AND t.text <> '';
-    IF FOUND THEN
-        INSERT INTO search_configs (config) VALUES (its_config) ON CONFLICT DO NOTHING;
-    END IF;
+        FROM unnest(ranges) r, LATERAL (SELECT parley_search_config(language) AS config, array_to_tsvector(array_remove(
+                ARRAY[parley_search_tag('t', whose), parley_search_tag('s', generation::text),
+                parley_search_tag('u', whose || ' ' || user_id)], NULL)) AS tags
+            FROM sessions WHERE tenant = whose AND generation = r.generation AND expires_at > now() OFFSET 0) s,
+        LATERAL (SELECT seq, created_at, role, parley_search_text(content) AS text FROM messages
+            WHERE tenant = whose AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) m
+        WHERE m.text <> '' ON CONFLICT DO NOTHING)
+    INSERT INTO search_configs SELECT DISTINCT parley_search_config(s.language)::text FROM unnest(ranges) r
+        JOIN LATERAL (SELECT language FROM sessions WHERE tenant = whose AND generation = r.generation OFFSET 0) s ON true
+        ON CONFLICT DO NOTHING;
 END
 $$;
 
@@ -142,37 +137,33 @@ $$;
 CREATE FUNCTION parley_search_step() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET client_min_messages = error AS $$
 DECLARE
-    q search_queue;
-    up_to bigint;
-    taken bigint := 0;
-    more boolean := false;
+    ranges search_queue[];
+    n integer := 0;
 BEGIN
     IF NOT EXISTS (SELECT FROM search_state) OR NOT pg_try_advisory_xact_lock(1349676629, 0) THEN
         RETURN false;
     END IF;
-    FOR q IN SELECT * FROM search_queue ORDER BY build, id LIMIT 1000 LOOP
-        PERFORM set_config('parley.tenant', q.tenant, true);
-        WHILE q.first_seq <= q.last_seq AND NOT more LOOP
-            up_to := least(q.last_seq, q.first_seq + 63);
-            PERFORM parley_search_index(q.tenant, q.generation, q.first_seq, up_to);
-            q.first_seq := up_to + 1;
-            more := clock_timestamp() > statement_timestamp() + interval '100 milliseconds';
-        END LOOP;
-        IF q.first_seq > q.last_seq THEN
-            DELETE FROM search_queue WHERE build = q.build AND id = q.id;
-        ELSE
-            UPDATE search_queue SET first_seq = q.first_seq WHERE build = q.build AND id = q.id;
-        END IF;
-        taken := taken + 1;
-        more := more OR taken = 1000;
-        EXIT WHEN more;
+    WHILE clock_timestamp() < statement_timestamp() + interval '100 milliseconds' LOOP
+        -- The next ranges of one tenant, with 64 messages together; the rest of the last one stays in the queue.
+        SELECT array_agg(ROW(id, generation, first_seq, least(last_seq, first_seq + 63 - before), tenant, build)::search_queue
+            ORDER BY id) INTO ranges FROM (SELECT *, (tenant, build) = (first_value(tenant) OVER w, first_value(build) OVER w) AS same,
+                sum(last_seq - first_seq + 1) OVER w - (last_seq - first_seq + 1) AS before
+                FROM (SELECT * FROM search_queue ORDER BY build, id LIMIT 64) q WINDOW w AS (ORDER BY build, id)) q
+            WHERE same AND before < 64;
+        EXIT WHEN ranges IS NULL;
+        n := cardinality(ranges);
+        PERFORM set_config('parley.tenant', ranges[1].tenant, true);
+        PERFORM parley_search_index(ranges[1].tenant, ranges);
+        UPDATE search_queue SET first_seq = ranges[n].last_seq + 1
+            WHERE build = ranges[n].build AND id = ranges[n].id AND last_seq > ranges[n].last_seq;
+        DELETE FROM search_queue WHERE build = ranges[1].build
+            AND id = ANY(ARRAY(SELECT id FROM unnest(ranges[1:n - FOUND::integer])));
     END LOOP;
-    IF taken > 0 AND NOT more THEN
+    IF n > 0 AND ranges IS NULL THEN
         PERFORM gin_clean_pending_list('search_words_words'); -- each search reads this list as a whole
     END IF;
-    UPDATE search_state SET complete = true WHERE queued AND NOT complete
-        AND NOT EXISTS (SELECT FROM search_queue WHERE build);
-    RETURN more;
+    UPDATE search_state SET complete = true WHERE queued AND NOT complete AND NOT EXISTS (SELECT FROM search_queue WHERE build);
+    RETURN ranges IS NOT NULL;
 END
 $$;
 
