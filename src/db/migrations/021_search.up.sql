@@ -95,14 +95,14 @@ $$;
 
 -- ---- indexing ----
 
-CREATE FUNCTION parley_search_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION parley_search_messages() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO search_queue (tenant, generation, first_seq, last_seq)
         SELECT tenant, generation, min(seq), max(seq) FROM changed GROUP BY tenant, generation;
     RETURN NULL;
 END
 $$;
-CREATE FUNCTION parley_search_session() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION parley_search_session() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO search_queue (tenant, generation, first_seq, last_seq)
         VALUES (NEW.tenant, NEW.generation, 1, NEW.last_seq);
@@ -169,14 +169,15 @@ $$;
 
 -- ---- on and off: for the owner of the tables ----
 
--- Begins to queue what is written. Nothing where it is on. The policy lets the owner see the sessions of all tenants.
+-- Begins to queue what is written. Nothing where it is on. The policy lets the owner's login, and no function of the
+-- owner that another login calls, see the sessions of all tenants.
 CREATE FUNCTION parley_search_on() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 BEGIN
     IF EXISTS (SELECT FROM search_state) THEN
         RETURN;
     END IF;
     CREATE POLICY search ON sessions FOR SELECT TO CURRENT_USER
-        USING (current_setting('parley.search', true) = 'build');
+        USING (current_setting('parley.search', true) = 'build' AND pg_has_role(session_user, current_user, 'USAGE'));
     CREATE TRIGGER search AFTER UPDATE OF user_id, language ON sessions FOR EACH ROW
         WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id OR OLD.language <> NEW.language)
         EXECUTE FUNCTION parley_search_session();
@@ -265,6 +266,11 @@ BEGIN
 END
 $$;
 
+-- '' where no word is left to look for: only common ones that the language ignores, and ones behind a minus sign.
+CREATE FUNCTION parley_search_query(config regconfig, split text) RETURNS tsquery LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN querytree(query) = 'T' THEN '' ELSE query END FROM websearch_to_tsquery(config, split) query
+$$;
+
 -- The messages of the tenant in parley.tenant that match q, after a position, each as it is now. by_relevance: the best
 -- ones first, else the newest. A row without a session is the last: after a second, the next page begins after it.
 CREATE FUNCTION parley_search(q text, of_user text, of_session text, of_role text, after timestamptz, by_relevance boolean,
@@ -286,12 +292,15 @@ DECLARE
     language text;
     content text;
 BEGIN
-    FOREACH config IN ARRAY configs || ARRAY(SELECT 'simple'::regconfig WHERE configs = '{}') LOOP
-        its := websearch_to_tsquery(config, split);
+    IF numnode(parley_search_query('simple', split)) = 0 THEN
+        RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
+    END IF;
+    FOREACH config IN ARRAY configs LOOP
+        its := parley_search_query(config, split);
         wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
     END LOOP;
-    IF numnode(wanted) = 0 OR querytree(wanted) = 'T' THEN
-        RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
+    IF numnode(wanted) = 0 THEN
+        RETURN;
     END IF;
     tags := (SELECT string_agg(quote_literal(tag), ' & ') FROM unnest(ARRAY[parley_search_tag('t', whose),
         parley_search_tag('u', whose || ' ' || of_user), parley_search_tag('r', of_role), (SELECT parley_search_tag('s',
@@ -303,25 +312,27 @@ BEGIN
         WHERE at_time IS NULL OR (w.score, w.created_at, w.generation, w.seq) < (at_score, at_time, at_generation, at_seq)
         ORDER BY w.score DESC, w.created_at DESC, w.generation DESC, w.seq DESC
     LOOP
+        SELECT s.session_id, m.message_id, m.role, s.language, parley_search_text(m.content)
+            INTO session_id, message_id, role, language, content
+            FROM sessions s JOIN messages m ON m.tenant = s.tenant AND m.generation = s.generation AND m.seq = parley_search.seq
+            WHERE s.tenant = whose AND s.generation = parley_search.generation AND s.expires_at > now()
+            AND left(s.session_id, 1) <> chr(1) AND (of_user IS NULL OR s.user_id = of_user)
+            AND (of_session IS NULL OR s.session_id = of_session) AND (of_role IS NULL OR m.role = of_role);
+        IF FOUND THEN
+            config := parley_search_config(language);
+            its := parley_search_query(config, split);
+            IF to_tsvector(config, parley_search_split(content)) @@ its THEN
+                SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, its, q));
+                RETURN NEXT;
+                rows := rows - 1;
+                EXIT WHEN rows = 0;
+            END IF;
+        END IF;
         IF clock_timestamp() > statement_timestamp() + interval '1 second' THEN
             session_id := NULL;
             RETURN NEXT;
             RETURN;
         END IF;
-        SELECT s.session_id, m.message_id, m.role, s.language, m.content INTO session_id, message_id, role, language, content
-            FROM sessions s JOIN messages m ON m.tenant = s.tenant AND m.generation = s.generation AND m.seq = parley_search.seq
-            WHERE s.tenant = whose AND s.generation = parley_search.generation AND s.expires_at > now()
-            AND left(s.session_id, 1) <> chr(1) AND (of_user IS NULL OR s.user_id = of_user)
-            AND (of_session IS NULL OR s.session_id = of_session) AND (of_role IS NULL OR m.role = of_role);
-        CONTINUE WHEN NOT FOUND;
-        config := parley_search_config(language);
-        its := websearch_to_tsquery(config, split);
-        content := parley_search_text(content);
-        CONTINUE WHEN NOT to_tsvector(config, parley_search_split(content)) @@ its;
-        SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, its, q));
-        RETURN NEXT;
-        rows := rows - 1;
-        EXIT WHEN rows = 0;
     END LOOP;
 END
 $$;
