@@ -285,7 +285,9 @@ DECLARE
     -- Each session has the words of its language.
     configs regconfig[] := CASE WHEN of_session IS NULL THEN ARRAY(SELECT c.config::regconfig FROM search_configs c)
         ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
-    wanted tsquery := '';
+    queries tsquery[] := ARRAY(SELECT DISTINCT query FROM unnest(configs) c, parley_search_query(c, split) query
+        WHERE numnode(query) > 0);
+    wanted tsquery := ''; -- any of them
     tags tsquery;
     its tsquery;
     config regconfig;
@@ -295,18 +297,18 @@ BEGIN
     IF numnode(parley_search_query('simple', split)) = 0 THEN
         RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
     END IF;
-    FOREACH config IN ARRAY configs LOOP
-        its := parley_search_query(config, split);
-        wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
-    END LOOP;
-    IF numnode(wanted) = 0 THEN
+    IF queries = '{}' THEN
         RETURN;
     END IF;
+    FOREACH its IN ARRAY queries LOOP
+        wanted := CASE numnode(wanted) WHEN 0 THEN its ELSE wanted || its END;
+    END LOOP;
     tags := (SELECT string_agg(quote_literal(tag), ' & ') FROM unnest(ARRAY[parley_search_tag('t', whose),
         parley_search_tag('u', whose || ' ' || of_user), parley_search_tag('r', of_role), (SELECT parley_search_tag('s',
             s.generation::text) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session)]) tag);
     FOR score, created_at, generation, seq IN SELECT w.score, w.created_at, w.generation, w.seq FROM (SELECT w.*,
-            CASE WHEN by_relevance THEN (ts_rank(w.words, wanted, 1) * 1000000)::bigint ELSE 0 END AS score
+            CASE WHEN by_relevance THEN (SELECT max(ts_rank(w.words, query, 1)) * 1000000 FROM unnest(queries) query)::bigint
+                ELSE 0 END AS score -- the same on each page, whatever was written meanwhile
             FROM search_words w WHERE w.words @@ (tags && wanted) AND w.tenant || '' = whose -- by no index but that of words
                 AND (after IS NULL OR w.created_at > after)) w
         WHERE at_time IS NULL OR (w.score, w.created_at, w.generation, w.seq) < (at_score, at_time, at_generation, at_seq)
