@@ -68,13 +68,20 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
         if (strlen(path) >= sizeof a.local.sun_path)
             return report(why, why_n, path, "the path is too long");
         snprintf(a.local.sun_path, sizeof a.local.sun_path, "%s", path);
+    }
+    l->fd = service_manager_socket(&a.any, n);
+    l->inherited = l->fd >= 0;
+    if (!tcp && !l->inherited) {
         snprintf(l->path, sizeof l->path, "%s", path);
         TRY(check_path(&a.local, why, why_n));
     }
-    l->fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (!l->inherited)
+        l->fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     for (size_t i = 0; tcp && l->fd >= 0 && i < ARRAY_LEN(tcp_options); i++)
         (void)setsockopt(l->fd, tcp_options[i][0], tcp_options[i][1], &tcp_options[i][2],
                          sizeof(int));
+    if (l->inherited)
+        return ERR_NONE;
     /* Bound with its mode: nobody else may connect, not even for an instant. */
     const mode_t before = umask(0117);
     const bool bound = l->fd >= 0 && (tcp || unlink(path) == 0 || errno == ENOENT) &&
@@ -87,6 +94,12 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
     (void)report(why, why_n, path, errno == EADDRINUSE ? another : strerror(errno));
     listener_close(l);
     return ERR_INVALID;
+}
+
+void listener_stop(const struct listener *l)
+{
+    if (l->fd >= 0 && !l->inherited)
+        (void)shutdown(l->fd, SHUT_RD);
 }
 
 void listener_close(struct listener *l)

@@ -44,6 +44,7 @@ static void PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
         api_host_set_reload_reason(host, why);
         atomic_fetch_add(&host->reloads_refused, 1);
         (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "refused: ", why);
+        service_manager_notify("READY=1\nSTATUS=serving; the last reload was refused: %s", why);
     }
     drain_set(s, s->next);
     s->next = NULL;
@@ -94,6 +95,7 @@ static void begin_reload(struct supervisor *s)
     s->reload_wanted = false;
     s->reloads_begun++;
     (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "running", "");
+    service_manager_notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
     const enum err e = config_load(&cfg, s->current->cfg->file, why, sizeof why);
     if (e == ERR_NONE)
         s->next = worker_set_create(&cfg, s->current->number + 1, server_workers(&cfg));
@@ -131,6 +133,7 @@ static void activate_next(struct supervisor *s)
     atomic_fetch_add(&host->reloads, 1);
     api_host_set_reload_reason(host, "");
     (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "done", "");
+    service_manager_notify("READY=1\nSTATUS=serving");
     log_begin(&l, LOG_INFO, "reloaded");
     log_int(&l, "worker_set", s->current->number);
     log_int(&l, "workers", (int64_t)s->current->n);

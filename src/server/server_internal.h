@@ -12,6 +12,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "parley/api/api.h"
@@ -61,7 +62,8 @@ int64_t descriptors_for_nginx(const struct config *cfg);
 
 struct listener {
     int fd;         /* -1: none */
-    char path[108]; /* "" for TCP */
+    bool inherited; /* the service manager opened it, and keeps it */
+    char path[108]; /* "" for TCP, and if it is inherited */
     dev_t dev;
     ino_t ino;
 };
@@ -69,12 +71,25 @@ struct listener {
 /* Of PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH. */
 enum { LISTENER_CLIENTS, LISTENER_ADMIN, LISTENER_HEALTH, LISTENERS };
 
-/* Makes a listening socket at path, or at tcp://ADDRESS:PORT: non-blocking, CLOEXEC, mode 0660.
+/* Takes the socket of the service manager that listens at path, or at tcp://ADDRESS:PORT, or makes
+ * one: non-blocking, CLOEXEC, mode 0660.
  * Does not replace the socket of a server that answers, or anything but a socket. On failure l->fd
  * is -1 and why holds one line. */
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
+/* Refuses further connections. Those to an inherited one wait for the next service. */
+void listener_stop(const struct listener *l);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);
+
+/* ---- service_manager.c ---- */
+
+/* Sends assignments such as "READY=1", one a line (sd_notify(3)). Nothing if no service manager
+ * waits for them. */
+void PRINTF_LIKE(1, 2) service_manager_notify(const char *fmt, ...);
+/* How often it wants to hear WATCHDOG=1; 0: never. */
+int64_t service_manager_watchdog_us(void);
+/* The listening socket with this address that it passed on (sd_listen_fds(3)); -1: none. */
+int service_manager_socket(const struct sockaddr *address, socklen_t address_n);
 
 /* ---- health.c ---- */
 
@@ -139,6 +154,10 @@ struct supervisor {
     sigset_t signals;
     bool stopping;
     int exit_status;
+    /* For the service manager. */
+    bool announced;      /* that it is ready */
+    int64_t announce_us; /* at the latest */
+    int64_t watchdog_us; /* when it must hear from this process next */
     /* reload.c */
     bool reload_wanted;
     struct worker_set *next;      /* its workers are being started */

@@ -5,9 +5,11 @@
 
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* To find PostgreSQL, in addition to the time to connect to it. */
+enum { ANNOUNCE_MS = 5000 };
 
 /* Time for the other workers when one has found the configuration to be wrong. */
 static const int64_t misconfigured_us = 2 * 1000000;
@@ -16,10 +18,11 @@ static void stop_service(struct supervisor *s, int status, int64_t within_us)
 {
     s->stopping = true;
     s->exit_status = status;
+    service_manager_notify("STOPPING=1\nSTATUS=serving the last requests");
     /* From here on a connect fails at once and nginx answers; what has connected is served. Before
      * the signal: each worker empties the listener's queue when it gets that. */
     for (int i = 0; i < LISTENERS; i++)
-        (void)shutdown(s->listeners[i].fd, SHUT_RD);
+        listener_stop(&s->listeners[i]);
     for (int i = 0; i < API_SLOTS_MAX; i++)
         worker_table_drain(s, i, within_us);
 }
@@ -116,11 +119,28 @@ static void handle_signal(struct supervisor *s, int signo)
     }
 }
 
+/* Ready: a worker has PostgreSQL, or serves without it because that is away. A wrong configuration
+ * is found before. */
+static void tell_service_manager(struct supervisor *s)
+{
+    const int64_t now = clock_mono_us(), pause = service_manager_watchdog_us();
+    const bool served = atomic_load(&s->run.shared->served);
+    if (!s->announced && !s->stopping && (served || now >= s->announce_us)) {
+        service_manager_notify("READY=1\nSTATUS=%s", served ? "serving" : "waiting for PostgreSQL");
+        s->announced = true;
+    }
+    if (pause > 0 && now >= s->watchdog_us) {
+        service_manager_notify("WATCHDOG=1");
+        s->watchdog_us = now + pause;
+    }
+}
+
 static void run_loop(struct supervisor *s)
 {
     /* Due work begins, and flags of workers are seen, at most this late. */
     static const struct timespec tick = {.tv_nsec = 50 * 1000000};
     while (!s->stopping || worker_table_any(s, false)) {
+        tell_service_manager(s);
         worker_table_kill_late(s);
         if (!s->stopping) {
             start_due(s);
@@ -196,6 +216,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
         fprintf(stderr, "parley: %s\n", why);
     } else {
         s.exit_status = EXIT_GOOD;
+        s.announce_us = clock_mono_us() + (cfg->connect_ms + ANNOUNCE_MS) * 1000;
         struct log_line l;
         log_begin(&l, LOG_INFO, "started");
         log_str(&l, "version", PARLEY_VERSION);

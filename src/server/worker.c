@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "parley/db/migrate.h"
@@ -211,7 +210,7 @@ static void drain(struct worker *w, const sigset_t *term)
     const struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
     /* If the supervisor was killed: do what it does when the whole service ends. */
     for (int i = 0; getppid() != w->parent && i < LISTENERS; i++)
-        (void)shutdown(w->run->listeners[i].fd, SHUT_RD);
+        listener_stop(&w->run->listeners[i]);
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end))
