@@ -209,7 +209,8 @@ static void drain(struct worker *w, const sigset_t *term)
 {
     const struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
     /* If the supervisor was killed: do what it does when the whole service ends. */
-    for (int i = 0; getppid() != w->parent && i < LISTENERS; i++)
+    const bool orphan = getppid() != w->parent && !atomic_load(&w->run->shared->handed_over);
+    for (int i = 0; orphan && i < LISTENERS; i++)
         listener_stop(&w->run->listeners[i]);
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);
