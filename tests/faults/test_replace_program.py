@@ -72,7 +72,7 @@ class ReplaceProgram(ReloadedTest):
         self.end(f"{len(seen) - 1} programs")
 
     def test_failures_change_nothing(self):
-        """A program that ends at once, and a configuration that the new one refuses. Fails if a successor that ends
+        """A program that ends at once, a configuration and a schema that the new one refuses. Fails if a successor that ends
         removes the sockets or the pid file: tried."""
         first = self.supervisor()
         with self.load:
@@ -82,6 +82,10 @@ class ReplaceProgram(ReloadedTest):
             self.write_settings(PARLEY_POOL_MAX="none")
             self.replace(1, "the reload was refused: the new program ended before it was ready, with exit status 2")
             self.write_settings()
+            # Its workers refuse the schema.
+            self.stack.psql("INSERT INTO parley_schema (version, min_compatible) VALUES (999, 999)")
+            self.replace(1, "the reload was refused: the new program ended before it was ready, with exit status 2")
+            self.stack.psql("DELETE FROM parley_schema WHERE version = 999")
             self.assertEqual(self.supervisor(), first)
             self.replace(0, "reloaded")
         say(f"{self.requests()} requests")
