@@ -136,6 +136,21 @@ static void check_keys(struct report *r, struct command_context *c)
                            : "; no request is accepted before `parley key create --tenant NAME`");
 }
 
+static void check_search(struct report *r, struct command_context *c)
+{
+    static const struct db_stmt state = {"check_search", "SELECT complete FROM search_state"};
+    struct db_rows rows;
+    if (db_query(c->db, &c->ctx, DB_READ, &state, NULL, 0, &rows, NULL) != ERR_NONE)
+        add_check(r, false, "search", "%s", command_cause(c, c->ctx.err.err));
+    else
+        add_check(r, true, "search", "%s",
+                  rows.count == 0            ? "warning: there is no index: run `parley search "
+                                               "build`"
+                  : db_get_bool(&rows, 0, 0) ? "ok"
+                                             : "the index is not complete: see `parley search "
+                                               "build`");
+}
+
 static void check_postgres(struct report *r, const struct config *cfg)
 {
     struct command_context c = {.cfg = cfg};
@@ -147,6 +162,8 @@ static void check_postgres(struct report *r, const struct config *cfg)
         check_servers(r, &c);
         if (cfg->auth_keys)
             check_keys(r, &c);
+        if (cfg->search)
+            check_search(r, &c);
         command_disconnect(&c);
     }
     if (!cfg->database_admin_url || !cfg->database_admin_url[0])

@@ -17,7 +17,6 @@ BEGIN
     ('tenants', 'SELECT'),
     ('auth_state', 'SELECT'),
     ('search_queue', 'INSERT'),
-    ('search_state', 'SELECT'),
     ('parley_schema', 'SELECT')) may (name, rights)
   WHERE to_regclass(name) IS NOT NULL LOOP
     EXECUTE format('GRANT %s ON %I TO %I', g.rights, g.name, serves);
@@ -28,6 +27,7 @@ BEGIN
   END IF;
   IF to_regproc('parley_search') IS NOT NULL THEN
     EXECUTE format('GRANT EXECUTE ON FUNCTION parley_search, parley_search_step TO %I', serves);
+    EXECUTE format('GRANT SELECT (complete) ON search_state TO %I', serves);
   END IF;
   IF NOT has_schema_privilege(serves, current_schema(), 'USAGE') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), serves);

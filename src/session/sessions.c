@@ -42,8 +42,8 @@ static void *sweeper_main(void *sessions)
 /* ---- the indexer ---- */
 
 /* One thread a worker, where messages can be searched. PostgreSQL lets one of all of them index.
- * While there is much to do, it takes a quarter of one processor from the requests. */
-enum { INDEX_PAUSE_US = 1000000, INDEX_SHARE = 4 };
+ * While requests use PostgreSQL, it takes a fifth of one processor from them. */
+enum { INDEX_PAUSE_US = 1000000, INDEX_SHARE = 5 };
 
 static bool index_pass(struct sessions *s, struct arena *arena)
 {
@@ -64,9 +64,12 @@ static void *indexer_main(void *sessions)
     struct arena *arena = arena_create(SWEEP_ARENA);
     int64_t wait_us = (int64_t)(random_u64() % INDEX_PAUSE_US);
     while (arena && thread_loop_pause(&s->indexer, clock_mono_us() + wait_us)) {
-        const int64_t began = clock_mono_us();
-        wait_us =
-            index_pass(s, arena) ? (INDEX_SHARE - 1) * (clock_mono_us() - began) : INDEX_PAUSE_US;
+        const int64_t began_us = clock_mono_us();
+        const bool more = index_pass(s, arena);
+        const bool busy = !s->slot || atomic_load(&s->slot->pool_in_use) > 0;
+        wait_us = !more  ? INDEX_PAUSE_US
+                  : busy ? (INDEX_SHARE - 1) * (clock_mono_us() - began_us)
+                         : 0;
     }
     arena_destroy(arena);
     return NULL;

@@ -95,14 +95,14 @@ $$;
 
 -- ---- indexing ----
 
-CREATE FUNCTION parley_search_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION parley_search_messages() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO search_queue (tenant, generation, first_seq, last_seq)
         SELECT tenant, generation, min(seq), max(seq) FROM changed GROUP BY tenant, generation;
     RETURN NULL;
 END
 $$;
-CREATE FUNCTION parley_search_session() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION parley_search_session() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO search_queue (tenant, generation, first_seq, last_seq)
         VALUES (NEW.tenant, NEW.generation, 1, NEW.last_seq);
@@ -110,30 +110,25 @@ BEGIN
 END
 $$;
 
--- Makes search_words of a range what the messages are now.
-CREATE FUNCTION parley_search_index(whose text, of bigint, first_seq bigint, last_seq bigint) RETURNS void
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE
-    s sessions;
-    its_config regconfig;
-    tags tsvector;
+-- Makes search_words of ranges of one tenant what the messages are now. Each lateral query must be one that reads by key.
+CREATE FUNCTION parley_search_index(whose text, ranges search_queue[]) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
-    DELETE FROM search_words w WHERE w.tenant = whose AND w.generation = of AND w.seq BETWEEN first_seq AND last_seq;
-    SELECT * INTO s FROM sessions WHERE tenant = whose AND generation = of AND expires_at > now();
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    its_config := parley_search_config(s.language);
-    tags := array_to_tsvector(array_remove(ARRAY[parley_search_tag('t', whose), parley_search_tag('s', of::text),
-        parley_search_tag('u', whose || ' ' || s.user_id)], NULL));
-    INSERT INTO search_words (tenant, generation, seq, created_at, words)
-        SELECT whose, of, m.seq, m.created_at, to_tsvector(its_config, parley_search_split(t.text)) || tags
+    DELETE FROM search_words WHERE ctid = ANY(ARRAY(SELECT w.ctid FROM unnest(ranges) r, LATERAL (SELECT ctid FROM search_words
+        WHERE tenant = whose AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) w));
+    WITH indexed AS (INSERT INTO search_words (tenant, generation, seq, created_at, words)
+        SELECT whose, r.generation, m.seq, m.created_at, to_tsvector(s.config, parley_search_split(m.text)) || s.tags
             || array_to_tsvector(array_remove(ARRAY[parley_search_tag('r', m.role)], NULL))
-        FROM messages m, LATERAL (SELECT parley_search_text(m.content) AS text OFFSET 0) t
-        WHERE m.tenant = whose AND m.generation = of AND m.seq BETWEEN first_seq AND last_seq AND t.text <> '';
-    IF FOUND THEN
-        INSERT INTO search_configs (config) VALUES (its_config) ON CONFLICT DO NOTHING;
-    END IF;
+        FROM unnest(ranges) r, LATERAL (SELECT parley_search_config(language) AS config, array_to_tsvector(array_remove(
+                ARRAY[parley_search_tag('t', whose), parley_search_tag('s', generation::text),
+                parley_search_tag('u', whose || ' ' || user_id)], NULL)) AS tags
+            FROM sessions WHERE tenant = whose AND generation = r.generation AND expires_at > now() OFFSET 0) s,
+        LATERAL (SELECT seq, created_at, role, parley_search_text(content) AS text FROM messages
+            WHERE tenant = whose AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) m
+        WHERE m.text <> '' ON CONFLICT DO NOTHING)
+    INSERT INTO search_configs SELECT DISTINCT parley_search_config(s.language)::text FROM unnest(ranges) r
+        JOIN LATERAL (SELECT language FROM sessions WHERE tenant = whose AND generation = r.generation OFFSET 0) s ON true
+        ON CONFLICT DO NOTHING;
 END
 $$;
 
@@ -142,50 +137,47 @@ $$;
 CREATE FUNCTION parley_search_step() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET client_min_messages = error AS $$
 DECLARE
-    q search_queue;
-    up_to bigint;
-    taken bigint := 0;
-    more boolean := false;
+    ranges search_queue[];
+    n integer := 0;
 BEGIN
     IF NOT EXISTS (SELECT FROM search_state) OR NOT pg_try_advisory_xact_lock(1349676629, 0) THEN
         RETURN false;
     END IF;
-    FOR q IN SELECT * FROM search_queue ORDER BY build, id LIMIT 1000 LOOP
-        PERFORM set_config('parley.tenant', q.tenant, true);
-        WHILE q.first_seq <= q.last_seq AND NOT more LOOP
-            up_to := least(q.last_seq, q.first_seq + 63);
-            PERFORM parley_search_index(q.tenant, q.generation, q.first_seq, up_to);
-            q.first_seq := up_to + 1;
-            more := clock_timestamp() > statement_timestamp() + interval '100 milliseconds';
-        END LOOP;
-        IF q.first_seq > q.last_seq THEN
-            DELETE FROM search_queue WHERE build = q.build AND id = q.id;
-        ELSE
-            UPDATE search_queue SET first_seq = q.first_seq WHERE build = q.build AND id = q.id;
-        END IF;
-        taken := taken + 1;
-        more := more OR taken = 1000;
-        EXIT WHEN more;
+    WHILE clock_timestamp() < statement_timestamp() + interval '100 milliseconds' LOOP
+        -- The next ranges of one tenant, with 64 messages together; the rest of the last one stays in the queue.
+        SELECT array_agg(ROW(id, generation, first_seq, least(last_seq, first_seq + 63 - before), tenant, build)::search_queue
+            ORDER BY id) INTO ranges FROM (SELECT *, (tenant, build) = (first_value(tenant) OVER w, first_value(build) OVER w) AS same,
+                sum(last_seq - first_seq + 1) OVER w - (last_seq - first_seq + 1) AS before
+                FROM (SELECT * FROM search_queue ORDER BY build, id LIMIT 64) q WINDOW w AS (ORDER BY build, id)) q
+            WHERE same AND before < 64;
+        EXIT WHEN ranges IS NULL;
+        n := cardinality(ranges);
+        PERFORM set_config('parley.tenant', ranges[1].tenant, true);
+        PERFORM parley_search_index(ranges[1].tenant, ranges);
+        UPDATE search_queue SET first_seq = ranges[n].last_seq + 1
+            WHERE build = ranges[n].build AND id = ranges[n].id AND last_seq > ranges[n].last_seq;
+        DELETE FROM search_queue WHERE build = ranges[1].build
+            AND id = ANY(ARRAY(SELECT id FROM unnest(ranges[1:n - FOUND::integer])));
     END LOOP;
-    IF taken > 0 AND NOT more THEN
+    IF n > 0 AND ranges IS NULL THEN
         PERFORM gin_clean_pending_list('search_words_words'); -- each search reads this list as a whole
     END IF;
-    UPDATE search_state SET complete = true WHERE queued AND NOT complete
-        AND NOT EXISTS (SELECT FROM search_queue WHERE build);
-    RETURN more;
+    UPDATE search_state SET complete = true WHERE queued AND NOT complete AND NOT EXISTS (SELECT FROM search_queue WHERE build);
+    RETURN ranges IS NOT NULL;
 END
 $$;
 
 -- ---- on and off: for the owner of the tables ----
 
--- Begins to queue what is written. Nothing where it is on. The policy lets the owner see the sessions of all tenants.
+-- Begins to queue what is written. Nothing where it is on. The policy lets the owner's login, and no function of the
+-- owner that another login calls, see the sessions of all tenants.
 CREATE FUNCTION parley_search_on() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 BEGIN
     IF EXISTS (SELECT FROM search_state) THEN
         RETURN;
     END IF;
     CREATE POLICY search ON sessions FOR SELECT TO CURRENT_USER
-        USING (current_setting('parley.search', true) = 'build');
+        USING (current_setting('parley.search', true) = 'build' AND pg_has_role(session_user, current_user, 'USAGE'));
     CREATE TRIGGER search AFTER UPDATE OF user_id, language ON sessions FOR EACH ROW
         WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id OR OLD.language <> NEW.language)
         EXECUTE FUNCTION parley_search_session();
@@ -274,6 +266,11 @@ BEGIN
 END
 $$;
 
+-- '' where no word is left to look for: only common ones that the language ignores, and ones behind a minus sign.
+CREATE FUNCTION parley_search_query(config regconfig, split text) RETURNS tsquery LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN querytree(query) = 'T' THEN '' ELSE query END FROM websearch_to_tsquery(config, split) query
+$$;
+
 -- The messages of the tenant in parley.tenant that match q, after a position, each as it is now. by_relevance: the best
 -- ones first, else the newest. A row without a session is the last: after a second, the next page begins after it.
 CREATE FUNCTION parley_search(q text, of_user text, of_session text, of_role text, after timestamptz, by_relevance boolean,
@@ -288,49 +285,56 @@ DECLARE
     -- Each session has the words of its language.
     configs regconfig[] := CASE WHEN of_session IS NULL THEN ARRAY(SELECT c.config::regconfig FROM search_configs c)
         ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
-    wanted tsquery := '';
+    queries tsquery[] := ARRAY(SELECT DISTINCT query FROM unnest(configs) c, parley_search_query(c, split) query
+        WHERE numnode(query) > 0);
+    wanted tsquery := ''; -- any of them
     tags tsquery;
     its tsquery;
     config regconfig;
     language text;
     content text;
 BEGIN
-    FOREACH config IN ARRAY configs || ARRAY(SELECT 'simple'::regconfig WHERE configs = '{}') LOOP
-        its := websearch_to_tsquery(config, split);
-        wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
-    END LOOP;
-    IF numnode(wanted) = 0 OR querytree(wanted) = 'T' THEN
+    IF numnode(parley_search_query('simple', split)) = 0 THEN
         RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
     END IF;
+    IF queries = '{}' THEN
+        RETURN;
+    END IF;
+    FOREACH its IN ARRAY queries LOOP
+        wanted := CASE numnode(wanted) WHEN 0 THEN its ELSE wanted || its END;
+    END LOOP;
     tags := (SELECT string_agg(quote_literal(tag), ' & ') FROM unnest(ARRAY[parley_search_tag('t', whose),
         parley_search_tag('u', whose || ' ' || of_user), parley_search_tag('r', of_role), (SELECT parley_search_tag('s',
             s.generation::text) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session)]) tag);
     FOR score, created_at, generation, seq IN SELECT w.score, w.created_at, w.generation, w.seq FROM (SELECT w.*,
-            CASE WHEN by_relevance THEN (ts_rank(w.words, wanted, 1) * 1000000)::bigint ELSE 0 END AS score
+            CASE WHEN by_relevance THEN (SELECT max(ts_rank(w.words, query, 1)) * 1000000 FROM unnest(queries) query)::bigint
+                ELSE 0 END AS score -- the same on each page, whatever was written meanwhile
             FROM search_words w WHERE w.words @@ (tags && wanted) AND w.tenant || '' = whose -- by no index but that of words
                 AND (after IS NULL OR w.created_at > after)) w
         WHERE at_time IS NULL OR (w.score, w.created_at, w.generation, w.seq) < (at_score, at_time, at_generation, at_seq)
         ORDER BY w.score DESC, w.created_at DESC, w.generation DESC, w.seq DESC
     LOOP
+        SELECT s.session_id, m.message_id, m.role, s.language, parley_search_text(m.content)
+            INTO session_id, message_id, role, language, content
+            FROM sessions s JOIN messages m ON m.tenant = s.tenant AND m.generation = s.generation AND m.seq = parley_search.seq
+            WHERE s.tenant = whose AND s.generation = parley_search.generation AND s.expires_at > now()
+            AND left(s.session_id, 1) <> chr(1) AND (of_user IS NULL OR s.user_id = of_user)
+            AND (of_session IS NULL OR s.session_id = of_session) AND (of_role IS NULL OR m.role = of_role);
+        IF FOUND THEN
+            config := parley_search_config(language);
+            its := parley_search_query(config, split);
+            IF to_tsvector(config, parley_search_split(content)) @@ its THEN
+                SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, its, q));
+                RETURN NEXT;
+                rows := rows - 1;
+                EXIT WHEN rows = 0;
+            END IF;
+        END IF;
         IF clock_timestamp() > statement_timestamp() + interval '1 second' THEN
             session_id := NULL;
             RETURN NEXT;
             RETURN;
         END IF;
-        SELECT s.session_id, m.message_id, m.role, s.language, m.content INTO session_id, message_id, role, language, content
-            FROM sessions s JOIN messages m ON m.tenant = s.tenant AND m.generation = s.generation AND m.seq = parley_search.seq
-            WHERE s.tenant = whose AND s.generation = parley_search.generation AND s.expires_at > now()
-            AND left(s.session_id, 1) <> chr(1) AND (of_user IS NULL OR s.user_id = of_user)
-            AND (of_session IS NULL OR s.session_id = of_session) AND (of_role IS NULL OR m.role = of_role);
-        CONTINUE WHEN NOT FOUND;
-        config := parley_search_config(language);
-        its := websearch_to_tsquery(config, split);
-        content := parley_search_text(content);
-        CONTINUE WHEN NOT to_tsvector(config, parley_search_split(content)) @@ its;
-        SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, its, q));
-        RETURN NEXT;
-        rows := rows - 1;
-        EXIT WHEN rows = 0;
     END LOOP;
 END
 $$;

@@ -83,7 +83,7 @@ enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
     if (e == ERR_INVALID) {
         ctx_clear_error(ctx);
         return ctx_fail(ctx, e, "invalid_parameter", "q",
-                        "q must have a word to look for, besides those behind a minus sign.");
+                        "q must have a word to look for, and not only behind a minus sign.");
     }
     TRY(e);
     if (calls[0].rows.count == 0)
