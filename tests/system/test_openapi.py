@@ -210,7 +210,8 @@ class Described(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        env = {"PARLEY_SWEEP": "0", "PARLEY_MAX_BODY": "65536", "PARLEY_WORKERS": "1", "PARLEY_SEARCH": "on"}
+        env = {"PARLEY_SWEEP": "0", "PARLEY_MAX_BODY": "65536", "PARLEY_WORKERS": "1", "PARLEY_ACQUIRE_MS": "9000",
+               "PARLEY_SEARCH": "on"}
         cls.stack = Stack(env=env, nginx=elsewhere).start()
         cls.addClassCleanup(cls.stack.close)
         search = Search(cls.stack)
