@@ -139,25 +139,32 @@ SET search_path FROM CURRENT SET client_min_messages = error AS $$
 DECLARE
     ranges search_queue[];
     n integer := 0;
+    most integer := 64; -- messages together; fewer where they are long: 64 with 65,000 different words each would take 20 s
 BEGIN
     IF NOT EXISTS (SELECT FROM search_state) OR NOT pg_try_advisory_xact_lock(1349676629, 0) THEN
         RETURN false;
     END IF;
     WHILE clock_timestamp() < statement_timestamp() + interval '100 milliseconds' LOOP
-        -- The next ranges of one tenant, with 64 messages together; the rest of the last one stays in the queue.
-        SELECT array_agg(ROW(id, generation, first_seq, least(last_seq, first_seq + 63 - before), tenant, build)::search_queue
+        -- The next ranges of one tenant, with 64 messages together at most; the rest of the last one stays in the queue.
+        SELECT array_agg(ROW(id, generation, first_seq, least(last_seq, first_seq + most - 1 - before), tenant, build)::search_queue
             ORDER BY id) INTO ranges FROM (SELECT *, (tenant, build) = (first_value(tenant) OVER w, first_value(build) OVER w) AS same,
                 sum(last_seq - first_seq + 1) OVER w - (last_seq - first_seq + 1) AS before
                 FROM (SELECT * FROM search_queue ORDER BY build, id LIMIT 64) q WINDOW w AS (ORDER BY build, id)) q
-            WHERE same AND before < 64;
+            WHERE same AND before < most;
         EXIT WHEN ranges IS NULL;
         n := cardinality(ranges);
         PERFORM set_config('parley.tenant', ranges[1].tenant, true);
+        IF most > 1 AND (SELECT sum(m.bytes) FROM unnest(ranges) r, LATERAL (SELECT octet_length(content) AS bytes FROM messages
+                WHERE tenant = r.tenant AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) m) > 524288 THEN
+            most := most / 4;
+            CONTINUE;
+        END IF;
         PERFORM parley_search_index(ranges[1].tenant, ranges);
         UPDATE search_queue SET first_seq = ranges[n].last_seq + 1
             WHERE build = ranges[n].build AND id = ranges[n].id AND last_seq > ranges[n].last_seq;
         DELETE FROM search_queue WHERE build = ranges[1].build
             AND id = ANY(ARRAY(SELECT id FROM unnest(ranges[1:n - FOUND::integer])));
+        most := 64;
     END LOOP;
     IF n > 0 AND ranges IS NULL THEN
         PERFORM gin_clean_pending_list('search_words_words'); -- each search reads this list as a whole
@@ -266,6 +273,12 @@ BEGIN
 END
 $$;
 
+-- What is looked for as a person means it: a minus between blanks is none, and an address is found by what follows its
+-- scheme, since websearch_to_tsquery ends a word at a colon.
+CREATE FUNCTION parley_search_typed(q text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT parley_search_split(regexp_replace(regexp_replace(q, '(^|\s)-(\s|$)', ' ', 'g'), '\mhttps?://', '', 'gi'))
+$$;
+
 -- '' where no word is left to look for: only common ones that the language ignores, and ones behind a minus sign.
 CREATE FUNCTION parley_search_query(config regconfig, split text) RETURNS tsquery LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN querytree(query) = 'T' THEN '' ELSE query END FROM websearch_to_tsquery(config, split) query
@@ -281,7 +294,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT SET client
 #variable_conflict use_column
 DECLARE
     whose text := current_setting('parley.tenant');
-    split text := parley_search_split(q);
+    split text := parley_search_typed(q);
     -- Each session has the words of its language.
     configs regconfig[] := CASE WHEN of_session IS NULL THEN ARRAY(SELECT c.config::regconfig FROM search_configs c)
         ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
