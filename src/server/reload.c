@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Time for new workers, in addition to what the configuration allows PostgreSQL. */
 static const int64_t start_margin_us = 5 * 1000000;
@@ -49,6 +50,12 @@ void reload_refuse(struct supervisor *s, const char *fmt, ...)
     drain_set(s, s->next);
     s->next = NULL;
     s->recycled = NULL;
+}
+
+bool reload_may_begin(const struct supervisor *s)
+{
+    const bool predecessor_drains = s->predecessor.pid > 0 && getppid() == s->predecessor.pid;
+    return s->successor.pid == 0 && !predecessor_drains && !worker_table_any(s, true);
 }
 
 void reload_begin(struct supervisor *s)
@@ -201,11 +208,11 @@ void reload_step(struct supervisor *s)
 {
     if (s->next)
         continue_next(s);
-    else if (!successor_allows_reload(s))
+    else if (!reload_may_begin(s))
         return;
-    else if (s->reload_wanted && !worker_table_any(s, true))
+    else if (s->reload_wanted)
         begin_reload(s);
-    else if (clock_mono_us() >= s->recycle_us && !worker_table_any(s, true))
+    else if (clock_mono_us() >= s->recycle_us)
         begin_recycling(s);
 }
 

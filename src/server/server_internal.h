@@ -187,11 +187,6 @@ struct supervisor {
     } predecessor;
 };
 
-/* ---- supervisor.c ---- */
-
-/* Drains all workers, and then ends the supervisor. */
-void supervisor_stop(struct supervisor *s);
-
 /* ---- worker_table.c ---- */
 
 /* How many cores this process may use. */
@@ -229,6 +224,8 @@ void worker_table_log(enum log_level level, const char *event, int worker, pid_t
 void reload_request(struct supervisor *s);
 /* Continues what is under way, begins what is due. */
 void reload_step(struct supervisor *s);
+/* Whether there is no other set of workers that drains or starts. */
+bool reload_may_begin(const struct supervisor *s);
 /* Counts a reload, and says that it has begun, or why it failed. */
 void reload_begin(struct supervisor *s);
 void PRINTF_LIKE(2, 3) reload_refuse(struct supervisor *s, const char *fmt, ...);
@@ -241,8 +238,6 @@ bool reload_lost(struct supervisor *s, int worker);
 void successor_request(struct supervisor *s);
 /* Begins what is due, and continues what is under way, in both supervisors. */
 void successor_step(struct supervisor *s);
-/* False while there is another set of workers because of it: a reload has to wait. */
-bool successor_allows_reload(const struct supervisor *s);
 /* A child has ended. False: it was no successor. */
 bool successor_ended(struct supervisor *s, pid_t pid, int status);
 /* In a successor: takes the pid file and the channel from the environment. False: it is none. */

@@ -135,18 +135,11 @@ static void hand_over(struct supervisor *s)
     log_say(LOG_INFO, "handed_over", "to process %ld", (long)s->successor.pid);
     /* If it has died by now, the service manager starts another one. */
     (void)!write(s->successor.channel, &byte, 1);
-    supervisor_stop(s);
 }
 
 void successor_request(struct supervisor *s)
 {
     s->successor.wanted = true;
-}
-
-/* Until the predecessor has ended, its workers drain. */
-bool successor_allows_reload(const struct supervisor *s)
-{
-    return s->successor.pid == 0 && (s->predecessor.pid == 0 || getppid() != s->predecessor.pid);
 }
 
 /* ---- the successor ---- */
@@ -199,8 +192,7 @@ void successor_step(struct supervisor *s)
             hand_over(s);
         else if (clock_mono_us() >= s->successor.due_us)
             (void)kill(s->successor.pid, SIGKILL); /* see successor_ended */
-    } else if (s->successor.wanted && !s->next && !worker_table_any(s, true) &&
-               successor_allows_reload(s)) {
+    } else if (s->successor.wanted && !s->next && reload_may_begin(s)) {
         start(s);
     }
     if (s->predecessor.channel < 0)

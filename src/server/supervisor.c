@@ -28,11 +28,6 @@ static void stop_service(struct supervisor *s, int status, int64_t within_us)
         worker_table_drain(s, i, within_us);
 }
 
-void supervisor_stop(struct supervisor *s)
-{
-    stop_service(s, s->exit_status, INT64_MAX);
-}
-
 /* So that /readyz reports them. */
 static void count_crash_loops(struct supervisor *s)
 {
@@ -157,6 +152,8 @@ static void run_loop(struct supervisor *s)
             start_due(s);
             reload_step(s);
             successor_step(s);
+            if (atomic_load(&s->run.shared->handed_over))
+                stop_service(s, s->exit_status, INT64_MAX);
             count_crash_loops(s);
         }
         handle_signal(s, sigtimedwait(&s->signals, NULL, &tick));
