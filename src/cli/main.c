@@ -109,7 +109,10 @@ static void print_progress(void *arg, bool fault, const char *line)
 
 static int run_serve(struct command_context *c)
 {
-    log_open();
+    if (!log_open(c->cfg->log_file)) {
+        fprintf(stderr, "parley: PARLEY_LOG_FILE: %s: %s\n", c->cfg->log_file, strerror(errno));
+        return EXIT_MISCONFIGURED;
+    }
     return supervisor_run(c->cfg, worker_main);
 }
 

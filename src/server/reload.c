@@ -9,6 +9,7 @@
  */
 #include "server_internal.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,6 +126,8 @@ static void begin_reload(struct supervisor *s)
         reload_refuse(s, "REDIS_URL: %s", why);
     else if (!descriptors_enough(&cfg, why, sizeof why))
         reload_refuse(s, "%s", why);
+    else if (*cfg.log_file && !log_open(cfg.log_file))
+        reload_refuse(s, "PARLEY_LOG_FILE: %s: %s", cfg.log_file, strerror(errno));
     else
         start_next(s);
 }

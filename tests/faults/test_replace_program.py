@@ -73,7 +73,7 @@ class ReplaceProgram(ReloadedTest):
 
     def test_failures_change_nothing(self):
         """A program that ends at once, a configuration and a schema that the new one refuses. Fails if a successor that ends
-        removes the sockets or the pid file: tried."""
+        removes the pid file: tests/mutants/successor-removes-pidfile."""
         first = self.supervisor()
         with self.load:
             self.install("/bin/false")
