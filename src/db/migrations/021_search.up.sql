@@ -13,6 +13,7 @@ CREATE TABLE search_words (
     seq        bigint      NOT NULL,
     created_at timestamptz NOT NULL,
     tenant     text COLLATE "C" NOT NULL,
+    config     text        NOT NULL,                   -- with which words were made; a query of it ranks them
     words      tsvector    NOT NULL,                   -- of the text, and tags of tenant, user, session and role
     PRIMARY KEY (tenant, generation, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05, vacuum_truncate = off);
@@ -42,8 +43,9 @@ CREATE TABLE search_state (
     queued     boolean NOT NULL DEFAULT false,         -- all are
     complete   boolean NOT NULL DEFAULT false          -- and are indexed
 );
--- The text search configurations that words were made with.
-CREATE TABLE search_configs (config text PRIMARY KEY);
+-- The text search configurations of a tenant's words.
+CREATE TABLE search_configs (tenant text COLLATE "C", config text, PRIMARY KEY (tenant, config));
+ALTER TABLE search_configs ENABLE ROW LEVEL SECURITY;
 
 -- The configuration for a language tag (RFC 5646); simple where PostgreSQL has none.
 CREATE FUNCTION parley_search_config(language text) RETURNS regconfig LANGUAGE sql STABLE AS $$
@@ -126,13 +128,13 @@ BEGIN
     its_config := parley_search_config(s.language);
     tags := array_to_tsvector(array_remove(ARRAY[parley_search_tag('t', whose), parley_search_tag('s', of::text),
         parley_search_tag('u', whose || ' ' || s.user_id)], NULL));
-    INSERT INTO search_words (tenant, generation, seq, created_at, words)
-        SELECT whose, of, m.seq, m.created_at, to_tsvector(its_config, parley_search_split(t.text)) || tags
+    INSERT INTO search_words (tenant, generation, seq, created_at, config, words)
+        SELECT whose, of, m.seq, m.created_at, its_config, to_tsvector(its_config, parley_search_split(t.text)) || tags
             || array_to_tsvector(array_remove(ARRAY[parley_search_tag('r', m.role)], NULL))
         FROM messages m, LATERAL (SELECT parley_search_text(m.content) AS text OFFSET 0) t
         WHERE m.tenant = whose AND m.generation = of AND m.seq BETWEEN first_seq AND last_seq AND t.text <> '';
     IF FOUND THEN
-        INSERT INTO search_configs (config) VALUES (its_config) ON CONFLICT DO NOTHING;
+        INSERT INTO search_configs VALUES (whose, its_config) ON CONFLICT DO NOTHING;
     END IF;
 END
 $$;
@@ -142,6 +144,7 @@ $$;
 CREATE FUNCTION parley_search_step() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET client_min_messages = error AS $$
 DECLARE
+    its_tenant text := current_setting('parley.tenant', true);
     q search_queue;
     up_to bigint;
     taken bigint := 0;
@@ -167,6 +170,7 @@ BEGIN
         more := more OR taken = 1000;
         EXIT WHEN more;
     END LOOP;
+    PERFORM set_config('parley.tenant', its_tenant, true); -- the caller's transaction goes on with it
     IF taken > 0 AND NOT more THEN
         PERFORM gin_clean_pending_list('search_words_words'); -- each search reads this list as a whole
     END IF;
@@ -286,9 +290,10 @@ DECLARE
     whose text := current_setting('parley.tenant');
     split text := parley_search_split(q);
     -- Each session has the words of its language.
-    configs regconfig[] := CASE WHEN of_session IS NULL THEN ARRAY(SELECT c.config::regconfig FROM search_configs c)
-        ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
+    configs regconfig[] := CASE WHEN of_session IS NULL
+        THEN ARRAY(SELECT c.config::regconfig FROM search_configs c WHERE c.tenant = whose) ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
     wanted tsquery := '';
+    queries tsquery[] := '{}';
     tags tsquery;
     its tsquery;
     config regconfig;
@@ -297,6 +302,7 @@ DECLARE
 BEGIN
     FOREACH config IN ARRAY configs || ARRAY(SELECT 'simple'::regconfig WHERE configs = '{}') LOOP
         its := websearch_to_tsquery(config, split);
+        queries := array_append(queries, its);
         wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
     END LOOP;
     IF numnode(wanted) = 0 OR querytree(wanted) = 'T' THEN
@@ -305,8 +311,10 @@ BEGIN
     tags := (SELECT string_agg(quote_literal(tag), ' & ') FROM unnest(ARRAY[parley_search_tag('t', whose),
         parley_search_tag('u', whose || ' ' || of_user), parley_search_tag('r', of_role), (SELECT parley_search_tag('s',
             s.generation::text) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session)]) tag);
+    -- A rank is by the query of the row's own language: it does not depend on the languages of other sessions.
     FOR score, created_at, generation, seq IN SELECT w.score, w.created_at, w.generation, w.seq FROM (SELECT w.*,
-            CASE WHEN by_relevance THEN (ts_rank(w.words, wanted, 1) * 1000000)::bigint ELSE 0 END AS score
+            CASE WHEN by_relevance THEN coalesce((ts_rank(w.words, queries[array_position(configs::text[], w.config)], 1)
+                * 1000000)::bigint, 0) ELSE 0 END AS score
             FROM search_words w WHERE w.words @@ (tags && wanted) AND w.tenant || '' = whose -- by no index but that of words
                 AND (after IS NULL OR w.created_at > after)) w
         WHERE at_time IS NULL OR (w.score, w.created_at, w.generation, w.seq) < (at_score, at_time, at_generation, at_seq)
@@ -335,5 +343,8 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION parley_search, parley_search_step, parley_search_on, parley_search_build, parley_search_off,
-    parley_search_index FROM PUBLIC;
+-- Who calls one of these may make PL/pgSQL compile it with types of pg_temp, and it stays so in the session: the owner's
+-- functions would run a domain's checks as the owner.
+REVOKE ALL ON FUNCTION parley_search, parley_search_show, parley_search_mark, parley_search_off, parley_search_build,
+    parley_search_on, parley_search_step, parley_search_index, parley_search_session, parley_search_messages,
+    parley_search_tag, parley_search_split, parley_search_text, parley_search_config FROM PUBLIC;
