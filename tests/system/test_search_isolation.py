@@ -156,7 +156,7 @@ class SearchIsolation(StackTest):
             " AND has_function_privilege('parley_app', oid, 'EXECUTE')")
         self.assertEqual(allowed, "parley_search parley_search_step")
         for function in ("on()", "off()", "build()", "index('b', 1, 1, 1)", "text('\"x\"')", "split('x')", "tag('t', 'b')",
-                         "config('de')", "mark('simple', 'x', 'x', 'x')", "show(ARRAY['x'])"):
+                         "config('de')", "mark('simple', 'x', 'x')", "show(ARRAY['x'])"):
             self.expect_nothing(f"SELECT parley_search_{function};", "ERROR: +42501")
         for function in ("parley_search", "parley_search_step", "parley_search_off"):
             self.expect_nothing(f"ALTER FUNCTION {function} RESET ALL;", "ERROR: +42501")
@@ -177,7 +177,7 @@ class SearchIsolation(StackTest):
                         parley_search_text('"\\u0041"');
                     SELECT parley_search_text('["\\u0041"]');
                     SELECT parley_search_show(ARRAY['a', 'b']::pg_catalog.text[]);
-                    SELECT parley_search_mark('simple', 'a', 'a', 'a');
+                    SELECT parley_search_mark('simple', 'a', 'a');
                     SELECT parley_search_messages(); SELECT parley_search_session();
                     SELECT parley_search_step();
                     """ + call("'apple'::pg_catalog.text") + "TABLE got;")

@@ -87,7 +87,7 @@ $$;
 -- particles after them. Several in a row become a phrase in a query. U+0001 separates words and is in no text.
 CREATE FUNCTION parley_search_split(text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN octet_length(text) = length(text) THEN text ELSE regexp_replace(text,
-        '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])',
+        '([\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff])',
         chr(1) || '\1' || chr(1), 'g') END
 $$;
 
@@ -237,14 +237,17 @@ $$;
 -- ---- searching ----
 
 -- The text in parts: those with an even number match the query, the others are between them. CJK characters match as they
--- follow each other in the query; ts_headline would mark each of them, wherever it is.
-CREATE FUNCTION parley_search_mark(config regconfig, text text, query tsquery, q text) RETURNS text[]
-LANGUAGE plpgsql STABLE AS $$
+-- follow each other in the query. Not with ts_headline: it marks each of these wherever it is, and leaves out tokens of
+-- 2 KiB, such as an image in base64 or a row of dashes.
+CREATE FUNCTION parley_search_mark(config regconfig, text text, q text) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    cjk text := '[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]';
+    cjk text := '[\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]';
     runs text := (SELECT string_agg(DISTINCT run[1], '|') FROM regexp_matches(q, cjk || '+', 'g') run);
-    marked text := ts_headline(config, parley_search_split(text), query,
-        'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3));
+    words text[] := tsvector_to_array(to_tsvector(config, parley_search_split(q || ' ' || translate(q, '<>:', '   '))));
+    -- Of a compound (an URL: 5, words with hyphens: 15 to 17) the parser also gives the parts. Blanks are 12, tags 13.
+    marked text := (SELECT string_agg(CASE WHEN tokid NOT IN (12, 13) AND (lower(token) = ANY (words)
+            OR words && tsvector_to_array(to_tsvector(config, token))) THEN chr(2) || token || chr(3) ELSE token END, '' ORDER BY n)
+        FROM ts_parse('default', parley_search_split(text)) WITH ORDINALITY t(tokid, token, n) WHERE tokid NOT IN (5, 15, 16, 17));
 BEGIN
     IF runs IS NOT NULL THEN
         marked := replace(regexp_replace(marked, chr(2) || '(' || cjk || ')' || chr(3), '\1', 'g'), chr(1), '');
@@ -291,7 +294,8 @@ DECLARE
     split text := parley_search_split(q);
     -- Each session has the words of its language.
     configs regconfig[] := CASE WHEN of_session IS NULL
-        THEN ARRAY(SELECT c.config::regconfig FROM search_configs c WHERE c.tenant = whose) ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
+        THEN ARRAY(SELECT c.config::regconfig FROM search_configs c WHERE c.tenant = whose)
+        ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
     wanted tsquery := '';
     queries tsquery[] := '{}';
     tags tsquery;
@@ -335,7 +339,7 @@ BEGIN
         its := websearch_to_tsquery(config, split);
         content := parley_search_text(content);
         CONTINUE WHEN NOT to_tsvector(config, parley_search_split(content)) @@ its;
-        SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, its, q));
+        SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, q));
         RETURN NEXT;
         rows := rows - 1;
         EXIT WHEN rows = 0;
