@@ -9,7 +9,7 @@ import time
 import uuid
 from urllib.parse import urlencode
 
-from harness import Workers, at_once, message, say, wait_until
+from harness import HeldTransaction, Workers, at_once, message, say, wait_until
 from search_words import CONVERSATIONS, FOUND, NO_WORD
 from stack import StackTest
 from test_conversations import conversations
@@ -436,7 +436,9 @@ class Build(StackTest):
         """Fails if parley_search_on does not lock search_state: tried."""
         for _ in range(6):
             self.drop()
-            builds = [self.start_build() for _ in range(3)]
+            with HeldTransaction(self.stack, "LOCK TABLE sessions IN ACCESS SHARE MODE"):
+                builds = [self.start_build() for _ in range(3)]
+                time.sleep(0.3)     # all wait for it
             for process in builds:
                 said = process.communicate()[0]
                 self.assertEqual(process.returncode, 0, said)

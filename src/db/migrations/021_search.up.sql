@@ -185,6 +185,7 @@ $$;
 -- Begins to queue what is written. Nothing where it is on. The policy lets the owner see the sessions of all tenants.
 CREATE FUNCTION parley_search_on() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 BEGIN
+    LOCK TABLE search_state IN SHARE ROW EXCLUSIVE MODE; -- of two at once, the later one finds that it is on
     IF EXISTS (SELECT FROM search_state) THEN
         RETURN;
     END IF;
