@@ -55,7 +55,7 @@ class SearchTest(StackTest):
             self.assertEqual(page["has_more"], page["next_cursor"] is not None)
             if not page["has_more"]:
                 return found
-            self.assertEqual(len(page["data"]), limit)
+            self.assertLessEqual(len(page["data"]), limit)
             cursor = {"cursor": page["next_cursor"]}
             if between:
                 between()
@@ -154,6 +154,29 @@ class Found(SearchTest):
         self.assertEqual(self.hits(f"{word} haus"), [])     # at once
         self.indexed()
         self.assertEqual((self.hits(f"{word} haus"), self.hits(f"{word} häuser")), ([], [(name, 1)]))
+
+
+class TakesLong(SearchTest):
+    """Statements have little time."""
+    env = {**SearchTest.env, "PARLEY_STATEMENT_MS": "1500"}
+
+    def test_texts_that_take_long(self):
+        """Texts for which PostgreSQL's parser takes the square of the time, and a session with many long ones, do not stop the
+        index for all. Fails if a run without a space, or the beginning of a comment, stays whole, or if a step takes 64 messages
+        whatever their size, or if a page that took a second leaves out the row at which it ended: tried."""
+        word, other = self.word(), self.word()
+        runs = ["a_", "~/", "/.", "<!--", "a.b/", "a-", "a@", "&#1", "<a \"", "http://", "1e", "\U00010330-", "\U0001f600", " - "]
+        name = self.make(*(f"{word} {(run * 65536)[:65000]}" for run in runs))
+        han = "".join(chr(0x20000 + i % 42000) for i in range(65000))
+        many = self.make()
+        for _ in range(5):
+            self.post(f"/v1/sessions/{many}/messages", {"messages": [message(f"{word} {han}")] * 3}, status=201)
+        self.patch(f"/v1/sessions/{many}", {"language": "x"})   # all in one row of the queue
+        after = self.make(other)
+        self.indexed(60)
+        self.assertEqual(self.hits(other), [(after, 1)])
+        self.assertEqual(sorted(self.pages(word, 5, session_id=name)), [(name, i + 1) for i in range(len(runs))])
+        self.assertEqual(len(set(self.pages(word, 5, session_id=many, sort="newest"))), 15)
 
 
 class Real(SearchTest):
@@ -417,8 +440,8 @@ class Build(StackTest):
             self.assertEqual(self.stack.psql(f"SELECT count(*) FROM {table}"), "0")
 
     def test_beside_writes_and_killed(self):
-        """Killed in the middle, it goes on. Fails if a build queues sessions before the triggers are there, or if it begins
-        again: tried."""
+        """Killed in the middle, it goes on. Fails if a trigger is missing, or if a build does not go on where only the triggers
+        were made: tried."""
         self.drop()
         with self.writes():
             for pause in (0.01, 0.03, 0.06, 0.1, 0.2, 0.3):
@@ -461,9 +484,9 @@ class Build(StackTest):
         self.compare()
 
     def test_as_the_serving_login(self):
-        """A clear message, and nothing is done. Fails if the command does not log in as the owner: tried."""
+        """A clear message, and nothing is done."""
         parley = self.stack.parley
         for command in ("build", "drop"):
             done = parley.run("search", command, DATABASE_ADMIN_URL=parley.env["DATABASE_URL"])
             self.assertNotEqual(done.returncode, 0)
-            self.assertRegex(done.stdout + done.stderr, "(?i)owner|permission|DATABASE_ADMIN_URL")
+            self.assertRegex(done.stdout + done.stderr, "DATABASE_ADMIN_URL must name the login that owns")
