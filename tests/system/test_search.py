@@ -158,7 +158,7 @@ class Found(SearchTest):
 
 class TakesLong(SearchTest):
     """Statements have little time."""
-    env = {**SearchTest.env, "PARLEY_STATEMENT_MS": "1500"}
+    env = {**SearchTest.env, "PARLEY_STATEMENT_MS": "2500"}
 
     def test_texts_that_take_long(self):
         """Texts for which PostgreSQL's parser takes the square of the time, and a session with many long ones, do not stop the
@@ -169,14 +169,14 @@ class TakesLong(SearchTest):
         name = self.make(*(f"{word} {(run * 65536)[:65000]}" for run in runs))
         han = "".join(chr(0x20000 + i % 42000) for i in range(65000))
         many = self.make()
-        for _ in range(5):
+        for _ in range(7):
             self.post(f"/v1/sessions/{many}/messages", {"messages": [message(f"{word} {han}")] * 3}, status=201)
         self.patch(f"/v1/sessions/{many}", {"language": "x"})   # all in one row of the queue
         after = self.make(other)
-        self.indexed(60)
+        self.indexed(90)
         self.assertEqual(self.hits(other), [(after, 1)])
         self.assertEqual(sorted(self.pages(word, 5, session_id=name)), [(name, i + 1) for i in range(len(runs))])
-        self.assertEqual(len(set(self.pages(word, 5, session_id=many, sort="newest"))), 15)
+        self.assertEqual(len(set(self.pages(word, 5, session_id=many, sort="newest"))), 21)
 
 
 class Real(SearchTest):
