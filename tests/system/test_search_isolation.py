@@ -155,8 +155,8 @@ class SearchIsolation(StackTest):
             "SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE starts_with(proname, 'parley_search')"
             " AND has_function_privilege('parley_app', oid, 'EXECUTE')")
         self.assertEqual(allowed, "parley_search parley_search_step")
-        for function in ("on()", "off()", "build()", "index('b', 1, 1, 1)", "text('\"x\"')", "split('x')", "tag('t', 'b')",
-                         "config('de')", "mark('simple', 'x', 'x')", "show(ARRAY['x'])"):
+        for function in ("on()", "off()", "build()", "index('b', '{}')", "text('\"x\"')", "split('x')", "tag('t', 'b')",
+                         "config('de')", "mark('simple', 'x', 'x')", "show('x', ARRAY['x'])"):
             self.expect_nothing(f"SELECT parley_search_{function};", "ERROR: +42501")
         for function in ("parley_search", "parley_search_step", "parley_search_off"):
             self.expect_nothing(f"ALTER FUNCTION {function} RESET ALL;", "ERROR: +42501")

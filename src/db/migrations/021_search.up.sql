@@ -148,7 +148,7 @@ $$;
 -- Indexes what is in the queue, for about 100 ms. One at a time in the database: two could index two versions of a
 -- message, and the older one last. failures: how often in a row this ended at a time limit before. So that nothing stops the
 -- others, it takes one message after a failure, and leaves that one out after another. Returns whether there is more to do.
-CREATE FUNCTION parley_search_step(failures bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION parley_search_step(failures bigint DEFAULT 0) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET client_min_messages = error AS $$
 DECLARE
     its_tenant text := current_setting('parley.tenant', true);
