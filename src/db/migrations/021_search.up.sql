@@ -148,7 +148,7 @@ $$;
 -- Indexes what is in the queue, for about 100 ms. One at a time in the database: two could index two versions of a
 -- message, and the older one last. failures: how often in a row this ended at a time limit before. So that nothing stops the
 -- others, it takes one message after a failure, and leaves that one out after another. Returns whether there is more to do.
-CREATE FUNCTION parley_search_step(failures bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION parley_search_step(failures bigint DEFAULT 0) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET client_min_messages = error AS $$
 DECLARE
     its_tenant text := current_setting('parley.tenant', true);
@@ -395,5 +395,5 @@ $$;
 -- Whoever serves calls two of them (grants.sql). The others must not be called with types of the caller, such as a domain
 -- whose check would then run as the owner.
 REVOKE ALL ON FUNCTION parley_search, parley_search_step, parley_search_on, parley_search_build, parley_search_off,
-    parley_search_index, parley_search_mark, parley_search_show, parley_search_typed, parley_search_query, parley_search_tag,
+    parley_search_session, parley_search_messages, parley_search_index, parley_search_mark, parley_search_show, parley_search_typed, parley_search_query, parley_search_tag,
     parley_search_split, parley_search_cut, parley_search_cjk, parley_search_text, parley_search_config FROM PUBLIC;
