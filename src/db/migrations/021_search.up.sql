@@ -347,9 +347,10 @@ DECLARE
     content text;
     until timestamptz;
 BEGIN
-    IF numnode(parley_search_query('simple', split)) = 0 THEN
+    IF words = 0 THEN
         RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
     END IF;
+    by_relevance := by_relevance AND words < 64; -- operators count, too
     FOREACH its IN ARRAY queries LOOP
         wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
     END LOOP;
@@ -362,7 +363,7 @@ BEGIN
     -- The query of the row's own language gives the score, so it is the same on each page, whatever is written meanwhile.
     -- ts_rank takes quadratic time in the number of words: with many words, the newest messages come first.
     FOR score, created_at, generation, seq, config IN SELECT w.score, w.created_at, w.generation, w.seq, w.config FROM (SELECT w.*,
-            CASE WHEN by_relevance AND numnode(wanted) < 64 THEN coalesce((ts_rank(w.words,
+            CASE WHEN by_relevance THEN coalesce((ts_rank(w.words,
                 queries[array_position(configs, w.config)], 1) * 1000000)::bigint, 0) ELSE 0 END AS score
             FROM search_words w WHERE w.words @@ (tags && wanted) AND w.tenant || '' = whose -- only the index of words is of use
                 AND (after IS NULL OR w.created_at > after)) w
