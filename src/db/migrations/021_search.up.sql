@@ -340,6 +340,7 @@ DECLARE
             WHERE s.tenant = whose AND s.session_id = of_session) END;
     queries tsquery[] := ARRAY(SELECT parley_search_query(c::regconfig, split) FROM unnest(configs) WITH ORDINALITY u(c, n) ORDER BY n);
     wanted tsquery := ''; -- matches if one of them does
+    typed bigint := numnode(parley_search_query('simple', split)); -- words and operators
     tags tsquery;
     its tsquery;
     config text;
@@ -347,10 +348,10 @@ DECLARE
     content text;
     until timestamptz;
 BEGIN
-    IF words = 0 THEN
+    IF typed = 0 THEN
         RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
     END IF;
-    by_relevance := by_relevance AND words < 64; -- operators count, too
+    by_relevance := by_relevance AND typed < 64;
     FOREACH its IN ARRAY queries LOOP
         wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
     END LOOP;
