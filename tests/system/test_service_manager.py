@@ -190,16 +190,20 @@ class Activated(ManagedTest):
 
     def test_restart_under_clients(self):
         """32 clients append, which nginx never repeats, while the service is stopped and started again: what they send
-        meanwhile waits at the socket. Fails if the end of the service shuts the sockets down, or removes their names:
-        both tried."""
-        self.start(**self.open("parley.sock", "admin.sock"))
+        meanwhile waits at the socket. Fails if the end of the service shuts the sockets down, or removes their names, or
+        if the next one begins before it may write: all tried."""
+        self.start(**self.open("parley.sock", "admin.sock"), PARLEY_AUTH="keys")
+        self.addCleanup(self.stack.parley.configure, {"PARLEY_AUTH": "off"})
+        key = self.stack.parley.make_key()
+        self.client.headers["Authorization"] = "Bearer " + key
         sockets = [self.inode(name) for name in ("parley.sock", "admin.sock")]
         self.stack.wait_ready()
         self.put("/v1/sessions/restarted", {}, status=201)
         wires, done = [Wire(self.stack.nginx.port) for _ in range(32)], [0] * 32
 
         def step(i):
-            status, head, body = wires[i].request("POST", "/v1/sessions/restarted/messages", message("x"))
+            status, head, body = wires[i].request("POST", "/v1/sessions/restarted/messages", message("x"),
+                                                   f"Authorization: Bearer {key}\r\n")
             if status != 201:
                 raise AssertionError(f"{head} {body}")
             done[i] += 1
