@@ -116,9 +116,57 @@ struct call {
     struct request_ctx ctx;
     size_t interface; /* index into interfaces */
     int64_t began;
-    bool late;
+    bool late, reported;
     char made_id[UUID_LEN + 1];
+    LIST_ENTRY(call) link;
 };
+
+static void enter_call(struct api_service *api, struct call *c)
+{
+    pthread_mutex_lock(&api->calls_lock);
+    LIST_INSERT_HEAD(&api->calls, c, link);
+    pthread_mutex_unlock(&api->calls_lock);
+}
+
+static void leave_call(struct api_service *api, struct call *c)
+{
+    pthread_mutex_lock(&api->calls_lock);
+    LIST_REMOVE(c, link);
+    pthread_mutex_unlock(&api->calls_lock);
+}
+
+/* Only what was set before the handler began, or cannot change while it hangs. */
+static void log_hang(const struct call *c, int64_t took_us)
+{
+    struct log_line l;
+    log_begin(&l, LOG_ERROR, "request_hangs");
+    log_sv(&l, "request_id", c->ctx.request_id);
+    log_sv(&l, "tenant", c->ctx.tenant);
+    log_str(&l, "route", c->ctx.trace.route);
+    log_int(&l, "total_us", took_us);
+    log_int(&l, "sql_us", c->ctx.trace.sql_us);
+    log_int(&l, "round_trips", c->ctx.trace.round_trips);
+    log_str(&l, "message", "the worker is replaced");
+    log_end(&l);
+}
+
+bool api_hangs(struct api_service *api, int64_t limit_us)
+{
+    const int64_t now = clock_mono_us();
+    bool hangs = false;
+    struct call *c;
+    pthread_mutex_lock(&api->calls_lock);
+    LIST_FOREACH(c, &api->calls, link)
+    {
+        if (now - c->began <= limit_us)
+            continue;
+        if (!c->reported)
+            log_hang(c, now - c->began);
+        hangs = c->reported = true;
+    }
+    pthread_mutex_unlock(&api->calls_lock);
+    return hangs;
+}
 
 /* Sets up the context with the deadline. A failure stays in ctx. */
 static void begin_call(const struct api_service *api, struct arena *arena, struct http_request *req,
@@ -251,12 +299,14 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
     struct sv kept = arena_dup(arena, ctx->request_id);
     ctx->request_id = kept.p ? kept : SV("none");
     const struct http_table *table = &interfaces[c->interface]->table;
+    enter_call(api, c);
     const size_t route = http_dispatch(ctx, table, service, req, res);
+    leave_call(api, c);
     if (res->status == 401)
         http_response_header(res, "WWW-Authenticate", SV("Bearer realm=\"parley\""));
     add_rate_limit(ctx, res);
     api_cors(api, req, res);
-    const char *name = route < table->n ? http_table_at(table, route)->name : "none";
+    const char *name = ctx->trace.route ? ctx->trace.route : "none";
     const int64_t took = clock_mono_us() - c->began;
     if (api->slot) {
         const size_t counted = route < table->n ? first_route(c->interface) + route

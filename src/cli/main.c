@@ -39,6 +39,7 @@ static const struct option_row {
     {"stale", "SECONDS", false, "10 to 315360000", FIELD(stale)},
     {"create", NULL, false, "also a tenant without a key, a limit or a session", FIELD(create)},
     {"erase", NULL, false, "its sessions, too; nothing can restore them", FIELD(erase)},
+    {"binary", NULL, false, "run the program that is installed now", FIELD(binary)},
     {"config", "FILE", true, "NAME=value lines; the environment wins [PARLEY_CONFIG]",
      FIELD(config)},
     {"help", NULL, true, "or -h: this; after a command, what that command does", FIELD(help)},
@@ -108,19 +109,23 @@ static void print_progress(void *arg, bool fault, const char *line)
 
 static int run_serve(struct command_context *c)
 {
-    log_open();
+    if (!log_open(c->cfg->log_file)) {
+        fprintf(stderr, "parley: PARLEY_LOG_FILE: %s: %s\n", c->cfg->log_file, strerror(errno));
+        return EXIT_MISCONFIGURED;
+    }
     return supervisor_run(c->cfg, worker_main);
 }
 
 /* reload and stop */
 static int run_signal(struct command_context *c)
 {
-    const int signo = strcmp(c->words[0], "stop") == 0 ? SIGTERM : SIGHUP;
+    const bool stops = strcmp(c->words[0], "stop") == 0;
+    const int signo = stops ? SIGTERM : c->options.binary ? SIGUSR2 : SIGHUP;
     char why[640];
     if (!c->cfg->listen)
         return command_usage_error(c->faults, NULL);
     const bool good = supervisor_signal(c->cfg->listen, signo, why, sizeof why);
-    if (!good || signo == SIGHUP)
+    if (!good || !stops)
         fprintf(stderr, "parley: %s\n", good ? "reloaded" : why);
     return good ? EXIT_GOOD : EXIT_FAULT;
 }
@@ -169,10 +174,10 @@ static const struct command {
      "run the service until SIGTERM or SIGINT, which drain (twice: end\n"
      "at once); SIGHUP reads the file again, checks it, and replaces\n"
      "the workers, or changes nothing and logs why"},
-    {"reload", "", run_signal, false,
+    {"reload", "[--binary]", run_signal, false,
      "make the service that runs with this configuration reload (as\n"
      "SIGHUP), and wait; exit status 0: done, 1: refused, and why, or no\n"
-     "service runs"},
+     "service runs; with --binary (as SIGUSR2) the program, too"},
     {"stop", "", run_signal, true, "drain and end that service (as SIGTERM), and wait for its end"},
     {"migrate", "[--to N]", run_migrate, false,
      "bring the schema to this program's version, or to version N\n"

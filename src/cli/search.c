@@ -54,9 +54,13 @@ static enum err index_all(struct command_context *c)
     const int64_t pause = isatty(STDERR_FILENO) ? PAUSE_MS : SAY_MS;
     struct deadline say = deadline_in_ms(pause);
     bool more = true;
+    int64_t failures = 0;
     for (int64_t total = 0, left = 1; left > 0;) {
         renew_deadline(c);
-        TRY(session_index_step(c->sessions, &c->ctx, &more));
+        const enum err e = session_index_step(c->sessions, &c->ctx, failures, &more);
+        failures = e == ERR_TIMEOUT ? failures + 1 : 0;
+        if (e != ERR_NONE && e != ERR_TIMEOUT)
+            return e;
         if (more && !deadline_passed(say))
             continue;
         TRY(session_index_progress(c->sessions, &c->ctx, &total, &left));

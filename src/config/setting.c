@@ -97,6 +97,8 @@ static const struct setting settings[] = {
         "a request that takes at least this long is logged; 0: every request"),
     CHOICE("PARLEY_LOG", log_debug, "info", "info", "debug",
            "debug: a request that was refused (4xx) is logged, too, with the reason"),
+    ROW(TEXT, "PARLEY_LOG_FILE", log_file, "", 0, URL_MAX,
+        "file of the log, opened anew by a reload; empty: standard error"),
     ROW(NUMBER, "PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
         "longest wait for other writes and for a connection, together"),
     ROW(NUMBER, "PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,

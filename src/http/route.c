@@ -177,6 +177,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
             http_response_header(res, "Allow", methods);
         return ERR_NONE;
     }
+    ctx->trace.route = call->route->name;
     TRY(check_body(ctx, req));
     TRY(call->route->handler(ctx, call, res));
     if (res->body.failed)

@@ -122,7 +122,7 @@ void log_end(struct log_line *l)
     } while (n < 0 && errno == EINTR);
 }
 
-void log_open(void)
+static void open_inherited(void)
 {
     struct stat st;
     if (fstat(STDERR_FILENO, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
@@ -139,6 +139,19 @@ void log_open(void)
         if (flags >= 0)
             (void)fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK);
     }
+}
+
+bool log_open(const char *file)
+{
+    if (!*file) {
+        open_inherited();
+        return true;
+    }
+    const int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, 0640);
+    const bool good = fd >= 0 && dup2(fd, STDERR_FILENO) == STDERR_FILENO;
+    if (fd >= 0)
+        close(fd);
+    return good;
 }
 
 void log_say(enum log_level level, const char *event, const char *fmt, ...)

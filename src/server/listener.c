@@ -102,6 +102,23 @@ void listener_stop(const struct listener *l)
         (void)shutdown(l->fd, SHUT_RD);
 }
 
+void listener_disown(struct listener *l)
+{
+    l->inherited = true;
+    l->path[0] = '\0';
+}
+
+void listener_own(struct listener *l, const char *path)
+{
+    struct stat st;
+    l->inherited = false;
+    if (lstat(path, &st) != 0)
+        return;
+    snprintf(l->path, sizeof l->path, "%s", path);
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+}
+
 void listener_close(struct listener *l)
 {
     struct stat st;

@@ -88,6 +88,19 @@ void pidfile_close(int fd, const char *listen)
     close(fd);
 }
 
+/* The kernel releases the POSIX lock with it. That of flock is also the successor's. */
+void pidfile_release(int fd)
+{
+    close(fd);
+}
+
+void pidfile_take(int fd, int64_t reload)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_SETLK, &lock) != 0 || !pidfile_write(fd, reload, "done", ""))
+        log_say(LOG_ERROR, "bug", "the pid file cannot be taken over: %s", strerror(errno));
+}
+
 /* ---- for commands ---- */
 
 /* The pid file of a service, and a pidfd of its supervisor. */
@@ -174,12 +187,12 @@ bool supervisor_signal(const char *listen, int signo, char *why, size_t why_n)
     long long before = 0;
     if (!find_service(&s, listen, why, why_n))
         return false;
-    while (signo == SIGHUP && !read_reload(&s, &before, outcome) && !has_ended(&s, LOOK_MS))
+    while (signo != SIGTERM && !read_reload(&s, &before, outcome) && !has_ended(&s, LOOK_MS))
         continue;
     bool good = syscall(SYS_pidfd_send_signal, s.process, signo, NULL, 0) == 0;
     if (!good)
         snprintf(why, why_n, "the service cannot be reached: %s", strerror(errno));
-    else if (signo == SIGHUP)
+    else if (signo != SIGTERM)
         good = await_reload(&s, before, why, why_n);
     else
         (void)has_ended(&s, -1);

@@ -9,9 +9,11 @@
  */
 #include "server_internal.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Time for new workers, in addition to what the configuration allows PostgreSQL. */
 static const int64_t start_margin_us = 5 * 1000000;
@@ -27,8 +29,8 @@ static void drain_set(struct supervisor *s, struct worker_set *set)
     worker_set_destroy(set);
 }
 
-/* Logs why the reload or recycling failed, and drops the next set. */
-static void PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
+/* Also of recycling; drops the next set. */
+void reload_refuse(struct supervisor *s, const char *fmt, ...)
 {
     struct api_host *host = &s->run.shared->host;
     char why[2 * API_REASON_MAX];
@@ -51,6 +53,19 @@ static void PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
     drain_set(s, s->next);
     s->next = NULL;
     s->recycled = NULL;
+}
+
+bool reload_may_begin(const struct supervisor *s)
+{
+    const bool predecessor_drains = s->predecessor.pid > 0 && getppid() == s->predecessor.pid;
+    return s->successor.pid == 0 && !predecessor_drains && !worker_table_any(s, true);
+}
+
+void reload_begin(struct supervisor *s)
+{
+    s->reloads_begun++;
+    (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "running", "");
+    service_manager_notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
 }
 
 void reload_request(struct supervisor *s)
@@ -86,7 +101,7 @@ static void start_next(struct supervisor *s)
     for (size_t i = 0; s->next && i < s->next->n; i++) {
         s->next->slots[i].worker = worker_table_start(s, s->next, true);
         if (s->next->slots[i].worker == NO_WORKER)
-            refuse(s, "a new worker could not be started");
+            reload_refuse(s, "a new worker could not be started");
     }
 }
 
@@ -95,26 +110,26 @@ static void begin_reload(struct supervisor *s)
     char why[512];
     struct config cfg;
     s->reload_wanted = false;
-    s->reloads_begun++;
-    (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "running", "");
-    service_manager_notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
+    reload_begin(s);
     const enum err e = config_load(&cfg, s->current->cfg->file, why, sizeof why);
     if (e == ERR_NONE)
         s->next = worker_set_create(&cfg, s->current->number + 1, server_workers(&cfg));
     if (!s->next) {
         config_free(&cfg);
-        refuse(s, "%s", e == ERR_NONE ? "out of memory" : why);
+        reload_refuse(s, "%s", e == ERR_NONE ? "out of memory" : why);
         return;
     }
     s->next->loaded = cfg;
     s->next->cfg = &s->next->loaded;
     const char *fixed = fixed_setting(s->current->cfg, &cfg);
     if (fixed)
-        refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
+        reload_refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
     else if (!cache_url_valid(cfg.redis_url, why, sizeof why))
-        refuse(s, "REDIS_URL: %s", why);
+        reload_refuse(s, "REDIS_URL: %s", why);
     else if (!descriptors_enough(&cfg, why, sizeof why))
-        refuse(s, "%s", why);
+        reload_refuse(s, "%s", why);
+    else if (*cfg.log_file && !log_open(cfg.log_file))
+        reload_refuse(s, "PARLEY_LOG_FILE: %s: %s", cfg.log_file, strerror(errno));
     else
         start_next(s);
 }
@@ -164,7 +179,7 @@ static void continue_next(struct supervisor *s)
     while (ready < s->next->n && worker_table_is_ready(s, s->next->slots[ready].worker))
         ready++;
     if (ready < s->next->n && clock_mono_us() >= s->due_us)
-        refuse(s, "a new worker was not ready in time");
+        reload_refuse(s, "a new worker was not ready in time");
     else if (ready == s->next->n && s->recycled)
         fill_recycled(s);
     else if (ready == s->next->n)
@@ -191,16 +206,18 @@ static void begin_recycling(struct supervisor *s)
     if (s->next)
         start_next(s);
     else
-        refuse(s, "out of memory");
+        reload_refuse(s, "out of memory");
 }
 
 void reload_step(struct supervisor *s)
 {
     if (s->next)
         continue_next(s);
-    else if (s->reload_wanted && !worker_table_any(s, true))
+    else if (!reload_may_begin(s))
+        return;
+    else if (s->reload_wanted)
         begin_reload(s);
-    else if (clock_mono_us() >= s->recycle_us && !worker_table_any(s, true))
+    else if (clock_mono_us() >= s->recycle_us)
         begin_recycling(s);
 }
 
@@ -211,6 +228,6 @@ bool reload_lost(struct supervisor *s, int worker)
     if (!slot)
         return false;
     slot->worker = NO_WORKER;
-    refuse(s, "%s", reason[0] ? reason : "a new worker ended before it was ready");
+    reload_refuse(s, "%s", reason[0] ? reason : "a new worker ended before it was ready");
     return true;
 }

@@ -26,7 +26,8 @@
  * worker gets the number of one that has ended. */
 struct shared {
     struct api_host host;
-    atomic_bool served; /* a worker has been ready once */
+    atomic_bool served;      /* a worker has been ready once */
+    atomic_bool handed_over; /* the sockets are a successor's */
     struct {
         atomic_bool ready;                    /* it takes requests and has PostgreSQL */
         atomic_bool wants_replacement;        /* it has served PARLEY_RECYCLE requests */
@@ -78,6 +79,9 @@ enum { LISTENER_CLIENTS, LISTENER_ADMIN, LISTENER_HEALTH, LISTENERS };
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Refuses further connections. Those to an inherited one wait for the next service. */
 void listener_stop(const struct listener *l);
+/* It becomes another process's, as if it were inherited; and back. path: of the setting. */
+void listener_disown(struct listener *l);
+void listener_own(struct listener *l, const char *path);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);
 
@@ -106,6 +110,10 @@ MUSTCHECK int pidfile_open(const char *listen, char *why, size_t why_n);
  * and why. */
 bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why);
 void pidfile_close(int fd, const char *listen); /* removes it; -1 is fine */
+/* The lock that tells who the supervisor is: gives it up and closes the file, which a successor has
+ * open; and takes it there. */
+void pidfile_release(int fd);
+void pidfile_take(int fd, int64_t reload);
 
 /* ---- the supervisor ---- */
 
@@ -164,6 +172,19 @@ struct supervisor {
     struct worker_slot *recycled; /* whose worker that of next replaces; NULL: next is a reload */
     int64_t due_us;               /* when the workers of next must be ready */
     int64_t recycle_us;           /* no recycling before */
+    /* successor.c */
+    struct {
+        bool wanted;
+        pid_t pid; /* 0: none is being started */
+        int channel;
+        int64_t due_us; /* when it must be ready */
+    } successor;
+    struct {
+        pid_t pid;   /* 0: there is none */
+        int channel; /* -1: there is none, or this process has taken over */
+        bool told;   /* that this one is ready */
+        bool owned;  /* the sockets were its own */
+    } predecessor;
 };
 
 /* ---- worker_table.c ---- */
@@ -203,6 +224,21 @@ void worker_table_log(enum log_level level, const char *event, int worker, pid_t
 void reload_request(struct supervisor *s);
 /* Continues what is under way, begins what is due. */
 void reload_step(struct supervisor *s);
+/* Whether there is no other set of workers that drains or starts. */
+bool reload_may_begin(const struct supervisor *s);
+/* Counts a reload, and says that it has begun, or why it failed. */
+void reload_begin(struct supervisor *s);
+void PRINTF_LIKE(2, 3) reload_refuse(struct supervisor *s, const char *fmt, ...);
 /* A worker has ended that was not draining. True: a reload or recycling waited for it, and has
  * failed now. */
 bool reload_lost(struct supervisor *s, int worker);
+
+/* ---- successor.c ---- */
+
+void successor_request(struct supervisor *s);
+/* Begins what is due, and continues what is under way, in both supervisors. */
+void successor_step(struct supervisor *s);
+/* A child has ended. False: it was no successor. */
+bool successor_ended(struct supervisor *s, pid_t pid, int status);
+/* In a successor: takes the pid file and the channel from the environment. False: it is none. */
+bool successor_inherit(struct supervisor *s);

@@ -18,7 +18,8 @@ static void stop_service(struct supervisor *s, int status, int64_t within_us)
 {
     s->stopping = true;
     s->exit_status = status;
-    service_manager_notify("STOPPING=1\nSTATUS=serving the last requests");
+    if (!atomic_load(&s->run.shared->handed_over))
+        service_manager_notify("STOPPING=1\nSTATUS=serving the last requests");
     /* From here on a connect fails at once and nginx answers; what has connected is served. Before
      * the signal: each worker empties the listener's queue when it gets that. */
     for (int i = 0; i < LISTENERS; i++)
@@ -77,6 +78,8 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
     bool was_draining;
     int64_t restart_us = -1;
     const bool clean = exited_with(status, EXIT_GOOD);
+    if (successor_ended(s, pid, status))
+        return;
     const int worker = worker_table_reap(s, pid, clean, &was_draining);
     if (worker == NO_WORKER)
         return; /* a child that this process had before it executed parley */
@@ -113,6 +116,8 @@ static void handle_signal(struct supervisor *s, int signo)
 {
     if (signo == SIGHUP && !s->stopping) {
         reload_request(s);
+    } else if (signo == SIGUSR2 && !s->stopping) {
+        successor_request(s);
     } else if (signo == SIGTERM || signo == SIGINT) {
         log_say(LOG_INFO, "stopping", "%s", s->stopping ? "at once" : "draining");
         stop_service(s, s->exit_status, s->stopping ? 0 : INT64_MAX);
@@ -126,7 +131,7 @@ static void tell_service_manager(struct supervisor *s)
     const int64_t now = clock_mono_us(), pause = service_manager_watchdog_us();
     const bool served = atomic_load(&s->run.shared->served);
     const int state = served ? 2 : now >= s->announce_us;
-    if (state > s->announced && !s->stopping) {
+    if (state > s->announced && !s->stopping && s->predecessor.channel < 0) {
         service_manager_notify("READY=1\nSTATUS=%s", served ? "serving" : "waiting for PostgreSQL");
         s->announced = state;
     }
@@ -146,6 +151,9 @@ static void run_loop(struct supervisor *s)
         if (!s->stopping) {
             start_due(s);
             reload_step(s);
+            successor_step(s);
+            if (atomic_load(&s->run.shared->handed_over))
+                stop_service(s, s->exit_status, INT64_MAX);
             count_crash_loops(s);
         }
         handle_signal(s, sigtimedwait(&s->signals, NULL, &tick));
@@ -162,6 +170,7 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR2);
     sigaddset(set, SIGCHLD);
     sigprocmask(SIG_BLOCK, set, NULL);
 }
@@ -172,14 +181,21 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
         s->exit_status = EXIT_MISCONFIGURED;
         return ERR_INVALID;
     }
-    s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
+    const bool succeeds = successor_inherit(s);
+    if (!succeeds)
+        s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
     if (s->pidfile_fd < 0)
         return ERR_INVALID;
     s->run.listeners = s->listeners;
     const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
-    for (int i = 0; i < LISTENERS; i++)
+    for (int i = 0; i < LISTENERS; i++) {
         if (*sockets[i])
             TRY(listener_open(&s->listeners[i], sockets[i], why, why_n));
+        if (succeeds && *sockets[i] && !s->listeners[i].inherited) {
+            snprintf(why, why_n, "socket %s: it cannot change while the service runs", sockets[i]);
+            return ERR_INVALID;
+        }
+    }
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
@@ -208,6 +224,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
     char why[320];
     struct supervisor s = {.worker = worker,
                            .pidfile_fd = -1,
+                           .predecessor = {.channel = -1},
                            .listeners = {{.fd = -1}, {.fd = -1}, {.fd = -1}},
                            .exit_status = EXIT_FAULT};
     block_signals(&s.signals);
@@ -230,7 +247,10 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
     }
     for (int i = 0; i < LISTENERS; i++)
         listener_close(&s.listeners[i]);
-    pidfile_close(s.pidfile_fd, cfg->listen);
+    if (s.predecessor.channel >= 0) /* it goes on with the pid file */
+        s.exit_status = s.exit_status == EXIT_GOOD ? EXIT_FAULT : s.exit_status;
+    else
+        pidfile_close(s.pidfile_fd, cfg->listen);
     worker_set_destroy(s.current);
     worker_set_destroy(s.next);
     return s.exit_status;

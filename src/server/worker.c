@@ -20,7 +20,8 @@ enum {
     TRIM_TICKS = 100,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
-    BEGIN_MS = 3000, /* to be registered, in addition to the time to connect to PostgreSQL */
+    HANG_MARGIN_MS = 10000, /* after the time of two requests, a handler hangs */
+    BEGIN_MS = 3000,        /* to be registered, in addition to the time to connect to PostgreSQL */
     /* How long a quarantine outlives the longest write that it may have to cover. */
     QUARANTINE_MARGIN_MS = 2000,
     CACHE_VALUE_MAX = 128 * 1024,
@@ -163,6 +164,7 @@ static enum err open_all(struct worker *w)
         .operations_allow = cfg->operations_allow,
         .exports_max = (int)((cfg->threads < cfg->pool_max ? cfg->threads : cfg->pool_max) + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
+        .calls_lock = PTHREAD_MUTEX_INITIALIZER,
     };
     service->db = open_db(w);
     if (!service->db)
@@ -209,7 +211,8 @@ static void drain(struct worker *w, const sigset_t *term)
 {
     const struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
     /* If the supervisor was killed: do what it does when the whole service ends. */
-    for (int i = 0; getppid() != w->parent && i < LISTENERS; i++)
+    const bool orphan = getppid() != w->parent && !atomic_load(&w->run->shared->handed_over);
+    for (int i = 0; orphan && i < LISTENERS; i++)
         listener_stop(&w->run->listeners[i]);
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);
@@ -243,12 +246,14 @@ static bool may_begin(const struct worker *w)
 
 /* Reports that the worker serves and has PostgreSQL, and when it is to be replaced. The supervisor
  * then starts another worker. When that is ready, it tells this one to drain. */
-static void report(const struct worker *w)
+static void report(struct worker *w)
 {
     struct shared *shared = w->run->shared;
     atomic_store(&shared->served, true);
     atomic_store(&shared->reports[w->run->worker].ready, true);
-    if (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at)
+    const int64_t hang_us = (2 * w->run->cfg->request_ms + HANG_MARGIN_MS) * 1000;
+    if (api_hangs(&w->service, hang_us) ||
+        (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at))
         atomic_store(&shared->reports[w->run->worker].wants_replacement, true);
 }
 

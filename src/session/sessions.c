@@ -45,27 +45,28 @@ static void *sweeper_main(void *sessions)
  * While requests use PostgreSQL, it takes a fifth of one processor from them. */
 enum { INDEX_PAUSE_US = 1000000, INDEX_SHARE = 5 };
 
-static bool index_pass(struct sessions *s, struct arena *arena)
+static bool index_pass(struct sessions *s, struct arena *arena, int64_t *failures)
 {
     struct request_ctx ctx;
     bool more = false;
     ctx_init(&ctx, arena, deadline_in_ms(4 * (int64_t)s->settings.statement_ms), SV(""),
              SV("indexer"));
-    enum err e = db_is_up(s->db) ? session_index_step(s, &ctx, &more) : ERR_UNAVAILABLE;
+    enum err e = db_is_up(s->db) ? session_index_step(s, &ctx, *failures, &more) : ERR_UNAVAILABLE;
     if (e != ERR_NONE && e != ERR_UNAVAILABLE)
         log_say(LOG_WARN, "index_failed", "%s: %s", err_name(e), ctx.err.cause);
+    *failures = e == ERR_TIMEOUT ? *failures + 1 : 0;
     arena_reset(arena);
-    return more;
+    return more || e == ERR_TIMEOUT;
 }
 
 static void *indexer_main(void *sessions)
 {
     struct sessions *s = sessions;
     struct arena *arena = arena_create(SWEEP_ARENA);
-    int64_t wait_us = (int64_t)(random_u64() % INDEX_PAUSE_US);
+    int64_t wait_us = (int64_t)(random_u64() % INDEX_PAUSE_US), failures = 0;
     while (arena && thread_loop_pause(&s->indexer, clock_mono_us() + wait_us)) {
         const int64_t began_us = clock_mono_us();
-        const bool more = index_pass(s, arena);
+        const bool more = index_pass(s, arena, &failures);
         const bool busy = !s->slot || atomic_load(&s->slot->pool_in_use) > 0;
         wait_us = !more  ? INDEX_PAUSE_US
                   : busy ? (INDEX_SHARE - 1) * (clock_mono_us() - began_us)

@@ -64,7 +64,8 @@ VOLATILE = [(re.compile(pattern), to) for pattern, to in (
 
 VALUES = re.compile(rb'(?<="values":)\{.*?\}(?=,"interrupts")')
 # Queries; S stands for the session. A list of the tenant has the sessions of all requests before it.
-QUERIES = {"session_list": "?user_id=of-S", "messages_truncate": "?after=1", "window_get": "?with=user_state"}
+QUERIES = {"session_list": "?user_id=of-S", "messages_truncate": "?after=1", "window_get": "?with=user_state",
+           "messages_search": "?q=hello&user_id=of-S"}
 # Calls whose failure ends the program, see SECURITY.md.
 CRASHES = {("malloc", "libfcgi")}
 
@@ -118,6 +119,8 @@ class Route:
             made = patiently(lambda: peer.ask("PUT", f"/v1/sessions/{session}/summary", b'{"last_seq":1,"content":"x"}'),
                              lambda reply: reply.status != 503)
             self.test.assertEqual(made.status, 200, f"after {self.test.last}: {made}")
+        if self.name == "messages_search":
+            wait_until(self.test.indexed, 15, "all is indexed")
         names = {"message": "m1", "item_id": "m1", "user_id": "of-" + session}
         if "{checkpoint_id}" in self.path:
             state = json.loads(peer.ask("GET", f"/threads/{session}/state").body)
@@ -152,6 +155,12 @@ class Route:
 
 class Sweep(FaultInjectionTest):
     """What the tests of all routes share."""
+    env = FaultInjectionTest.env | {"PARLEY_SEARCH": "on"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.parley.do("search", "build")
 
     def setUp(self):
         super().setUp()
@@ -161,6 +170,11 @@ class Sweep(FaultInjectionTest):
     def state(self):
         """The database in numbers."""
         return [int(n) for n in self.sql.ask(STATE)[0].split()]
+
+    def indexed(self):
+        """Indexes what is in the queue. Whether that was all: the indexer of parley may be at work."""
+        self.sql.ask("SELECT parley_search_step()")
+        return self.sql.ask("SELECT count(*) FROM search_queue")[0] == "0"
 
     def change(self, before):
         """How the numbers have changed."""

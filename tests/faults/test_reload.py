@@ -127,7 +127,7 @@ class Recycling(ReloadedTest):
 
     def test_no_request_fails(self):
         """Workers are replaced one by one. Fails if a draining worker closes idle connections, or if a worker
-        is replaced while another drains: tests/mutants/reload-hangs-up, tests/mutants/recycle-two-at-once."""
+        is replaced while another drains: tests/mutants/reload-hangs-up, tests/mutants/reload-third-generation."""
         first, most, rounds = self.settled(2), 0, amount(6, 40)
         seen, files = set(first), descriptors(self.stack.parley.pid)
         warm = {p: memory(p) for p in first}

@@ -1,9 +1,10 @@
-// What: A reload waits until the workers of the one before have ended.
+// What: A reload, and recycling, wait until the workers of the one before have ended.
 // Test: faults test_reload.Reload
+// Test: faults test_reload.Recycling
 // In: src/server/reload.c
 
-@@ expression s; @@
-reload_step(...) { <...
-- s->reload_wanted && !worker_table_any(...)
-+ s->reload_wanted
+@@ @@
+reload_may_begin(...) { <...
+- !worker_table_any(...)
++ true
 ...> }

@@ -24,10 +24,10 @@ const operationOf = (method, url) => {
 };
 const blocksOf = (page, language) => [...read(page).matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, "gms"))].map((m) => m[1]);
 
-// What the sh blocks of a page send: bash runs them with a curl that only prints its arguments.
+// What the sh blocks of a page send: bash runs them with a curl that only prints its arguments, and without pauses.
 const shellBodies = (page) => {
   const blocks = blocksOf(page, "sh").filter((block) => block.includes("curl -"));
-  const said = spawnSync("bash", ["-c", `curl() { printf '%s\\0' "$@" $'\\1' >&3; }\n${blocks.join("\n")}`],
+  const said = spawnSync("bash", ["-c", `curl() { printf '%s\\0' "$@" $'\\1' >&3; }\nsleep() { :; }\n${blocks.join("\n")}`],
     { stdio: ["ignore", "ignore", "pipe", "pipe"], env: { PATH: process.env.PATH, API_KEY: "key" }, timeout: 10000 });
   const calls = said.output[3].toString().split("\0\x01\0").slice(0, -1).map((call) => call.split("\0"));
   const bodies = calls.filter((call) => call.includes("-d")).map((call) => {

@@ -100,9 +100,18 @@ TARGETS = (
     (400, "unknown_parameter", "", ("GET {}?=1",)),
     (400, "invalid_target", "query", ("GET {}?a%zz=1", "GET {}?" + "&".join(f"a{i}=1" for i in range(40)))),
     (400, "invalid_target", "messages", ("GET {}?messages=%zz",)),
+    (400, "invalid_target", "q", ("GET /v1/search?q=a%00b", "GET /v1/search?q=a%0Ab", "GET /v1/search?q=%FF")),
     (400, "invalid_parameter", "limit", ("GET {}/messages?limit=0", "GET {}/messages?limit=1001",
-     "GET /v1/users/a/sessions?limit=101")),
+     "GET /v1/users/a/sessions?limit=101", "GET /v1/search?q=a&limit=0", "GET /v1/search?q=a&limit=101")),
     (400, "invalid_parameter", "order", ("GET {}/messages?order=ASC",)),
+    (400, "invalid_parameter", "q", ("GET /v1/search", "GET /v1/search?q", "GET /v1/search?q=",
+     "GET /v1/search?q=" + "a" * 1001)),
+    (400, "repeated_parameter", "q", ("GET /v1/search?q=a&q=b",)),
+    (400, "invalid_parameter", "role", ("GET /v1/search?q=a&role", "GET /v1/search?q=a&role=" + "x" * 65)),
+    (400, "invalid_parameter", "sort", ("GET /v1/search?q=a&sort=oldest",)),
+    (400, "invalid_parameter", "user_id", ("GET /v1/search?q=a&user_id=", "GET /v1/search?q=a&user_id=%20ann")),
+    (400, "invalid_parameter", "created_after", ("GET /v1/search?q=a&created_after=today",)),
+    (400, "invalid_id", "session_id", ("GET /v1/search?q=a&session_id=~1", "GET /v1/search?q=a&session_id=" + LONG)),
     (400, "invalid_parameter", "after", ("GET {}/messages?after=-1", "DELETE {}/messages", "DELETE {}/messages?after",
      "DELETE {}/messages?after=-1", "DELETE {}/messages?after=1.0", "DELETE {}/messages?after=9223372036854775808")),
     (400, "invalid_parameter", "before", ("GET {}/messages?before=0",)),
@@ -116,9 +125,10 @@ TARGETS = (
     (400, "invalid_id", "user_id", (f"GET /v1/users/{'%C3%A9' * 129}/export",
      f"DELETE /v1/users/{'x' * 257}")),
     (404, "no_such_route", None, ("GET /v1/users", "DELETE /v1/users/a/b", "GET /v1/", "GET /v2/sessions",
-     "GET /v1/sessions/a/messages/1/2", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i",
+     "GET /v1/sessions/a/messages/1/2", "GET /v1/search/a", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i",
      "GET /v1/sessions/", "GET {}/messages/", "GET /v1/users//sessions")),
     (400, "invalid_parameter", "cursor", ("GET /v1/users/a/sessions?cursor=",
+     "GET /v1/search?q=a&cursor=", "GET /v1/search?q=a&cursor=" + "A" * 54,
      "GET /v1/users/a/sessions?cursor=" + "A" * 32, "GET /v1/users/a/sessions?cursor=" + "A" * 7000)),
 )
 
@@ -159,7 +169,7 @@ HEADERS = (
 
 # Methods: (status, code, requests); each is sent with a body that would be stored.
 METHODS = (
-    (405, "method_not_allowed", ("PUT /v1/sessions", "PATCH /v1/sessions", "DELETE /v1/sessions",
+    (405, "method_not_allowed", ("POST /v1/search", "PUT /v1/sessions", "PATCH /v1/sessions", "DELETE /v1/sessions",
      "POST {}", "PUT {}/messages", "PATCH {}/messages", "GET {}/fork", "PUT {}/fork",
      "POST {}/messages/1", "BREW {}", "TRACE {}", "X" * 100 + " {}/messages", "DELETE /v1/users/a/sessions")),
     (404, "no_such_route", ("POST /v1/session", "POST {}/", "POST /v1//sessions",
@@ -190,6 +200,9 @@ HINTS = (
     ("GET {}/messages?befor=1", None,
      " Did you mean `before`? Allowed: limit, after, before, max_bytes, order."),
     ("GET {}/messages?order=ascending", None, " Allowed: desc, asc."),
+    ("GET /v1/search?q=a&user=ann", None,
+     " Allowed: limit, sort, q, user_id, session_id, role, created_after, cursor."),
+    ("GET /v1/search?q=a&sort=newst", None, " Did you mean `newest`? Allowed: relevance, newest."),
     ("DELETE {}?force=1", None, " None is allowed."),
     ("GET /v1/conversations/x/items?ordr=asc", None,
      " Did you mean `order`? Allowed: limit, order, after, include, include[]."),
@@ -216,6 +229,7 @@ ROUTES = (
     # The words of each interface.
     ("GET /v1/sessions/nobody", "not_found", "There is no such session."),
     ("GET {}/messages/9", "not_found", "There is no such message."),
+    ("GET /v1/search?q=a", "search_off", "PARLEY_SEARCH and parley search build"),
     ("GET /v1/conversations/nobody", "not_found", "There is no such conversation."),
     ("POST /v1/conversations/nobody", "not_found", "There is no such conversation."),
     ("DELETE /v1/conversations/nobody/items/x", "not_found", "There is no such conversation."),

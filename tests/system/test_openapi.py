@@ -62,7 +62,7 @@ BODIES = {
 OTHER = {"X-Parley-User": "other"}
 TAKEN = {"message_id": "m1", "role": "user", "content": "x"}
 # The query of requests that need one.
-QUERIES = {"messages_truncate": "?after=1"}
+QUERIES = {"messages_truncate": "?after=1", "messages_search": "?q=hello"}
 # Further requests of some operations.
 MORE = {
     "session_create": [{"body": None}],
@@ -79,6 +79,7 @@ MORE = {
     "summary_put": [{"body": {"last_seq": 2, "content": []}}, {"body": {"last_seq": 9, "content": "x"}}],
     "messages_page": [{"query": "?order=asc&limit=1"}],
     "user_sessions": [{"query": "?limit=1"}],
+    "messages_search": [{"query": "?q=hello&limit=1&sort=newest"}, {"query": "?q=hello&user_id=ann", "headers": OTHER}],
     "session_list": [{"query": "?limit=1&metadata.a=b"}, {"query": "?user_id=ann", "headers": OTHER}],
     "openai_conversation_create": [
         {"body": {"items": [{"type": "reasoning", "id": "rs_1", "summary": []}], "topic": "x"}}],
@@ -209,10 +210,13 @@ class Described(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        env = {"PARLEY_SWEEP": "0", "PARLEY_MAX_BODY": "65536", "PARLEY_WORKERS": "1"}
+        env = {"PARLEY_SWEEP": "0", "PARLEY_MAX_BODY": "65536", "PARLEY_WORKERS": "1", "PARLEY_ACQUIRE_MS": "9000",
+               "PARLEY_SEARCH": "on"}
         cls.stack = Stack(env=env, nginx=elsewhere).start()
         cls.addClassCleanup(cls.stack.close)
         search = Search(cls.stack)
+        search.fresh()
+        cls.stack.parley.do("search", "build")
         search.everything()
         search.held_up()
         search.away()

@@ -4,6 +4,7 @@
 README and docs/guide: blocks marked sh, in one shell. README: blocks marked python and js, too. What is marked
 bash or javascript starts servers or is a part of something, and is not pasted."""
 import glob
+import json
 import os
 import re
 import shutil
@@ -26,12 +27,13 @@ def blocks(path, language="sh", heading=None):
 
 class Pasted(StackTest):
     """On the stack's port instead of 8080, with its key and its database."""
-    env = {"PARLEY_AUTH": "keys"}
+    env = {"PARLEY_AUTH": "keys", "PARLEY_SEARCH": "on"}
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.key = cls.stack.parley.make_key()
+        cls.stack.parley.do("search", "build")
         os.makedirs(cls.stack.dir + "/build/gcc")
         os.symlink(PARLEY, cls.stack.dir + "/build/gcc/parley")
         os.symlink(ROOT + "/docs", cls.stack.dir + "/docs")
@@ -109,6 +111,18 @@ class Pasted(StackTest):
         """A state, merged, in a window, under its tag, and forgotten. Fails if the patch replaces the state: tried."""
         self.twice("docs/guide/remember.md", '"allergies":."nuts"', '"state":{"name":"Mia","drinks":{"coffee":"black","tea":"green"}},',
                    '"The usual, please.".*"user_state":{"user_id":"mia"', '"visits":2},"version":3', "^204 $")
+
+    def test_search(self):
+        """Words, filters, and a word's stem in another language. Fails if the PATCH names "pl": tried. The script
+        marks what the answer says, also after an emoji. Fails if it takes the text as it is: tried."""
+        self.twice("docs/guide/search.md", "^$", '"search:1","seq":2,.*"matches":..12,16.,.24,28..,.*"complete":true',
+                   '"search:1","seq":1,', '"search:2","seq":1,.*"matches":..22,28..')
+        if not shutil.which("node"):
+            self.skipTest("node is not installed")
+        found = self.client.get("/v1/search?q=cake+nut&user_id=lea", headers={"Authorization": "Bearer " + self.key}).json
+        (script,) = blocks("docs/guide/search.md", "javascript")
+        script += f"console.log(pieces({json.dumps(found['data'][0]['snippet'])}).filter((p) => p[1]).map((p) => p[0]).join());"
+        self.assertEqual(self.run_here("node", "-e", script).stdout, "cake,nuts\n")
 
     def test_tool_calls(self):
         """A turn with a tool, a call that is stored before it is made, a budget."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Reload (SIGHUP) and the end of all workers without load, which tests/faults/test_reload.py has."""
+import json
 import os
 import signal
 import socket
@@ -65,6 +66,41 @@ class Reload(ReloadTest):
                 os.kill(pid, signal.SIGKILL)
         self.assertIsNotNone(took, "workers without a parent go on")
         self.stack.parley.restart()
+
+
+class LogFile(ReloadTest):
+    """PARLEY_LOG_FILE."""
+
+    @classmethod
+    def prepare(cls):
+        cls.settings = {"PARLEY_LOG_FILE": cls.stack.dir + "/the.log"}
+        super().prepare()
+
+    def lines(self, name):
+        """The events of a log file of that name."""
+        with open(f"{self.stack.dir}/{name}", encoding="utf-8") as f:
+            return [json.loads(line)["event"] for line in f]
+
+    def test_opened_anew(self):
+        """As logrotate does it: the file is renamed, and a reload begins another one, to which all workers write. A
+        file that cannot be opened is refused. Fails if a reload does not open it: tried."""
+        before = self.settled(2)
+        self.assertEqual(self.stack.parley.log(), "")
+        os.rename(self.stack.dir + "/the.log", self.stack.dir + "/the.log.1")
+        done = self.stack.parley.run("reload")
+        self.assertEqual((done.returncode, done.stderr), (0, "parley: reloaded\n"))
+        self.assertFalse(before & self.settled(2))
+        self.assertIn("started", self.lines("the.log.1"))
+        self.assertNotIn("reloaded", self.lines("the.log.1"))
+        self.assertIn("reloaded", self.lines("the.log"))
+        self.assertIn("db_up", self.lines("the.log"))
+        self.write_settings(PARLEY_LOG_FILE="/nowhere/at/all.log")
+        done = self.stack.parley.run("reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("refused: PARLEY_LOG_FILE: /nowhere/at/all.log: No such file or directory", done.stderr)
+        done = self.stack.parley.run("serve")
+        self.assertEqual((done.returncode, done.stderr),
+                         (2, "parley: PARLEY_LOG_FILE: /nowhere/at/all.log: No such file or directory\n"))
 
 
 class WholeEnd(ReloadTest):

@@ -68,7 +68,9 @@ struct api_service {
     int exports_max;          /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
     LIST_HEAD(exports, export) exports; /* those under way; under the lock */
-    const char *operations_allow;       /* see net_allows; borrowed. NULL: this machine alone */
+    pthread_mutex_t calls_lock;
+    LIST_HEAD(calls, call) calls; /* requests that are being answered; under the lock */
+    const char *operations_allow; /* see net_allows; borrowed. NULL: this machine alone */
     /* For /status and /readyz alone. */
     const struct db_hosts_shared *hosts; /* may be NULL */
     /* Gives each setting that holds no secret; NULL: none is shown. */
@@ -83,6 +85,9 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 /* service: struct api_service *. The type is fcgi_answer_fn. */
 void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);
+/* Whether a handler has not returned for that long, long after the deadline of its request. A line
+ * in the log says once what it was doing. */
+bool api_hangs(struct api_service *api, int64_t limit_us);
 /* For fcgi_settings: GETs of one session each, whose stamps are read together
  * (session_ahead_read). */
 bool api_gathers(void *service);

@@ -43,6 +43,7 @@ struct config {
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
     int64_t queue_ms;                 /* PARLEY_QUEUE_MS; 0: PARLEY_REQUEST_MS */
     int64_t slow_ms;                  /* PARLEY_SLOW_MS */
+    const char *log_file;             /* "": standard error */
     bool log_debug;                   /* PARLEY_LOG=debug */
     int64_t pool_idle, pool_lifetime; /* seconds */
     int64_t drain_s;                  /* PARLEY_DRAIN */

@@ -32,9 +32,11 @@ void log_str(struct log_line *l, const char *key, const char *value);
 void log_int(struct log_line *l, const char *key, int64_t value);
 /* Ends the line and writes it; a line that cannot be written is lost. */
 void log_end(struct log_line *l);
-/* From here on a line never waits for the reader of the log: one that does not fit into the pipe is
- * lost. Call it once, when the server starts. */
-void log_open(void);
+/* The log, and all else that is written to standard error, goes to this file from here on; "": to
+ * where standard error goes, and a line that does not fit into a pipe is lost rather than waits for
+ * its reader. Call it when the server starts, and to open a file anew that was renamed. False, and
+ * errno: the file cannot be opened, and nothing changed. */
+MUSTCHECK bool log_open(const char *file);
 
 /* A line with a single "message" field. */
 void log_say(enum log_level level, const char *event, const char *fmt, ...) PRINTF_LIKE(3, 4);

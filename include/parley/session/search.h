@@ -11,17 +11,15 @@
 
 enum { SEARCH_LIMIT_MAX = 100, SEARCH_TEXT_MAX = 1000 /* bytes */ };
 
-/* Where a hit is in the order of a search. */
-struct search_position {
-    int64_t score, created_at, generation, seq;
-};
+/* Where a hit is in the order of a search: its score, created_at, generation and seq. */
+enum { SEARCH_POSITION = 4 };
 struct search_query {
     struct sv text;                   /* in the syntax of PostgreSQL's websearch_to_tsquery */
     struct sv user, session_id, role; /* absent: any */
     int64_t created_after;
-    bool newest_first;                   /* else the best ones first */
-    const struct search_position *after; /* NULL: from the beginning */
-    size_t limit;                        /* 1 to SEARCH_LIMIT_MAX */
+    bool newest_first;    /* else the best ones first */
+    const int64_t *after; /* a position; NULL: from the beginning */
+    size_t limit;         /* 1 to SEARCH_LIMIT_MAX */
 };
 struct search_hit {
     struct sv session_id, message_id, role; /* role may be absent */
@@ -30,20 +28,21 @@ struct search_hit {
 };
 struct search_hits {
     struct search_hit *hits;
-    size_t
-        n; /* may be less than the limit though there are more: a search takes a second at most */
+    size_t n; /* may be less than the limit though has_more: a search takes about a second */
     bool has_more;
-    struct search_position end; /* if there are more: where the next page begins */
-    bool complete;              /* all messages of before the index are indexed */
+    int64_t end[SEARCH_POSITION]; /* if has_more: the position after which the next page begins */
+    bool complete;                /* what was written before parley search build is indexed, too */
 };
 /* ERR_NOT_FOUND, search_off: this host does not offer it, or the database has no index.
- * ERR_INVALID: the text has no word to look for. */
+ * ERR_INVALID: the text has no word to look for, or the position is none. */
 MUSTCHECK enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
                                            const struct search_query *q, struct search_hits *out);
 
-/* Indexes what is in the queue, for about 100 ms. *more: there is more to do. Not while somebody
- * else does it: then this does nothing. */
-MUSTCHECK enum err session_index_step(struct sessions *s, struct request_ctx *ctx, bool *more);
+/* Indexes what is in the queue, for about 100 ms. failures: how many calls in a row ended with
+ * ERR_TIMEOUT before. *more: there is more to do. Not while somebody else does it: then this does
+ * nothing. */
+MUSTCHECK enum err session_index_step(struct sessions *s, struct request_ctx *ctx, int64_t failures,
+                                      bool *more);
 
 /* For an operator's command: db logs in as the owner of the tables. */
 

@@ -13,6 +13,7 @@ CREATE TABLE search_words (
     seq        bigint      NOT NULL,
     created_at timestamptz NOT NULL,
     tenant     text COLLATE "C" NOT NULL,
+    config     text        NOT NULL,                   -- with which words were made; a query of it ranks them
     words      tsvector    NOT NULL,                   -- of the text, and tags of tenant, user, session and role
     PRIMARY KEY (tenant, generation, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05, vacuum_truncate = off);
@@ -42,8 +43,9 @@ CREATE TABLE search_state (
     queued     boolean NOT NULL DEFAULT false,         -- all are
     complete   boolean NOT NULL DEFAULT false          -- and are indexed
 );
--- The text search configurations that words were made with.
-CREATE TABLE search_configs (config text PRIMARY KEY);
+-- The text search configurations of a tenant's words.
+CREATE TABLE search_configs (tenant text COLLATE "C", config text, PRIMARY KEY (tenant, config));
+ALTER TABLE search_configs ENABLE ROW LEVEL SECURITY;
 
 -- The configuration for a language tag (RFC 5646); simple where PostgreSQL has none.
 CREATE FUNCTION parley_search_config(language text) RETURNS regconfig LANGUAGE sql STABLE AS $$
@@ -81,12 +83,23 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION parley_search_cjk() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT '[\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]'
+$$;
+
+-- No word has more than 200 characters: one of 2 KiB that lower() makes longer breaks PostgreSQL (a tsvector counts its bytes
+-- in 11 bits), and its parser takes the square of the time for a run such as a_a_a_. "<" would begin a tag or a comment,
+-- whose words are not indexed. U+0001 separates words and is in no text.
+CREATE FUNCTION parley_search_cut(text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN length(text) < 200 THEN translate(text, '<', '|')
+        ELSE regexp_replace(translate(text, '<', '|'), '(\S{200})', '\1' || chr(1), 'g') END
+$$;
+
 -- Each Chinese, Japanese or Korean character as a word of its own, since these texts have no spaces around words, or
--- particles after them. Several in a row become a phrase in a query. U+0001 separates words and is in no text.
+-- particles after them. Several in a row become a phrase in a query. PostgreSQL puts a function of this form into the query.
 CREATE FUNCTION parley_search_split(text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN octet_length(text) = length(text) THEN text ELSE regexp_replace(text,
-        '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])',
-        chr(1) || '\1' || chr(1), 'g') END
+    SELECT CASE WHEN octet_length(text) = length(text) THEN parley_search_cut(text)
+        ELSE regexp_replace(parley_search_cut(text), '(' || parley_search_cjk() || ')', chr(1) || '\1' || chr(1), 'g') END
 $$;
 
 CREATE FUNCTION parley_search_tag(kind text, value text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
@@ -116,49 +129,66 @@ SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM search_words WHERE ctid = ANY(ARRAY(SELECT w.ctid FROM unnest(ranges) r, LATERAL (SELECT ctid FROM search_words
         WHERE tenant = whose AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) w));
-    WITH indexed AS (INSERT INTO search_words (tenant, generation, seq, created_at, words)
-        SELECT whose, r.generation, m.seq, m.created_at, to_tsvector(s.config, parley_search_split(m.text)) || s.tags
+    WITH indexed AS (INSERT INTO search_words (tenant, generation, seq, created_at, config, words)
+        SELECT whose, r.generation, m.seq, m.created_at, s.config, to_tsvector(s.config, parley_search_split(m.text)) || s.tags
             || array_to_tsvector(array_remove(ARRAY[parley_search_tag('r', m.role)], NULL))
         FROM unnest(ranges) r, LATERAL (SELECT parley_search_config(language) AS config, array_to_tsvector(array_remove(
                 ARRAY[parley_search_tag('t', whose), parley_search_tag('s', generation::text),
                 parley_search_tag('u', whose || ' ' || user_id)], NULL)) AS tags
-            FROM sessions WHERE tenant = whose AND generation = r.generation AND expires_at > now() OFFSET 0) s,
+            FROM sessions WHERE tenant = whose AND generation = r.generation AND left(session_id, 1) <> chr(1) OFFSET 0) s,
         LATERAL (SELECT seq, created_at, role, parley_search_text(content) AS text FROM messages
             WHERE tenant = whose AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) m
         WHERE m.text <> '' ON CONFLICT DO NOTHING)
-    INSERT INTO search_configs SELECT DISTINCT parley_search_config(s.language)::text FROM unnest(ranges) r
+    INSERT INTO search_configs SELECT DISTINCT whose, parley_search_config(s.language)::text FROM unnest(ranges) r
         JOIN LATERAL (SELECT language FROM sessions WHERE tenant = whose AND generation = r.generation OFFSET 0) s ON true
         ON CONFLICT DO NOTHING;
 END
 $$;
 
 -- Indexes what is in the queue, for about 100 ms. One at a time in the database: two could index two versions of a
--- message, and the older one last. Returns whether there is more to do.
-CREATE FUNCTION parley_search_step() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+-- message, and the older one last. failures: how often in a row this ended at a time limit before. So that nothing stops the
+-- others, it takes one message after a failure, and leaves that one out after another. Returns whether there is more to do.
+CREATE FUNCTION parley_search_step(failures bigint DEFAULT 0) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET client_min_messages = error AS $$
 DECLARE
+    its_tenant text := current_setting('parley.tenant', true);
     ranges search_queue[];
     n integer := 0;
+    most bigint := CASE failures WHEN 0 THEN 64 ELSE 1 END; -- messages together; fewer where they are long
+    done_build boolean := false;
+    done_id bigint := 0; -- an index has entries of deleted rows: each step passes those before it once
 BEGIN
     IF NOT EXISTS (SELECT FROM search_state) OR NOT pg_try_advisory_xact_lock(1349676629, 0) THEN
         RETURN false;
     END IF;
     WHILE clock_timestamp() < statement_timestamp() + interval '100 milliseconds' LOOP
-        -- The next ranges of one tenant, with 64 messages together; the rest of the last one stays in the queue.
-        SELECT array_agg(ROW(id, generation, first_seq, least(last_seq, first_seq + 63 - before), tenant, build)::search_queue
+        -- The next ranges of one tenant; of the last one, the rest stays in the queue.
+        SELECT array_agg(ROW(id, generation, first_seq, least(last_seq, first_seq + most - 1 - before), tenant, build)::search_queue
             ORDER BY id) INTO ranges FROM (SELECT *, (tenant, build) = (first_value(tenant) OVER w, first_value(build) OVER w) AS same,
-                sum(last_seq - first_seq + 1) OVER w - (last_seq - first_seq + 1) AS before
-                FROM (SELECT * FROM search_queue ORDER BY build, id LIMIT 64) q WINDOW w AS (ORDER BY build, id)) q
-            WHERE same AND before < 64;
+                (sum(last_seq - first_seq + 1) OVER w)::bigint - (last_seq - first_seq + 1) AS before
+                FROM (SELECT * FROM search_queue WHERE (build, id) > (done_build, done_id) ORDER BY build, id LIMIT 64) q
+                WINDOW w AS (ORDER BY build, id)) q
+            WHERE same AND before < most;
         EXIT WHEN ranges IS NULL;
         n := cardinality(ranges);
         PERFORM set_config('parley.tenant', ranges[1].tenant, true);
-        PERFORM parley_search_index(ranges[1].tenant, ranges);
+        IF most > 1 AND (SELECT sum(m.size) FROM unnest(ranges) r, LATERAL (SELECT size FROM messages WHERE tenant = r.tenant
+                AND generation = r.generation AND seq BETWEEN r.first_seq AND r.last_seq OFFSET 0) m) > 524288 THEN
+            most := most / 4;
+            CONTINUE;
+        END IF;
+        IF failures < 2 THEN
+            PERFORM parley_search_index(ranges[1].tenant, ranges);
+        END IF;
         UPDATE search_queue SET first_seq = ranges[n].last_seq + 1
             WHERE build = ranges[n].build AND id = ranges[n].id AND last_seq > ranges[n].last_seq;
-        DELETE FROM search_queue WHERE build = ranges[1].build
-            AND id = ANY(ARRAY(SELECT id FROM unnest(ranges[1:n - FOUND::integer])));
+        done_build := ranges[n].build;
+        done_id := ranges[n].id - FOUND::integer;
+        DELETE FROM search_queue WHERE build = done_build AND id = ANY(ARRAY(SELECT id FROM unnest(ranges[1:n - FOUND::integer])));
+        EXIT WHEN failures > 0;
+        most := 64;
     END LOOP;
+    PERFORM set_config('parley.tenant', its_tenant, true); -- the caller's transaction goes on with it
     IF n > 0 AND ranges IS NULL THEN
         PERFORM gin_clean_pending_list('search_words_words'); -- each search reads this list as a whole
     END IF;
@@ -169,15 +199,27 @@ $$;
 
 -- ---- on and off: for the owner of the tables ----
 
--- Begins to queue what is written. Nothing where it is on. The policy lets the owner's login, and no function of the
--- owner that another login calls, see the sessions of all tenants.
+-- Begins to queue what is written. The policy lets the owner's login, and no function of the owner that another login
+-- calls, see the sessions of all tenants.
 CREATE FUNCTION parley_search_on() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 BEGIN
+    -- Functions and operators of anybody else could take the place of PostgreSQL's in what runs as the owner.
+    IF EXISTS (SELECT FROM pg_namespace s, aclexplode(s.nspacl) a WHERE s.nspname = current_schema()
+            AND a.privilege_type = 'CREATE' AND a.grantee <> s.nspowner
+            AND (a.grantee = 0 OR NOT pg_has_role(current_user, a.grantee, 'USAGE'))) THEN
+        RAISE EXCEPTION 'others may create functions in schema %, which the owner of the index would run: REVOKE CREATE ON SCHEMA % FROM PUBLIC, or from whoever has it',
+            current_schema(), current_schema();
+    END IF;
+    LOCK TABLE search_state IN SHARE ROW EXCLUSIVE MODE; -- of two at once, the later one finds that it is on
+    IF NOT EXISTS (SELECT FROM pg_policy WHERE polname = 'search' AND polrelid = 'sessions'::regclass
+            AND polroles = ARRAY[current_user::regrole::oid]) THEN
+        DROP POLICY IF EXISTS search ON sessions; -- of an earlier owner
+        CREATE POLICY search ON sessions FOR SELECT TO CURRENT_USER
+            USING (current_setting('parley.search', true) = 'build' AND pg_has_role(session_user, current_user, 'USAGE'));
+    END IF;
     IF EXISTS (SELECT FROM search_state) THEN
         RETURN;
     END IF;
-    CREATE POLICY search ON sessions FOR SELECT TO CURRENT_USER
-        USING (current_setting('parley.search', true) = 'build' AND pg_has_role(session_user, current_user, 'USAGE'));
     CREATE TRIGGER search AFTER UPDATE OF user_id, language ON sessions FOR EACH ROW
         WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id OR OLD.language <> NEW.language)
         EXECUTE FUNCTION parley_search_session();
@@ -203,7 +245,8 @@ BEGIN
     WITH next AS MATERIALIZED (SELECT tenant, generation, last_seq, expires_at FROM sessions
             WHERE (tenant, generation) > (at.tenant, at.generation) ORDER BY tenant, generation LIMIT 50000),
         q AS (INSERT INTO search_queue (build, tenant, generation, first_seq, last_seq)
-            SELECT true, tenant, generation, 1, last_seq FROM next WHERE expires_at > now() AND last_seq > 0 RETURNING 1)
+            SELECT true, tenant, generation, 1, last_seq FROM next
+            WHERE expires_at > now() - interval '1 minute' AND last_seq > 0 RETURNING 1) -- a write may extend one just now
     UPDATE search_state SET sessions = sessions + (SELECT count(*) FROM q), queued = (SELECT count(*) < 50000 FROM next),
         (tenant, generation) = (SELECT tenant, generation FROM next ORDER BY tenant DESC, generation DESC LIMIT 1)
         WHERE NOT queued;
@@ -225,17 +268,19 @@ $$;
 -- ---- searching ----
 
 -- The text in parts: those with an even number match the query, the others are between them. CJK characters match as they
--- follow each other in the query; ts_headline would mark each of them, wherever it is.
-CREATE FUNCTION parley_search_mark(config regconfig, text text, query tsquery, q text) RETURNS text[]
-LANGUAGE plpgsql STABLE AS $$
+-- follow each other in the query. Not with ts_headline: it marks each of these wherever it is, and leaves out tokens of
+-- 2 KiB, such as a row of dashes.
+CREATE FUNCTION parley_search_mark(config regconfig, text text, q text) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    cjk text := '[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]';
-    runs text := (SELECT string_agg(DISTINCT run[1], '|') FROM regexp_matches(q, cjk || '+', 'g') run);
-    marked text := ts_headline(config, parley_search_split(text), query,
-        'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3));
+    runs text := (SELECT string_agg(DISTINCT run[1], '|') FROM regexp_matches(q, parley_search_cjk() || '+', 'g') run);
+    words text[] := tsvector_to_array(to_tsvector(config, parley_search_split(q || ' ' || translate(q, ':', ' '))));
+    -- Of a compound (an address: 5, words with hyphens: 15 to 17) the parser also gives the parts. 12: what is no word.
+    marked text := (SELECT string_agg(CASE WHEN tokid <> 12 AND (lower(token) = ANY (words)
+            OR words && tsvector_to_array(to_tsvector(config, token))) THEN chr(2) || token || chr(3) ELSE token END, '' ORDER BY n)
+        FROM ts_parse('default', parley_search_split(text)) WITH ORDINALITY t(tokid, token, n) WHERE tokid NOT IN (5, 15, 16, 17));
 BEGIN
     IF runs IS NOT NULL THEN
-        marked := replace(regexp_replace(marked, chr(2) || '(' || cjk || ')' || chr(3), '\1', 'g'), chr(1), '');
+        marked := replace(regexp_replace(marked, chr(2) || '(' || parley_search_cjk() || ')' || chr(3), '\1', 'g'), chr(1), '');
         marked := regexp_replace(marked, '(' || runs || ')', chr(2) || '\1' || chr(3), 'g');
     END IF;
     RETURN regexp_split_to_array(replace(marked, chr(1), ''), '[' || chr(2) || chr(3) || ']');
@@ -244,9 +289,8 @@ $$;
 
 -- What a hit shows, as JSON text: where the first 100 matches are, in characters from 0, and about 200 characters around
 -- the first one.
-CREATE FUNCTION parley_search_show(parts text[], OUT matches text, OUT snippet text) LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION parley_search_show(whole text, parts text[], OUT matches text, OUT snippet text) LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    whole text := array_to_string(parts, '');
     first bigint := length(parts[1]);
     start bigint := greatest(first - 60, 0);
     shown text;
@@ -266,6 +310,12 @@ BEGIN
 END
 $$;
 
+-- What is looked for as a person means it: a minus between blanks is none, and an address is found by what follows its
+-- scheme, since websearch_to_tsquery ends a word at a colon.
+CREATE FUNCTION parley_search_typed(q text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT parley_search_split(regexp_replace(regexp_replace(q, '(^|\s)-(\s|$)', ' ', 'g'), '\mhttps?://', '', 'gi'))
+$$;
+
 -- '' where no word is left to look for: only common ones that the language ignores, and ones behind a minus sign.
 CREATE FUNCTION parley_search_query(config regconfig, split text) RETURNS tsquery LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN querytree(query) = 'T' THEN '' ELSE query END FROM websearch_to_tsquery(config, split) query
@@ -281,39 +331,43 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT SET client
 #variable_conflict use_column
 DECLARE
     whose text := current_setting('parley.tenant');
-    split text := parley_search_split(q);
+    split text := parley_search_typed(q);
     -- Each session has the words of its language.
-    configs regconfig[] := CASE WHEN of_session IS NULL THEN ARRAY(SELECT c.config::regconfig FROM search_configs c)
-        ELSE ARRAY(SELECT parley_search_config(s.language) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session) END;
-    queries tsquery[] := ARRAY(SELECT DISTINCT query FROM unnest(configs) c, parley_search_query(c, split) query
-        WHERE numnode(query) > 0);
+    configs text[] := CASE WHEN of_session IS NULL THEN ARRAY(SELECT c.config FROM search_configs c WHERE c.tenant = whose)
+        ELSE ARRAY(SELECT parley_search_config(s.language)::text FROM sessions s
+            WHERE s.tenant = whose AND s.session_id = of_session) END;
+    queries tsquery[] := ARRAY(SELECT parley_search_query(c::regconfig, split) FROM unnest(configs) WITH ORDINALITY u(c, n) ORDER BY n);
     wanted tsquery := ''; -- any of them
     tags tsquery;
     its tsquery;
-    config regconfig;
+    config text;
     language text;
     content text;
+    until timestamptz;
 BEGIN
     IF numnode(parley_search_query('simple', split)) = 0 THEN
         RAISE EXCEPTION 'no word to look for' USING ERRCODE = 'PL400';
     END IF;
-    IF queries = '{}' THEN
+    FOREACH its IN ARRAY queries LOOP
+        wanted := CASE WHEN numnode(wanted) = 0 OR wanted = its THEN its WHEN numnode(its) = 0 THEN wanted ELSE wanted || its END;
+    END LOOP;
+    IF numnode(wanted) = 0 THEN
         RETURN;
     END IF;
-    FOREACH its IN ARRAY queries LOOP
-        wanted := CASE numnode(wanted) WHEN 0 THEN its ELSE wanted || its END;
-    END LOOP;
     tags := (SELECT string_agg(quote_literal(tag), ' & ') FROM unnest(ARRAY[parley_search_tag('t', whose),
         parley_search_tag('u', whose || ' ' || of_user), parley_search_tag('r', of_role), (SELECT parley_search_tag('s',
             s.generation::text) FROM sessions s WHERE s.tenant = whose AND s.session_id = of_session)]) tag);
-    FOR score, created_at, generation, seq IN SELECT w.score, w.created_at, w.generation, w.seq FROM (SELECT w.*,
-            CASE WHEN by_relevance THEN (SELECT max(ts_rank(w.words, query, 1)) * 1000000 FROM unnest(queries) query)::bigint
-                ELSE 0 END AS score -- the same on each page, whatever was written meanwhile
+    -- A score is by the query of the row's own language: it is the same on each page, whatever is written meanwhile. It takes
+    -- the square of the number of words: of many words only the newest messages come first.
+    FOR score, created_at, generation, seq, config IN SELECT w.score, w.created_at, w.generation, w.seq, w.config FROM (SELECT w.*,
+            CASE WHEN by_relevance AND numnode(wanted) < 64 THEN coalesce((ts_rank(w.words,
+                queries[array_position(configs, w.config)], 1) * 1000000)::bigint, 0) ELSE 0 END AS score
             FROM search_words w WHERE w.words @@ (tags && wanted) AND w.tenant || '' = whose -- by no index but that of words
                 AND (after IS NULL OR w.created_at > after)) w
         WHERE at_time IS NULL OR (w.score, w.created_at, w.generation, w.seq) < (at_score, at_time, at_generation, at_seq)
         ORDER BY w.score DESC, w.created_at DESC, w.generation DESC, w.seq DESC
     LOOP
+        until := coalesce(until, clock_timestamp() + interval '1 second');
         SELECT s.session_id, m.message_id, m.role, s.language, parley_search_text(m.content)
             INTO session_id, message_id, role, language, content
             FROM sessions s JOIN messages m ON m.tenant = s.tenant AND m.generation = s.generation AND m.seq = parley_search.seq
@@ -322,15 +376,14 @@ BEGIN
             AND (of_session IS NULL OR s.session_id = of_session) AND (of_role IS NULL OR m.role = of_role);
         IF FOUND THEN
             config := parley_search_config(language);
-            its := parley_search_query(config, split);
-            IF to_tsvector(config, parley_search_split(content)) @@ its THEN
-                SELECT * INTO matches, snippet FROM parley_search_show(parley_search_mark(config, content, its, q));
+            IF to_tsvector(config::regconfig, parley_search_split(content)) @@ parley_search_query(config::regconfig, split) THEN
+                SELECT * INTO matches, snippet FROM parley_search_show(content, parley_search_mark(config::regconfig, content, q));
                 RETURN NEXT;
                 rows := rows - 1;
                 EXIT WHEN rows = 0;
             END IF;
         END IF;
-        IF clock_timestamp() > statement_timestamp() + interval '1 second' THEN
+        IF clock_timestamp() > until THEN
             session_id := NULL;
             RETURN NEXT;
             RETURN;
@@ -339,5 +392,8 @@ BEGIN
 END
 $$;
 
+-- Whoever serves calls two of them (grants.sql). The others must not be called with types of the caller, such as a domain
+-- whose check would then run as the owner.
 REVOKE ALL ON FUNCTION parley_search, parley_search_step, parley_search_on, parley_search_build, parley_search_off,
-    parley_search_index FROM PUBLIC;
+    parley_search_session, parley_search_messages, parley_search_index, parley_search_mark, parley_search_show, parley_search_typed, parley_search_query, parley_search_tag,
+    parley_search_split, parley_search_cut, parley_search_cjk, parley_search_text, parley_search_config FROM PUBLIC;

@@ -4,13 +4,15 @@
 
 #include "sql_fragments.h"
 
+#include <string.h>
+
 /* clang-format off */
 static const struct db_stmt index_state = {"index_state", "SELECT complete FROM search_state"};
 static const struct db_stmt messages_search = {
     "messages_search",
     "SELECT * FROM parley_search($1, $2, $3, $4, " SQL_AT("$5") ", $6::boolean, $7::bigint, "
     SQL_AT("$8") ", $9::bigint, $10::bigint, $11::bigint)"};
-static const struct db_stmt index_step = {"index_step", "SELECT parley_search_step()"};
+static const struct db_stmt index_step = {"index_step", "SELECT parley_search_step($1::bigint)"};
 static const struct db_stmt index_on = {"index_on", "SELECT parley_search_on()"};
 static const struct db_stmt index_build = {"index_build", "SELECT parley_search_build()"};
 static const struct db_stmt index_off = {"index_off", "SELECT parley_search_off()"};
@@ -29,32 +31,29 @@ static enum err hits_from_rows(struct request_ctx *ctx, const struct db_rows *ro
     out->hits = arena_array(ctx->arena, (size_t)rows->count, sizeof(*out->hits));
     if (!out->hits)
         return ctx_nomem(ctx);
-    for (int i = 0; i < rows->count; i++) {
-        const struct search_position here = {db_get_i64(rows, i, score), db_get_time(rows, i, at),
-                                             db_get_i64(rows, i, generation),
-                                             db_get_i64(rows, i, seq)};
+    for (int i = 0; i < rows->count && !out->has_more; i++) {
         const bool is_hit = !db_is_null(rows, i, id);
-        if (!is_hit)
-            out->end = here;
+        const struct sv given = db_get_text(rows, i, message);
+        const int64_t here[SEARCH_POSITION] = {db_get_i64(rows, i, score), db_get_time(rows, i, at),
+                                               db_get_i64(rows, i, generation),
+                                               db_get_i64(rows, i, seq)};
         out->has_more = !is_hit || out->n == limit;
+        if (!is_hit || !out->has_more)
+            memcpy(out->end, here, sizeof(here));
         if (out->has_more)
             break;
         char made[UUID_LEN + 1];
-        const struct sv given = db_get_text(rows, i, message);
         struct search_hit *hit = &out->hits[out->n++];
-        *hit = (struct search_hit){.session_id = db_get_text(rows, i, id),
-                                   .message_id =
-                                       session_message_id(given, here.generation, here.seq, made),
-                                   .role = db_get_text(rows, i, role),
-                                   .seq = here.seq,
-                                   .created_at = here.created_at,
-                                   .matches = db_get_text(rows, i, matches),
-                                   .snippet = db_get_text(rows, i, snippet)};
-        if (!given.p)
-            hit->message_id = arena_dup(ctx->arena, hit->message_id);
+        *hit = (struct search_hit){
+            .session_id = db_get_text(rows, i, id),
+            .message_id = arena_dup(ctx->arena, session_message_id(given, here[2], here[3], made)),
+            .role = db_get_text(rows, i, role),
+            .created_at = here[1],
+            .seq = here[3],
+            .matches = db_get_text(rows, i, matches),
+            .snippet = db_get_text(rows, i, snippet)};
         if (!hit->message_id.p)
             return ctx_nomem(ctx);
-        out->end = here;
     }
     return ERR_NONE;
 }
@@ -62,28 +61,32 @@ static enum err hits_from_rows(struct request_ctx *ctx, const struct db_rows *ro
 enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
                                  const struct search_query *q, struct search_hits *out)
 {
-    const struct search_position *at = q->after;
-    const struct db_param p[] = {db_text(q->text),
-                                 db_text(q->user),
-                                 db_text(q->session_id),
-                                 db_text(q->role),
-                                 q->created_after ? db_i64(q->created_after) : db_null_i64(),
-                                 db_bool(!q->newest_first),
-                                 at ? db_i64(at->score) : db_null_i64(),
-                                 at ? db_i64(at->created_at) : db_null_i64(),
-                                 at ? db_i64(at->generation) : db_null_i64(),
-                                 at ? db_i64(at->seq) : db_null_i64(),
-                                 db_i64((int64_t)q->limit + 1)};
+    enum { FIXED = 6 };
+    struct db_failure failure = {.sqlstate = ""};
+    struct db_param p[FIXED + SEARCH_POSITION + 1] = {db_text(q->text),
+                                                      db_text(q->user),
+                                                      db_text(q->session_id),
+                                                      db_text(q->role),
+                                                      q->created_after ? db_i64(q->created_after)
+                                                                       : db_null_i64(),
+                                                      db_bool(!q->newest_first)};
+    for (size_t i = 0; i < SEARCH_POSITION; i++)
+        p[FIXED + i] = q->after ? db_i64(q->after[i]) : db_null_i64();
+    p[FIXED + SEARCH_POSITION] = db_i64((int64_t)q->limit + 1);
     struct db_call calls[] = {{&index_state, NULL, 0, {0}},
                               {&messages_search, p, ARRAY_LEN(p), {0}}};
+    enum err e = ERR_NONE;
     *out = (struct search_hits){.hits = NULL};
     TRY(sql_reachable(s, ctx));
-    const enum err e =
-        s->settings.search ? db_batch(s->db, ctx, DB_READ, calls, 2, NULL) : ERR_NONE;
+    if (s->settings.search)
+        e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), &failure);
     if (e == ERR_INVALID) {
+        const bool no_word = strcmp(failure.sqlstate, "PL400") == 0;
         ctx_clear_error(ctx);
-        return ctx_fail(ctx, e, "invalid_parameter", "q",
-                        "q must have a word to look for, and not only behind a minus sign.");
+        return ctx_fail(ctx, e, "invalid_parameter", no_word ? "q" : "cursor",
+                        no_word ? "q must have a word to look for, and not only behind a minus "
+                                  "sign."
+                                : "cursor must be a next_cursor that this search gave.");
     }
     TRY(e);
     if (calls[0].rows.count == 0)
@@ -94,10 +97,12 @@ enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
     return hits_from_rows(ctx, &calls[1].rows, q->limit, out);
 }
 
-enum err session_index_step(struct sessions *s, struct request_ctx *ctx, bool *more)
+enum err session_index_step(struct sessions *s, struct request_ctx *ctx, int64_t failures,
+                            bool *more)
 {
+    const struct db_param p = db_i64(failures);
     struct db_rows rows;
-    TRY(db_query(s->db, ctx, DB_WRITE, &index_step, NULL, 0, &rows, NULL));
+    TRY(db_query(s->db, ctx, DB_WRITE, &index_step, &p, 1, &rows, NULL));
     *more = db_get_bool(&rows, 0, 0);
     return ERR_NONE;
 }
