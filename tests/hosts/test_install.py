@@ -121,28 +121,37 @@ class Install(unittest.TestCase):
         self.sh(block("install.md", "Sockets that systemd opens", "bash"))
         self.assertEqual(self.show("TriggeredBy"), "parley.socket")
         self.assertEqual(self.sh("stat -c '%a %U:%G' /run/parley/*.sock"), "660 parley:parley\n" * 2)
-        # The first one creates it.
-        said = self.sh(f"""
-            append() {{ curl -s -o /dev/null -w '%{{http_code}}\\n' -H 'Authorization: Bearer {self.key}' -H 'Content-Type: \
-application/json' -d '{{"role":"user","content":"x"}}' "http://127.0.0.1/v1/sessions/sockets/messages$1" || echo lost; }}
-            append '?create=true'
-            for client in 1 2 3 4 5 6 7 8; do while [ ! -e /over ]; do append ''; sleep 0.02; done & done
-            for time in 1 2 3; do sleep 0.5; systemctl restart parley; done
-            sleep 0.5; touch /over; wait""")
-        self.assertEqual(set(said.split()), {"201"})
-        self.assertGreater(len(said.split()), 100)
+        answers = self.append_while("for time in 1 2 3; do sleep 0.5; systemctl restart parley; done")
+        self.assertEqual(set(answers), {"201"})
+        self.assertGreater(len(answers), 100)
         self.sh("systemctl disable --now parley.socket; systemctl restart parley")
         self.assertTrue(self.ready())
 
+    def append_while(self, commands):
+        """What clients get that append while the commands run."""
+        return self.sh(f"""
+            append() {{ curl -s -o /dev/null -w '%{{http_code}}\n' -H 'Authorization: Bearer {self.key}' -H 'Content-Type: \
+application/json' -d '{{"role":"user","content":"x"}}' "http://127.0.0.1/v1/sessions/sockets/messages?create=true" || echo lost; }}
+            rm -f /over
+            for client in 1 2 3 4 5 6 7 8; do while [ ! -e /over ]; do append; sleep 0.02; done & done
+            sleep 0.5
+            ({commands}) >/root/commands.log 2>&1
+            sleep 0.5; touch /over; wait""").split()
+
     def test_6_upgrade(self):
-        """The steps of upgrade.md: the schema by the new program beside the old one, then the package. One that was
-        stopped stays so. Fails if the package does not restart the service, or starts one: both tried."""
+        """The steps of upgrade.md: the schema by the new program beside the old one, then the package, which replaces the
+        program under clients. systemd watches the new one. A service that was stopped stays so. Fails if the package
+        does neither, restarts the service, or starts one: all tried."""
         with open(ROOT + "/docs/operate/upgrade.md", encoding="utf-8") as f:
             steps = re.findall(r"(?m)^   ```sh\n((?:   .*\n)+?)   ```", f.read().split("\n## Upgrade\n")[1])
         before = self.show("MainPID")
-        for step in steps[:2]:
-            self.sh(step.replace("sudo ", "").replace("parley_NEW", "parley_0.1.1_*"))
+        answers = self.append_while("\n".join(steps[:2]).replace("sudo ", "").replace("parley_NEW", "parley_0.1.1_*"))
+        self.assertEqual(set(answers), {"201"}, self.sh("cat /root/commands.log"))
         self.assertNotIn(self.show("MainPID"), (before, "0"))
+        self.assertIn("took_over", self.sh("journalctl -o cat --no-pager -u parley"))
+        self.sh(f"while [ -e /proc/{before} ]; do sleep 0.1; done; kill -KILL $(systemctl show -P MainPID parley)")
+        self.assertIsNotNone(eventually(self.ready, 20))
+        self.assertEqual((self.show("NRestarts"), self.show("ActiveState")), ("1", "active"))
         self.assertEqual(self.sh("dpkg-query -Wf '${Version}' parley"), "0.1.1")
         self.assertTrue(self.ready())
         self.sh("systemctl stop parley; apt-get install -y --reinstall ./parley_0.1.1_*.deb")

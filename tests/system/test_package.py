@@ -81,6 +81,19 @@ class Installed(unittest.TestCase):
         settings = dict(line.split("=", 1) for line in run(PARLEY, "config", env={"DATABASE_URL": "dbname=x"}).stdout.splitlines())
         self.assertEqual(re.findall("ListenStream=(.*)", text), [settings["PARLEY_LISTEN"], settings["PARLEY_ADMIN"]])
 
+    @unittest.skipUnless(IS_ROOT, "makes a user in another root")
+    def test_user_and_directory(self):
+        """What systemd makes of the two files without the package. Fails if a group or a mode is misspelt: tried."""
+        self.install("/usr")
+        os.mkdir(self.dir + "/etc")
+        for command in ["systemd-sysusers"], ["systemd-tmpfiles", "--create", "--prefix=/run"]:
+            done = run(*command, "--root=" + self.dir)
+            self.assertEqual(done.returncode, 0, done)
+        text = pathlib.Path(self.dir + "/etc/passwd").read_text(encoding="utf-8")
+        uid, gid = re.search(r"^parley:[^:]*:(\d+):(\d+):[^:]*:/:/usr/sbin/nologin$", text, re.M).groups()
+        found = os.stat(self.dir + "/run/parley")
+        self.assertEqual((str(found.st_uid), str(found.st_gid), stat.S_IMODE(found.st_mode)), (uid, gid, 0o750))
+
     def test_manual(self):
         """Each command, option and setting is in the man pages, which no checker blames. Fails if a page lacks the
         options of a command, or a line begins with a dot: both tried."""
@@ -260,9 +273,9 @@ class Package(StackTest):
         self.assertEqual(service.wait(30), 0)
 
     def test_upgrade(self):
-        """A service that runs is restarted after systemd has read the unit again. One that was stopped stays so, and
-        what was disabled. Settings are kept with their mode. Fails if an upgrade starts a stopped service, enables it
-        again, or restarts before the new program is there: all tried."""
+        """A service that runs, but whose program cannot be replaced, is restarted after systemd has read the unit again.
+        One that was stopped stays so, and what was disabled. Settings are kept with their mode. Fails if an upgrade starts a stopped service, enables it
+        again, restarts before the new program is there, or against the policy: all tried."""
         self.install()
         self.configure()
         self.sh("chown root:adm /etc/parley/parley.conf; touch /active; mv /usr/bin/systemctl /usr/bin/systemctl.log; "
@@ -271,6 +284,10 @@ class Package(StackTest):
         self.assertEqual(self.install("0.1.1")[1], ["daemon-reload", "restart parley.service"])
         self.assertEqual(self.sh("cat /version"), "0.1.1\n")
         self.assertIn("user=parley_app", self.sh("cat /etc/parley/parley.conf"))
+        self.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101")
+        self.sh("chmod 755 /usr/sbin/policy-rc.d")
+        self.assertEqual(self.install("0.1.1")[1], ["daemon-reload"])
+        self.sh("rm /usr/sbin/policy-rc.d")
         self.assertEqual(self.sh("stat -c '%a %G' /etc/parley/parley.conf"), "640 parley\n")
         self.sh(f"rm /active {WANTS}")   # as systemctl disable does
         said, asked = self.dpkg("--install", "/packages/parley_0.1.1_*.deb")
