@@ -51,7 +51,7 @@ QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
         format-check format openapi test-compose test-faults test-hosts test-mutants \
         bench bench-scale clean
-all: $(BUILD)/parley man
+all: $(BUILD)/parley $(if $(wildcard packaging/package.mk),man)
 
 help:
 	@echo "make run            install what is missing, build, run the whole stack (PORT=8080)"
