@@ -35,6 +35,7 @@ class Install(unittest.TestCase):
             shutil.copy(f"{packages}/{name}", cls.debian.root + "/root")
         # What needs the mirrors.
         cls.debian.sh(block("install.md", "What you need", "bash"))
+        cls.debian.sh("apt-get install -y --no-install-recommends logrotate")
         cls.debian.sh("apt-get install -y --no-install-recommends --download-only ./parley_0.1.0_*.deb")
         cls.debian.boot()
         cls.sh = cls.debian.sh
@@ -94,6 +95,15 @@ class Install(unittest.TestCase):
         self.assertEqual(self.show("StatusText"), "serving")
         self.assertTrue(self.ready())
 
+    def test_3_rotation(self):
+        """logrotate's configuration: the service may write to its log, and a rotation loses no line. Fails without
+        LogsDirectory= in the unit: tried."""
+        self.sh("echo PARLEY_LOG_FILE=/var/log/parley/parley.log >>/etc/parley/parley.conf; systemctl reload parley")
+        self.sh("logrotate --force /etc/logrotate.d/parley")
+        for name, event in ("parley.log.1", "handed_over|worker_ended|reloaded"), ("parley.log", "reloaded"):
+            self.assertRegex(self.sh(f"cat /var/log/parley/{name}"), event)
+        self.sh("sed -i /PARLEY_LOG_FILE/d /etc/parley/parley.conf; systemctl restart parley")
+
     def test_4_watchdog(self):
         """A supervisor that hangs is replaced, and a configuration that is wrong is not tried again. Fails without
         WatchdogSec= in the unit, or without RestartPreventExitStatus=: tried."""
@@ -129,14 +139,16 @@ class Install(unittest.TestCase):
 
     def append_while(self, commands):
         """What clients get that append while the commands run."""
-        return self.sh(f"""
-            append() {{ curl -s -o /dev/null -w '%{{http_code}}\n' -H 'Authorization: Bearer {self.key}' -H 'Content-Type: \
+        answers = self.sh(f"""
+            append() {{ curl -s -o /dev/null -w '%{{http_code}}_%{{time_total}}\n' -H 'Authorization: Bearer {self.key}' -H 'Content-Type: \
 application/json' -d '{{"role":"user","content":"x"}}' "http://127.0.0.1/v1/sessions/sockets/messages?create=true" || echo lost; }}
             rm -f /over
             for client in 1 2 3 4 5 6 7 8; do while [ ! -e /over ]; do append; sleep 0.02; done & done
             sleep 0.5
             ({commands}) >/root/commands.log 2>&1
             sleep 0.5; touch /over; wait""").split()
+        say(f"{len(answers)} appends, the slowest {max(float(a.partition('_')[2] or 0) for a in answers):.1f} s")
+        return [answer.partition("_")[0] for answer in answers]
 
     def test_6_upgrade(self):
         """The steps of upgrade.md: the schema by the new program beside the old one, then the package, which replaces the
@@ -150,8 +162,8 @@ application/json' -d '{{"role":"user","content":"x"}}' "http://127.0.0.1/v1/sess
         self.assertNotIn(self.show("MainPID"), (before, "0"))
         self.assertIn("took_over", self.sh("journalctl -o cat --no-pager -u parley"))
         self.sh(f"while [ -e /proc/{before} ]; do sleep 0.1; done; kill -KILL $(systemctl show -P MainPID parley)")
-        self.assertIsNotNone(eventually(self.ready, 20))
-        self.assertEqual((self.show("NRestarts"), self.show("ActiveState")), ("1", "active"))
+        self.assertIsNotNone(eventually(lambda: (self.show("NRestarts"), self.show("ActiveState")) == ("1", "active")
+                                        and self.ready(), 20))
         self.assertEqual(self.sh("dpkg-query -Wf '${Version}' parley"), "0.1.1")
         self.assertTrue(self.ready())
         self.sh("systemctl stop parley; apt-get install -y --reinstall ./parley_0.1.1_*.deb")

@@ -231,7 +231,8 @@ class Package(StackTest):
         self.assertEqual(asked, ["daemon-reload"])
         self.assertEqual(self.sh("dpkg --verify parley; stat -c '%a %U:%G' /etc/parley /etc/parley/parley.conf"),
                          "755 root:root\n640 root:parley\n")
-        self.assertEqual(self.sh("dpkg-query -Wf '${Conffiles}' parley").split()[0], "/etc/parley/parley.conf")
+        self.assertEqual(self.sh("dpkg-query -Wf '${Conffiles}' parley").split()[::2],
+                         ["/etc/logrotate.d/parley", "/etc/parley/parley.conf"])
         self.assertRegex(self.sh("getent passwd parley"), r":/nonexistent:/usr/sbin/nologin$")
         self.assertEqual(self.sh(f"readlink {WANTS}").strip(), "/lib/systemd/system/parley.service")
         self.assertEqual(self.sh("man -w parley parley.conf").split(),
@@ -244,8 +245,9 @@ class Package(StackTest):
         self.assertEqual(self.dpkg("--remove", "parley")[1][0], "stop parley.socket parley.service")
         self.sh("[ ! -e /usr/bin/parley ] && [ ! -e /usr/share/parley ] && [ -e /etc/parley/parley.conf ]")
         self.write("/etc/parley/admin.conf", "DATABASE_ADMIN_URL=")
+        self.sh("mkdir -p /var/log/parley")
         self.dpkg("--purge", "parley")
-        self.sh(f"[ ! -e /etc/parley ] && [ ! -e /run/parley ] && [ ! -h {WANTS} ] && getent passwd parley")
+        self.sh(f"[ ! -e /etc/parley ] && [ ! -e /run/parley ] && [ ! -e /var/log/parley ] && [ ! -h {WANTS} ] && getent passwd parley")
         self.assertEqual(self.stack.psql("SELECT count(*) FROM api_keys"), "1")
 
     def serve(self):
