@@ -276,8 +276,9 @@ class Package(StackTest):
 
     def test_upgrade(self):
         """A service that runs, but whose program cannot be replaced, is restarted after systemd has read the unit again.
-        One that was stopped stays so, and what was disabled. Settings are kept with their mode. Fails if an upgrade starts a stopped service, enables it
-        again, restarts before the new program is there, or against the policy: all tried."""
+        One that was stopped stays so, and what was disabled. Settings are kept with their mode. Fails if an upgrade
+        starts a stopped service, enables it again, restarts before the new program is there, against the policy, or
+        with settings that are wrong: all tried."""
         self.install()
         self.configure()
         self.sh("chown root:adm /etc/parley/parley.conf; touch /active; mv /usr/bin/systemctl /usr/bin/systemctl.log; "
@@ -288,8 +289,14 @@ class Package(StackTest):
         self.assertIn("user=parley_app", self.sh("cat /etc/parley/parley.conf"))
         self.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101")
         self.sh("chmod 755 /usr/sbin/policy-rc.d")
-        self.assertEqual(self.install("0.1.1")[1], ["daemon-reload"])
-        self.sh("rm /usr/sbin/policy-rc.d")
+        said, asked = self.install("0.1.1")
+        self.assertEqual(asked, ["daemon-reload"])
+        self.assertNotIn("no service was found", said)      # nor was it asked to take the new program
+        self.sh("rm /usr/sbin/policy-rc.d; echo PARLEY_THREADS=0 >>/etc/parley/parley.conf")
+        said, asked = self.install("0.1.1")
+        self.assertEqual(asked, ["daemon-reload"])
+        self.assertIn("parley: the old program goes on", said)
+        self.configure()
         self.assertEqual(self.sh("stat -c '%a %G' /etc/parley/parley.conf"), "640 parley\n")
         self.sh(f"rm /active {WANTS}")   # as systemctl disable does
         said, asked = self.dpkg("--install", "/packages/parley_0.1.1_*.deb")
