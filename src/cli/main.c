@@ -209,7 +209,7 @@ static const struct command {
      "not seen for so long; a running host is kept"},
     {"search build", "", search_build_run, false,
      "index all messages for PARLEY_SEARCH while hosts serve, and from\n"
-     "now on what is written; one that was ended goes on where it was"},
+     "now on what is written; an interrupted build continues"},
     {"search drop", "", search_drop_run, false, "remove that index; nothing is indexed any more"},
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* parley search: makes the index of all messages, beside the hosts that serve, or removes it. */
+/* parley search: builds the index of all messages while hosts serve, or removes it. */
 #include "cli_internal.h"
 
 #include <inttypes.h>
@@ -26,8 +26,8 @@ static int open_sessions(struct command_context *c)
     return c->sessions ? EXIT_GOOD : command_finish(c, ctx_nomem(&c->ctx));
 }
 
-/* Writes wait while a change of their table waits for a lock. So it gives up soon, and is tried
- * again. */
+/* While a change of a table waits for its lock, writes to the table wait, too. So the change gives
+ * up soon, and is tried again. */
 static enum err try_locked(struct command_context *c,
                            enum err (*change)(struct sessions *, struct request_ctx *))
 {
@@ -48,7 +48,7 @@ static void say_progress(int64_t total, int64_t left)
             terminal ? "\r" : "", total - left, total, terminal && left > 0 ? "" : "\n");
 }
 
-/* The rest of the queue, which hosts may take from, too. */
+/* Indexes the rest of the queue, from which hosts may index at the same time. */
 static enum err index_all(struct command_context *c)
 {
     const int64_t pause = isatty(STDERR_FILENO) ? PAUSE_MS : SAY_MS;
@@ -74,7 +74,7 @@ static enum err index_all(struct command_context *c)
     return ERR_NONE;
 }
 
-/* What is queued stays queued when this command ends. */
+/* What is queued stays queued if this command is interrupted. */
 static enum err begin(struct command_context *c)
 {
     bool more = true;

@@ -41,8 +41,8 @@ static void *sweeper_main(void *sessions)
 
 /* ---- the indexer ---- */
 
-/* One thread a worker, where messages can be searched. PostgreSQL lets one of all of them index.
- * While requests use PostgreSQL, it takes a fifth of one processor from them. */
+/* One thread in each worker if messages can be searched. A lock in PostgreSQL lets one of them all
+ * index at a time. While requests use PostgreSQL, it works for a fifth of the time. */
 enum { INDEX_PAUSE_US = 1000000, INDEX_SHARE = 5 };
 
 static bool index_pass(struct sessions *s, struct arena *arena, int64_t *failures)

@@ -172,7 +172,7 @@ class Sweep(FaultInjectionTest):
         return [int(n) for n in self.sql.ask(STATE)[0].split()]
 
     def indexed(self):
-        """Indexes what is in the queue. Whether that was all: the indexer of parley may be at work."""
+        """Indexes what is in the queue. Returns whether it is empty: parley's own indexer may be at work."""
         self.sql.ask("SELECT parley_search_step()")
         return self.sql.ask("SELECT count(*) FROM search_queue")[0] == "0"
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Messages are written, edited, deleted and erased while workers, PostgreSQL and the build of the index are killed. In the end
-the index holds exactly the words of the messages that are there."""
+"""Messages are written, edited, deleted and erased while workers, PostgreSQL and the build of the index are killed. At the end
+the index has exactly the words of the messages that exist."""
 import collections
 import json
 import signal
@@ -16,8 +16,8 @@ WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("ban"
 
 
 class Search(FaultTest):
-    """Each client has sessions of its own, all of them a few users. Words are of no language, so they stand in the index as
-    they are."""
+    """Each client has sessions of its own; all share a few users. The words have no stems, so the index has them as they
+    are."""
     clients, workers = 32, 4
     env = {"PARLEY_WORKERS": str(workers), "PARLEY_SEARCH": "on", "PARLEY_DRAIN": "1", "PARLEY_ACQUIRE_MS": "5000",
            "PARLEY_SWEEP": "1"}
@@ -31,7 +31,7 @@ class Search(FaultTest):
         self.addCleanup(self.end_builds)
 
     def ask(self, i, kind, method, target, body=None):
-        """One attempt. What is lost is lost: in the end only what is stored counts."""
+        """One attempt, without a repetition: the test compares only with what is stored at the end."""
         status, _, answer = self.wires[i].attempt(method, target, b"" if body is None else json.dumps(body).encode())
         self.statuses[kind, status] += 1
         self.assertIn(status, (None, 200, 201, 204, 404, 409, 502, 503), (kind, target, answer[:300]))
@@ -47,7 +47,7 @@ class Search(FaultTest):
             self.last[name] = made["last_seq"]
 
     def change(self, i, name):
-        """Edits, empties, deletes or truncates near the end: what was just written and is perhaps just being indexed."""
+        """Edits, empties, deletes or truncates near the end: messages that are perhaps being indexed just now."""
         rng = self.rngs[i]
         seq = max(1, self.last[name] - rng.choice((0, 0, 0, 1, 2, 5)))
         path = f"/v1/sessions/{name}/messages"
@@ -79,7 +79,7 @@ class Search(FaultTest):
         return None
 
     def look(self, i):
-        """A search. Each hit holds the word now."""
+        """A search. Each hit shows the word."""
         word = self.rngs[i].choice(WORDS)
         found = self.ask(i, "search", "GET", f"/v1/search?q={quote(word)}&limit=20&sort={self.rngs[i].choice(('newest', 'relevance'))}")
         for hit in found["data"] if found else ():
@@ -139,7 +139,7 @@ class Search(FaultTest):
     # ---- what is there in the end ----
 
     def compare(self):
-        """What is wrong between the messages, the words and what is found."""
+        """The differences between the messages, the words in the index and what searches find."""
         sql = Sql(self.stack)
         self.addCleanup(sql.close)
         texts, of = {}, collections.defaultdict(set)
@@ -168,7 +168,7 @@ class Search(FaultTest):
                 yield f"{word}: {len(found)} found, {len(of[word])} are there; {sorted(set(found) ^ of[word])[:3]}"
 
     def test_everything_at_once(self):
-        """Fails if one of these is so: tried.
+        """Fails in each of these cases: tried.
         - two index at once: tests/mutants/search-two-at-once;
         - a step removes rows of the queue that it has not read: tests/mutants/search-queue-skips;
         - a hit is not checked against the message as it is: tests/mutants/search-unchecked;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Conversations and what searches of them find. A content that is bytes is JSON text as it is sent."""
+"""Conversations, and what searches find in them. A content of type bytes is sent as it is, as JSON text."""
 
 CONVERSATIONS = {
     "en": ["The cats were running through the gardens.", "Running a garden costs 49.90 dollars, not 4990.",
@@ -24,7 +24,7 @@ CONVERSATIONS = {
               "", []],
 }
 
-# (q, what is found: session, seq, and the words that match). Of these sessions only.
+# (q, what is found in these sessions: session, seq, and the texts of the matches).
 FOUND = [
     # Stems of the language of the session.
     ("cat", [("en", 1, ["cats"]), ("en", 3, ["cat"])]),
@@ -65,7 +65,7 @@ FOUND = [
     ("strassenbahn", [("de", 2, ["Straßenbahn", "Strassenbahn"])]), ("übermut", [("de", 2, ["ÜBERMUT"])]),
     # After emoji.
     ("cake", [("en", 5, ["cake"])]), ("december", [("en", 5, ["December"])]),
-    # Chinese, Japanese, Korean: as they follow each other.
+    # Chinese, Japanese, Korean: in the order of the query.
     ("北京", [("escapes", 3, ["北京"]), ("zh", 1, ["北京"]), ("zh", 2, ["北京", "北京"]), ("zh", 3, ["北京"])]),
     ("京北", [("zh", 2, ["京北"])]), ("北京大学", [("zh", 1, ["北京大学"])]), ("鸭烤", []),
     ("北京 大学", [("zh", 1, ["北京", "大学"]), ("zh", 2, ["大学", "北京", "北京"])]),
@@ -84,7 +84,7 @@ FOUND = [
     # Text parts.
     ("part", [("parts", 1, ["part", "part"])]), ("second", [("parts", 1, ["second"])]), ("\"part second\"", [("parts", 1, ["part", "second", "part"])]),
     ("output", [("parts", 2, ["output"])]), ("plain", [("parts", 2, ["plain"])]), ("hidden", []), ("object", []),
-    # Words that are nowhere.
+    # Words that no message has.
     ("zebra", []), ("12", []),
 ]
 # No word to look for.

@@ -97,8 +97,8 @@ class RowLevelSecurity(StackTest):
 
     def test_every_table_is_protected(self):
         """A table that a later migration adds is included. Fails if the security of a table is not forced.
-        The tables named hold nothing of a tenant's users; migration 5 says why keys are among them. The owner's functions
-        read all of a table that the serving login cannot read (migration 21)."""
+        The tables named hold nothing of a tenant's users; migration 5 says why keys are among them. Where the
+        serving login cannot read a table, the owner may read all of it (migration 21)."""
         without = self.stack.psql(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
             " AND NOT (relrowsecurity AND (relforcerowsecurity OR NOT has_table_privilege('parley_app', oid, 'SELECT')))"

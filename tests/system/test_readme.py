@@ -114,7 +114,7 @@ class Pasted(StackTest):
 
     def test_search(self):
         """Words, filters, and a word's stem in another language. Fails if the PATCH names "pl": tried. The script
-        marks what the answer says, also after an emoji. Fails if it takes the text as it is: tried."""
+        marks the matches, also after an emoji. Fails if it does not split the text into characters: tried."""
         self.twice("docs/guide/search.md", "^$", '"search:1","seq":2,.*"matches":..12,16.,.24,28..,.*"complete":true',
                    '"search:1","seq":1,', '"search:2","seq":1,.*"matches":..22,28..')
         if not shutil.which("node"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GET /v1/search: what is found, where it is marked, filters, pages, and what is not found any more."""
+"""GET /v1/search: what is found, where matches are marked, filters, pages, and what is not found any more."""
 import collections
 import json
 import re
@@ -18,7 +18,7 @@ TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def text_of(content):
-    """The text of a message's content, from the documentation alone."""
+    """The text of a message's content, as the documentation alone defines it."""
     if isinstance(content, list):
         parts = [part if isinstance(part, str) else part.get("text") for part in content
                  if isinstance(part, str) or (isinstance(part, dict) and part.get("type") in TEXT_PARTS)]
@@ -36,7 +36,7 @@ class SearchTest(StackTest):
         cls.stack.parley.do("search", "build")
 
     def indexed(self, seconds=30):
-        """All that was written is indexed."""
+        """Waits until all that was written is indexed."""
         wait_until(lambda: self.stack.psql("SELECT count(*) FROM search_queue") == "0", seconds, "an empty queue")
 
     def search(self, q, status=200, headers=None, **more):
@@ -68,7 +68,7 @@ class SearchTest(StackTest):
         return name
 
     def word(self):
-        """A word that is nowhere."""
+        """A word that no message has."""
         return "w" + uuid.uuid4().hex
 
 
@@ -92,7 +92,7 @@ class Found(SearchTest):
                      for name, contents in CONVERSATIONS.items() for i, c in enumerate(contents)}
 
     def look(self, q, **more):
-        """What a search finds of the conversations, as the table has it; snippets are checked."""
+        """What a search finds in CONVERSATIONS, in the form of FOUND. Checks snippets, too."""
         found = []
         for hit in self.search(q, limit=100, **more)["data"]:
             if hit["session_id"] not in CONVERSATIONS:
@@ -105,8 +105,8 @@ class Found(SearchTest):
         return sorted(found)
 
     def test_table(self):
-        """Fails if one of these is so: tried. All words are `simple`; characters are not split; matches count bytes, or are of
-        each character; parts are joined by a space; an escape takes another place."""
+        """Fails if all words are `simple`, if Chinese characters are not split, if matches count bytes or mark each character,
+        if parts are joined by a space, or if an escape counts as another number of characters: tried."""
         for q, expected in FOUND:
             for sort in ("relevance", "newest"):
                 with self.subTest(q, sort=sort):
@@ -119,9 +119,9 @@ class Found(SearchTest):
                 self.assertEqual((problem["code"], problem["field"]), ("invalid_parameter", "q"))
 
     def test_long_texts(self):
-        """Snippets of texts of which the match is at the end or among thousands; what is beyond 65,536 characters is not
-        found, and at most 100 matches are told. Fails if a snippet begins elsewhere than its matches say, or if ts_headline makes
-        the parts: tried."""
+        """Snippets of long texts with a match at the end, or with many matches. Words beyond 65,536 characters are not found,
+        and an answer has at most 100 matches. Fails if a snippet begins elsewhere than its matches say, or if ts_headline
+        makes the parts: tried."""
         word, late = self.word(), self.word()
         svg = "<path d='" + "M 0 0 " * 500 + "'>"
         filler = "lorem ipsum \U0001f600 北京 " * 5000
@@ -157,16 +157,16 @@ class Found(SearchTest):
 
 
 class TakesLong(SearchTest):
-    """Statements have little time."""
+    """A short time limit for statements."""
     env = {**SearchTest.env, "PARLEY_STATEMENT_MS": "2500"}
 
     def test_texts_that_take_long(self):
-        """Texts for which PostgreSQL's parser takes the square of the time, and a session with many long ones, do not stop the
-        index for all. Fails if a run without a space, or the beginning of a comment, stays whole, or if a step takes 64 messages
-        whatever their size, or if a page that took a second leaves out the row at which it ended: tried."""
+        """Texts for which PostgreSQL's parser takes quadratic time, and a session with many long texts, do not stop the indexer.
+        Fails if a run without a space, or the beginning of a comment, stays whole; if a step takes 64 messages whatever their
+        size; or if a page that took a second leaves out the row at which it ended: tried."""
         word, other = self.word(), self.word()
         runs = ["a_", "~/", "/.", "<!--", "a.b/", "a-", "a@", "&#1", "<a \"", "http://", "1e", "\U00010330-", "\U0001f600", " - ",
-                "\u023a"]   # which lower() makes longer: as one word of 2,000 bytes it crashed PostgreSQL
+                "\u023a"]   # lower() makes it longer: as one word of 2,000 bytes it crashed PostgreSQL
         name = self.make(*(f"{word} {(run * 65536)[:65000]}" for run in runs))
         han = "".join(chr(0x20000 + i % 42000) for i in range(65000))
         many = self.make()
@@ -184,7 +184,7 @@ class Real(SearchTest):
     """The data of PARLEY_TEST_DATA, or made-up conversations."""
 
     def test_real_conversations(self):
-        """The same words are found as by a look at each message. Fails if a part of the messages is not indexed: tried."""
+        """A search finds the messages that a comparison with each message finds. Fails if some messages are not indexed: tried."""
         data = conversations()
         ids = {}
         for i, c in enumerate(data):
@@ -210,7 +210,7 @@ class Filters(SearchTest):
     """Filters, orders and pages."""
 
     def test_filters(self):
-        """Fails if a filter is left out of the query's tags and of the comparison: tried."""
+        """Fails if a filter is left out of both the tags of the query and the comparison of a hit: tried."""
         word = self.word()
         a = self.make(message(word), message(word, role="assistant"), user_id="ann")
         b = self.make(message(word), message(word, role="ann"), user_id="ann b")
@@ -233,7 +233,7 @@ class Filters(SearchTest):
             self.assertEqual(self.hits(word, sort="newest", headers={"X-Parley-User": user}, session_id=c), [])
 
     def test_pages(self):
-        """Pages of every limit equal one page, in both orders. Fails if a cursor has no part of the position: tried."""
+        """Pages of every limit have together what one page has, in both orders. Fails if a cursor lacks a part of the position: tried."""
         word = self.word()
         for _ in range(3):
             self.make(*(" ".join([word] * (i % 4 + 1) + ["other"] * (i % 3)) for i in range(9)))
@@ -249,7 +249,7 @@ class Filters(SearchTest):
         self.assertEqual(self.hits(word)[-1], (best, 2))
 
     def test_pages_while_others_write(self):
-        """Each hit of before is found exactly once, also if messages of a new language are written, or some of before are edited
+        """Each earlier hit that stays is found exactly once while messages in new languages are written, and others are edited
         or deleted. Fails if a row is ranked by the languages of all sessions: tried."""
         for sort in ("relevance", "newest"):
             word, languages = self.word(), iter("de fr es it nl sv da fi pt ro hu ru tr ar hi".split() * 3)
@@ -292,7 +292,7 @@ class Filters(SearchTest):
 
 
 class Gone(SearchTest):
-    """What is not found from the commit on: each check follows the answer of the write without a pause. One test per
+    """What is not found from the commit on: each check follows the answer of the write at once. One test for each
     condition of a hit. Fails if parley_search does not check the message as it is: tests/mutants/search-unchecked."""
 
     def setUp(self):
@@ -309,7 +309,7 @@ class Gone(SearchTest):
         return sorted(seq for name, seq in self.hits(self.w, **more) if name == self.name)
 
     def words_gone(self, least=0):
-        """The words are removed, too."""
+        """Waits until the words are removed from the index, too."""
         wait_until(lambda: self.stack.psql("SELECT count(*) FROM search_words WHERE words @@ "
                                            f"'{self.w}'::tsquery") == str(least), 10, "the words are gone")
 
@@ -334,14 +334,14 @@ class Gone(SearchTest):
         self.words_gone(2)
 
     def test_session_deleted(self):
-        """Its words go with its messages, when the sweeper removes these."""
+        """Its words stay until the sweeper removes its messages."""
         self.delete(self.path, status=204)
         self.assertEqual(self.found(), [])
         self.put(self.path, {"messages": [message("made again")]}, status=201)
         self.assertEqual(self.found(), [])
 
     def test_expired(self):
-        """The sweeper is off: words go when it deletes the session."""
+        """The sweeper is off, so the words stay in the index."""
         self.patch(self.path, {"ttl_seconds": 1})
         end = time.monotonic() + 10
         while self.client.get(self.path).status != 404:
@@ -373,7 +373,7 @@ class Gone(SearchTest):
 
 
 class Build(StackTest):
-    """The index is made beside hosts that serve."""
+    """The index is built while hosts serve."""
     env = {"PARLEY_SEARCH": "on", "PARLEY_SWEEP": "0"}
     hits, search, indexed, pages = SearchTest.hits, SearchTest.search, SearchTest.indexed, SearchTest.pages
 
@@ -391,7 +391,7 @@ class Build(StackTest):
             at_once(4, fill)
 
     def compare(self):
-        """search_words is what the messages say, no row more or less, and searches find it."""
+        """search_words has exactly one row for each message with text, and searches find them."""
         wanted, of = collections.Counter(), collections.defaultdict(set)
         for line in self.stack.psql("SELECT m.generation, m.seq, s.session_id, m.content FROM messages m JOIN sessions s"
                                     " USING (tenant, generation) WHERE s.expires_at > now()").splitlines():
@@ -441,8 +441,8 @@ class Build(StackTest):
             self.assertEqual(self.stack.psql(f"SELECT count(*) FROM {table}"), "0")
 
     def test_beside_writes_and_killed(self):
-        """Killed in the middle, it goes on. Fails if a trigger is missing, or if a build does not go on where only the triggers
-        were made: tried."""
+        """A build that is killed continues when it is run again. Fails if a trigger is missing, or if a build does not
+        continue after one that only made the triggers: tried."""
         self.drop()
         with self.writes():
             for pause in (0.01, 0.03, 0.06, 0.1, 0.2, 0.3):
@@ -470,8 +470,7 @@ class Build(StackTest):
         self.compare()
 
     def test_complete(self):
-        """complete is false until all of before are indexed, and what is there is found meanwhile. Fails if it is told when the
-        build has only queued: tried."""
+        """complete is false until all earlier messages are indexed. Fails if it is true once the build has queued them: tried."""
         self.drop()
         held = self.stack.postgres.open_psql("BEGIN; SELECT pg_advisory_xact_lock(1349676629, 0);\n\\echo held\n")
         while held.stdout.readline().strip() != "held":
@@ -485,7 +484,7 @@ class Build(StackTest):
         self.compare()
 
     def test_as_the_serving_login(self):
-        """A clear message, and nothing is done."""
+        """The command fails with a clear message, and changes nothing."""
         parley = self.stack.parley
         for command in ("build", "drop"):
             done = parley.run("search", command, DATABASE_ADMIN_URL=parley.env["DATABASE_URL"])

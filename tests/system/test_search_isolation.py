@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""No search shows a word of another tenant, and no SQL of the serving login gets at one through the index."""
+"""No search shows a word of another tenant, and no SQL of the serving login can read one from the index."""
 import json
 import subprocess
 import time
@@ -8,11 +8,11 @@ from urllib.parse import quote
 from harness import message, wait_until
 from stack import StackTest
 
-# Words that only tenant b has. What an answer to tenant a may not hold, in any form: words, ids, users.
+# WORDS: those that only tenant b has. SECRETS: what no answer to tenant a may contain, in any form.
 WORDS = ("zanzibar", "quicksilver", "北京烤鸭", "straßenbahnhaltestelle")
 SECRETS = ("zanzibar", "quicksilv", "quicksilver", "烤", "straßenbahnhaltestell", "secret-session", "secret-user")
 CALL = "SELECT * FROM parley_search({q}, NULL, NULL, NULL, NULL, true, NULL, NULL, NULL, NULL, 100);"
-# A function that says who runs it and what of the words that one may read, into a table that everybody may write.
+# A function that stores, in a table that everybody may write, who runs it and which words that login can read.
 SPY = """CREATE TEMP TABLE got (line pg_catalog.text); GRANT ALL ON got TO public;
 CREATE FUNCTION pg_temp.spy() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -31,15 +31,15 @@ END $$;
 
 
 def call(q, **arguments):
-    """A call of parley_search by name, with the arguments that are not as usual."""
+    """A call of parley_search with named arguments; those given replace the usual ones."""
     given = {"q": q, "of_user": "NULL", "of_session": "NULL", "of_role": "NULL", "after": "NULL", "by_relevance": "true",
              "at_score": "NULL", "at_time": "NULL", "at_generation": "NULL", "at_seq": "NULL", "rows": "100", **arguments}
     return "SELECT * FROM parley_search(" + ", ".join(f"{name} => {value}" for name, value in given.items()) + ");"
 
 
 class SearchIsolation(StackTest):
-    """Tenant a tries, tenant b has something to hide. In SQL a is a client that could send any statement as the serving
-    login, with parley.tenant of a."""
+    """Tenant a tries to read the secrets of tenant b. In SQL, a is a client that can send any statement as the serving login,
+    while parley.tenant is a."""
     env = {"PARLEY_SEARCH": "on", "PARLEY_AUTH": "keys", "PARLEY_SWEEP": "0"}
 
     def setUp(self):
@@ -75,7 +75,7 @@ class SearchIsolation(StackTest):
         return done.stdout
 
     def expect_nothing(self, statements, refused=None, asked=None):
-        """Nothing of b is shown. refused: what must be among what is. asked: a word that the statements hold."""
+        """The output shows no secret of b. refused: a pattern that the output must match. asked: a secret that the statements contain."""
         shown = self.sql(statements)
         for secret in (s for s in SECRETS if s != asked):
             self.assertNotIn(secret, shown, statements)
@@ -85,7 +85,7 @@ class SearchIsolation(StackTest):
         return shown
 
     def test_the_tries_can_succeed(self):
-        """What the other tests look for is there: with the tenant of b, and as the owner."""
+        """Shows that there is something to find: as tenant b, and as the owner."""
         self.assertIn("zanzibar", self.sql(call("'zanzibar'"), "b"))
         self.assertIn("quicksilv", self.stack.psql("SELECT words FROM search_words WHERE tenant = 'b'"))
 
@@ -119,7 +119,7 @@ class SearchIsolation(StackTest):
                                         refused if "config" not in statement and "tenant" not in statement else "42501|42703")
 
     def test_the_queue_takes_only_rows_of_the_tenant(self):
-        """Fails if the policy does not compare the tenant, or lets a row be one of the build: tried."""
+        """Fails if the policy does not compare the tenant, or allows rows with build = true: tried."""
         row = "INSERT INTO search_queue (tenant, generation, first_seq, last_seq, build) VALUES ('{}', 1, 1, 1, {}){};"
         self.assertNotIn("ERROR", self.sql(row.format("a", "false", "")))
         for tenant, build, more in (("b", "false", ""), ("a", "true", ""), ("b", "true", ""), ("a", "false", " RETURNING *"),
@@ -150,7 +150,7 @@ class SearchIsolation(StackTest):
             self.expect_nothing(statement + ";")
 
     def test_functions_of_the_owner(self):
-        """The serving login may call two functions. Fails if the REVOKE lacks one: tried."""
+        """The serving login may call two functions. Fails if the REVOKE lacks one of the others: tried."""
         allowed = self.stack.psql(
             "SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE starts_with(proname, 'parley_search')"
             " AND has_function_privilege('parley_app', oid, 'EXECUTE')")
@@ -167,8 +167,8 @@ class SearchIsolation(StackTest):
         self.assertEqual(self.stack.psql(config), "0")
 
     def test_types_that_look_like_ours(self):
-        """PL/pgSQL keeps the types that a function had when it was first called in a session. Fails if somebody else may
-        call one that the owner's functions call: tried. A domain's check then ran as the owner."""
+        """PL/pgSQL keeps the types that a function had when it was first called in a session. Fails if the
+        serving login may call a helper of the owner's functions: tried. Then the check of a domain ran as the owner."""
         for base in ("text", "jsonb", "regconfig", "tsquery", "int4", "int8", "bool", "timestamptz", "tsvector"):
             with self.subTest(base):
                 self.expect_nothing(SPY + f"""
@@ -197,7 +197,7 @@ class SearchIsolation(StackTest):
                     SELECT parley_search_step();
                     BEGIN; UPDATE public.sessions SET language = 'fr'; DELETE FROM public.messages; DELETE FROM public.sessions;
                     TABLE got; ROLLBACK;""")
-        # A session of a in a table of its own that claims to be b's.
+        # A temporary table with sessions of a under other generations, which may be those of b.
         self.expect_nothing("""CREATE TEMP TABLE sessions AS TABLE public.sessions; GRANT ALL ON pg_temp.sessions TO public;
             UPDATE pg_temp.sessions SET generation = generation - 1;
             CREATE TEMP VIEW search_words AS SELECT 1::bigint AS generation, 1::bigint AS seq, now() AS created_at,
@@ -227,8 +227,8 @@ class SearchIsolation(StackTest):
                             "CREATE TEXT SEARCH CONFIGURATION public.german (COPY = simple);", "ERROR")
 
     def test_arguments(self):
-        """A search for what b has answers the same as one for what nobody has. Fails if parley_search takes another tenant
-        than parley.tenant: tried. (Without tag and comparison row-level security still hides what is not a's.)"""
+        """A search for what b has gives the same answer as one for what nobody has. Fails if parley_search takes another tenant
+        than parley.tenant: tried. (If it compares neither tag nor tenant, row-level security still hides what is not a's.)"""
         tag = "(SELECT chr(1) || '{}' || left(encode(sha256(convert_to('{}', 'UTF8')), 'hex'), 16))"
         for known, unknown in (("zanzibar", "zanzibaz"), ("北京烤鸭", "北京烤鴨"), ("\"quicksilver 北京\"", "\"quicksilwer 北京\"")):
             for q, more in (
@@ -286,7 +286,7 @@ class SearchIsolation(StackTest):
             self.expect_nothing(statement + ";", "ERROR: +42501")
 
     def test_indexing_leaves_the_tenant_of_the_caller(self):
-        """Fails if parley_search_step leaves the tenant of the last row that it indexed: tried."""
+        """Fails if parley.tenant is that of the last indexed row after parley_search_step: tried."""
         for _ in range(10):     # a worker may index them first
             self.stack.psql("INSERT INTO search_queue (tenant, generation, first_seq, last_seq)"
                             " SELECT tenant, generation, 1, last_seq FROM sessions WHERE tenant = 'b'")
@@ -294,8 +294,8 @@ class SearchIsolation(StackTest):
                                 "SELECT session_id, user_id FROM sessions; TABLE messages;" + call("'zanzi' || 'bar'"))
 
     def test_ranks_and_order_are_of_the_tenant(self):
-        """The score of a hit is the same, and so a cursor stays good, when another tenant begins to use a language. Fails if
-        a query has the words of all configurations, and a row is ranked by all of them: tried."""
+        """The score of a hit stays the same, and so a cursor stays valid, when another tenant begins to use a language. Fails
+        if a query has the words of all configurations, and a row is ranked by all of them: tried."""
         asked = call("'pears or houses or shared'")
         before = self.sql(asked)
         self.assertIn("mine", before)
@@ -307,7 +307,7 @@ class SearchIsolation(StackTest):
         self.assertEqual(*keep)
 
     def test_over_http(self):
-        """Two keys. Fails if parley_search takes another tenant than parley.tenant: tried."""
+        """The keys of two tenants. Fails if parley_search takes another tenant than parley.tenant: tried."""
         for q in ("zanzibar", "zanzibar or quicksilver", "北京", "\"北京烤鸭\"", "straßenbahnhaltestelle", "number"):
             for more in ("", "&sort=newest", "&user_id=secret-user", "&session_id=secret-session", "&role=user&limit=1"):
                 answer = self.client.get(f"/v1/search?q={quote(q)}{more}", headers=self.a)
@@ -325,7 +325,7 @@ class SearchIsolation(StackTest):
         self.assertEqual(users["data"], [])
 
     def test_a_tenant_that_is_deleted_is_found_nowhere(self):
-        """Also when a tenant of that name is made again."""
+        """Not even if a tenant of that name is made again."""
         parley, of = self.stack.parley, {"Authorization": "Bearer " + self.stack.parley.make_key("gone")}
         self.put("/v1/sessions/old", {"messages": [message("ephemeral")]}, status=201, headers=of)
         wait_until(lambda: self.found("ephemeral", of) == 1, 20, "indexed")

@@ -56,13 +56,14 @@ MUSTCHECK enum err native_read_window(struct api_call *c, struct session_window_
 void native_write_window(struct json_writer *j, const struct session_window *w,
                          const struct api_call *with);
 
-/* native_list.c: filters that lists and searches share. *out stays as it is if the parameter is not
- * given; the user is that of X-Parley-User then. */
+/* native_list.c: filters that lists and searches share. If the parameter is not given, the user is
+ * that of X-Parley-User, and the time stays as it is. */
 MUSTCHECK enum err native_read_user_filter(struct api_call *c, struct sv *out);
 MUSTCHECK enum err native_read_time(struct api_call *c, const char *name, int64_t *out);
 
-/* native_cursor.c: the cursor of a position, of 1 to NATIVE_POSITION_MAX numbers, in a list that
- * some parts, up to 8, tell from any other of the tenant. *out is in the arena. */
+/* native_cursor.c: the cursor of a position in a list. The position has 1 to NATIVE_POSITION_MAX
+ * numbers. Up to 8 parts distinguish the list from every other of the tenant. *out is in the
+ * arena. */
 enum { NATIVE_POSITION_MAX = 4 };
 struct native_list {
     const struct sv *of;

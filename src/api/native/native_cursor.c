@@ -57,7 +57,7 @@ enum err native_position_read(struct request_ctx *ctx, const struct native_list 
                     "cursor must be a next_cursor that this list gave.");
 }
 
-/* The list that q describes. times and parts: room for what it is of. */
+/* The list that q describes. It points into times and parts, which the caller provides. */
 static struct native_list list_of(const struct session_list_query *q, int64_t times[2],
                                   struct sv parts[4])
 {

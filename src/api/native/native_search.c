@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* GET /v1/search: what was said, in all sessions of the tenant. */
+/* GET /v1/search: finds messages by their words, in all sessions of the tenant. */
 #include "native.h"
 #include "parley/session/search.h"
 
@@ -36,7 +36,7 @@ static enum err read_search(struct api_call *c, struct search_query *q)
     return native_read_time(c, "created_after", &q->created_after);
 }
 
-/* What a cursor is of: this search, with its filters and its order. parts: room for that. */
+/* A cursor belongs to this search, with its filters and its order. The caller provides parts. */
 static struct native_list list_of(const struct search_query *q, struct sv parts[6])
 {
     parts[0] = q->newest_first ? SV("search newest") : SV("search");

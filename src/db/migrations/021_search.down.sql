@@ -1,4 +1,4 @@
--- Whoever runs a search sees that it is not there. Triggers go first: a write that queues must find the queue.
+-- The triggers go first: a write that queues needs the queue.
 DO $$
 BEGIN
     IF to_regproc('parley_search_off') IS NOT NULL THEN

@@ -84,8 +84,7 @@ enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
         const bool no_word = strcmp(failure.sqlstate, "PL400") == 0;
         ctx_clear_error(ctx);
         return ctx_fail(ctx, e, "invalid_parameter", no_word ? "q" : "cursor",
-                        no_word ? "q must have a word to look for, and not only behind a minus "
-                                  "sign."
+                        no_word ? "q must have a word that is not after a minus sign."
                                 : "cursor must be a next_cursor that this search gave.");
     }
     TRY(e);
