@@ -51,12 +51,14 @@ QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
         format-check format openapi test-compose test-faults test-hosts test-mutants \
         bench bench-scale clean
-all: $(BUILD)/parley
+all: $(BUILD)/parley $(if $(wildcard packaging/package.mk),man)
 
 help:
 	@echo "make run            install what is missing, build, run the whole stack (PORT=8080)"
 	@echo "make test           install what is missing, build, run every test; last line: N passed, N failed"
 	@echo "make                build $(BUILD)/parley; CC=clang and SAN=address,undefined choose another way"
+	@echo "make install        what is built: PREFIX=/usr/local, DESTDIR=DIR; make uninstall"
+	@echo "make deb            build/parley_$(VERSION)_ARCHITECTURE.deb, a package of Debian"
 	@echo "make unit           the tests that need no server"
 	@echo "make service        the tests against a real PostgreSQL and Redis"
 	@echo "make system         the tests of the whole stack; T=NAME for those whose name holds NAME"
@@ -199,4 +201,7 @@ $(BUILD)/offer: tests/bench/offer.c
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# A copy that only builds the program does not have it.
+-include packaging/package.mk
+
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)

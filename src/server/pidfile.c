@@ -28,8 +28,6 @@ bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
     const int line = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     snprintf(text + line, sizeof text - (size_t)line, "reload %lld %s%s", (long long)reload,
              outcome, why);
-    for (char *p = text + line; (p = strchr(p, '\n'));)
-        *p = ' ';
     const size_t n = strlen(text);
     memset(text + n, ' ', TEXT_N - n);
     text[TEXT_N - 1] = '\n';

@@ -45,6 +45,8 @@ void reload_refuse(struct supervisor *s, const char *fmt, ...)
         log_say(LOG_ERROR, "reload_refused", "%s", why);
         api_host_set_reload_reason(host, why);
         atomic_fetch_add(&host->reloads_refused, 1);
+        for (char *p = why; (p = strchr(p, '\n'));)
+            *p = ' '; /* those below have lines of their own */
         (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "refused: ", why);
         service_manager_notify("READY=1\nSTATUS=serving; the last reload was refused: %s", why);
     }

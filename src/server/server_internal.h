@@ -163,7 +163,7 @@ struct supervisor {
     bool stopping;
     int exit_status;
     /* For the service manager. */
-    bool announced;      /* that it is ready */
+    int announced;       /* 0: nothing, 1: that it waits for PostgreSQL, 2: that it serves */
     int64_t announce_us; /* at the latest */
     int64_t watchdog_us; /* when it must hear from this process next */
     /* reload.c */

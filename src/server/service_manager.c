@@ -28,12 +28,13 @@ void service_manager_notify(const char *fmt, ...)
         a.sun_path[0] = '\0';
     va_list ap;
     va_start(ap, fmt);
-    const int n = vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text, sizeof text, fmt, ap); /* a long reason is cut */
     va_end(ap);
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     /* Nothing depends on it: a service manager that does not listen is its own fault. */
-    if (fd >= 0 && n > 0 && (size_t)n < sizeof text)
-        (void)!sendto(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&a,
+    if (fd >= 0)
+        (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT,
+                      (const struct sockaddr *)&a,
                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
     if (fd >= 0)
         close(fd);

@@ -130,10 +130,10 @@ static void tell_service_manager(struct supervisor *s)
 {
     const int64_t now = clock_mono_us(), pause = service_manager_watchdog_us();
     const bool served = atomic_load(&s->run.shared->served);
-    if (!s->announced && !s->stopping && s->predecessor.channel < 0 &&
-        (served || now >= s->announce_us)) {
+    const int state = served ? 2 : now >= s->announce_us;
+    if (state > s->announced && !s->stopping && s->predecessor.channel < 0) {
         service_manager_notify("READY=1\nSTATUS=%s", served ? "serving" : "waiting for PostgreSQL");
-        s->announced = true;
+        s->announced = state;
     }
     if (pause > 0 && now >= s->watchdog_us) {
         service_manager_notify("WATCHDOG=1");

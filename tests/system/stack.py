@@ -145,6 +145,7 @@ class Server:
         self.stack, self.name, self.stop_signal, self.user = stack, name, stop_signal, user
         self.as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
         self.process = self.stderr = None   # a descriptor for its standard error, in place of its log
+        self.fds = ()                       # further descriptors that it inherits
         self.log_path = f"{stack.dir}/{name}.log"
 
     def environment(self):
@@ -166,7 +167,8 @@ class Server:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), env=self.environment(), cwd=self.stack.dir, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=self.stderr or log, start_new_session=True, **self.as_user)
+                stdout=log, stderr=self.stderr or log, start_new_session=True,
+                pass_fds=self.fds, **self.as_user)
         self.stack.keep(self.pid)
         if wait:
             self.wait_ready()

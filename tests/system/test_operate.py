@@ -35,8 +35,9 @@ class Operate(StackTest):
         """The configuration of the service, and that of the owner, who makes a key."""
         os.symlink(PARLEY, self.etc + "/parley")
         text = block("install.md", "The configuration").replace("/etc/parley", self.etc)
-        text = re.sub(r"^id parley .*\n", "", text).replace(" -o root -g parley", "")
-        text = re.sub(r"postgresql://(\w+):[\w-]+@db.example/parley", lambda m: "postgresql:///parley?user=" +
+        shutil.copy(ROOT + "/packaging/debian/parley.conf", self.etc)   # as the package does
+        os.chmod(self.etc + "/parley.conf", 0o640)
+        text = re.sub(r"postgresql://(\w+):[\w-]+@localhost/parley", lambda m: "postgresql:///parley?user=" +
                       f"{m[1]}&host={self.stack.postgres.dir}", text)
         for _ in range(2):
             said = self.paste(text, PATH=f"{self.etc}:{os.environ['PATH']}")

@@ -181,12 +181,13 @@ class Install(StackTest):
         block = re.sub(r"\bparley_app\b", "doc_app", block)
         block = re.sub(r"(ROLE|DATABASE|OWNER|connect|TO) parley\b", r"\1 doc", block)
         return re.sub(r"//parley:|//doc_app:", lambda m: m[0].replace("parley", "doc"), block).replace(
-            "@db.example/parley", f"@/doc?host={self.stack.postgres.dir}")
+            "@localhost/parley", f"@/doc?host={self.stack.postgres.dir}")
 
     def test_two_logins(self):
-        """The SQL and the commands after it. Fails if the SQL leaves a LOGIN out: tried."""
+        """The SQL, and the commands of the next section. Fails if the SQL leaves a LOGIN out: tried."""
         (sql,) = blocks("docs/operate/install.md", "sql", "Two logins")
-        (shell,) = blocks("docs/operate/install.md", "sh", "Two logins")
+        (shell,) = blocks("docs/operate/install.md", "sh", "The configuration")
+        shell = shell.replace("/etc/parley", self.stack.dir) + f"parley --config {self.stack.dir}/parley.conf check\n"
         self.assertEqual(self.stack.psql(self.here(sql), database="postgres"), "")
         os.symlink(PARLEY, self.stack.dir + "/parley")
         environment = self.stack.parley.environment()
