@@ -108,6 +108,14 @@ void listener_disown(struct listener *l)
     l->path[0] = '\0';
 }
 
+unsigned listeners_foreign(const struct listener l[LISTENERS])
+{
+    unsigned bits = 0;
+    for (int i = 0; i < LISTENERS; i++)
+        bits |= (unsigned)l[i].inherited << i;
+    return bits;
+}
+
 void listener_own(struct listener *l, const char *path)
 {
     struct stat st;

@@ -88,17 +88,24 @@ void pidfile_close(int fd, const char *listen)
     close(fd);
 }
 
-/* The kernel releases the POSIX lock with it. That of flock is also the successor's. */
-void pidfile_release(int fd)
+void pidfile_unlock(int fd)
 {
-    close(fd);
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_SETLK, &lock);
 }
 
-void pidfile_take(int fd, int64_t reload)
+void pidfile_lock(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_SETLK, &lock) != 0 || !pidfile_write(fd, reload, "done", ""))
-        log_say(LOG_ERROR, "bug", "the pid file cannot be taken over: %s", strerror(errno));
+    if (fcntl(fd, F_SETLK, &lock) != 0)
+        log_say(LOG_ERROR, "bug", "the pid file cannot be locked: %s", strerror(errno));
+}
+
+bool pidfile_is(int fd, const char *listen)
+{
+    char path[PIDFILE_PATH_MAX];
+    pidfile_path(listen, path);
+    return has_name(fd, path);
 }
 
 /* ---- for commands ---- */
@@ -123,17 +130,34 @@ static void forget_service(const struct service *s)
         close(s->process);
 }
 
+/* The pid of who holds the lock; 0: nobody. Between two supervisors nobody does for a moment. */
+static pid_t open_holder(struct service *s)
+{
+    enum { LOOKS = 5 };
+    pid_t pid = 0;
+    s->process = -1;
+    for (int i = 0; i < LOOKS && s->fd >= 0 && s->process < 0; i++) {
+        if (i > 0)
+            (void)poll(NULL, 0, LOOK_MS);
+        pid = holder(s->fd);
+        if (pid > 0)
+            s->process = (int)syscall(SYS_pidfd_open, pid, 0);
+        /* The descriptor is of that very process if it still holds the lock. */
+        if (s->process >= 0 && holder(s->fd) != pid) {
+            close(s->process);
+            s->process = -1;
+        }
+    }
+    return pid;
+}
+
 static bool find_service(struct service *s, const char *listen, char *why, size_t why_n)
 {
     char path[PIDFILE_PATH_MAX];
     pidfile_path(listen, path);
-    s->process = -1;
     s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    const pid_t pid = s->fd < 0 ? 0 : holder(s->fd);
-    if (pid > 0)
-        s->process = (int)syscall(SYS_pidfd_open, pid, 0);
-    /* The descriptor is of that very process if it still holds the lock. */
-    if (s->process >= 0 && holder(s->fd) == pid)
+    const pid_t pid = open_holder(s);
+    if (s->process >= 0)
         return true;
     snprintf(why, why_n, "no service was found: pid file %s: %s", path,
              s->fd < 0 || (pid > 0 && s->process < 0) ? strerror(errno)
@@ -165,11 +189,16 @@ static bool read_reload(const struct service *s, long long *number, char outcome
 
 /* A reload that began after this command has read the configuration as it was then, or a later
  * one. */
-static bool await_reload(const struct service *s, long long before, char *why, size_t why_n)
+static bool await_reload(struct service *s, long long before, char *why, size_t why_n)
 {
     char outcome[TEXT_N];
     long long number;
-    while (!has_ended(s, LOOK_MS)) {
+    for (;;) {
+        if (has_ended(s, LOOK_MS)) { /* unless it has a successor */
+            close(s->process);
+            if (open_holder(s) == 0)
+                break;
+        }
         if (!read_reload(s, &number, outcome) || number <= before ||
             strcmp(outcome, "running") == 0)
             continue;
@@ -178,6 +207,21 @@ static bool await_reload(const struct service *s, long long before, char *why, s
     }
     snprintf(why, why_n, "the service has ended");
     return false;
+}
+
+/* A program of before --binary would end by the signal. */
+static bool blocks(pid_t pid, int signo)
+{
+    char path[64], line[128];
+    unsigned long long mask = 0;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "SigBlk: %llx", &mask) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return mask >> (signo - 1) & 1;
 }
 
 bool supervisor_signal(const char *listen, int signo, char *why, size_t why_n)
@@ -189,6 +233,11 @@ bool supervisor_signal(const char *listen, int signo, char *why, size_t why_n)
         return false;
     while (signo != SIGTERM && !read_reload(&s, &before, outcome) && !has_ended(&s, LOOK_MS))
         continue;
+    if (signo == SIGUSR2 && !blocks(holder(s.fd), signo)) {
+        snprintf(why, why_n, "the running program is older than --binary: restart it once");
+        forget_service(&s);
+        return false;
+    }
     bool good = syscall(SYS_pidfd_send_signal, s.process, signo, NULL, 0) == 0;
     if (!good)
         snprintf(why, why_n, "the service cannot be reached: %s", strerror(errno));

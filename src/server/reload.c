@@ -217,7 +217,7 @@ void reload_step(struct supervisor *s)
         return;
     else if (s->reload_wanted)
         begin_reload(s);
-    else if (clock_mono_us() >= s->recycle_us)
+    else if (clock_mono_us() >= s->recycle_us && !s->successor.wanted)
         begin_recycling(s);
 }
 

@@ -27,7 +27,7 @@
 struct shared {
     struct api_host host;
     atomic_bool served;      /* a worker has been ready once */
-    atomic_bool handed_over; /* the sockets are a successor's */
+    atomic_uint foreign;     /* bits: listeners that another process keeps, see struct listener */
     struct {
         atomic_bool ready;                    /* it takes requests and has PostgreSQL */
         atomic_bool wants_replacement;        /* it has served PARLEY_RECYCLE requests */
@@ -82,6 +82,8 @@ void listener_stop(const struct listener *l);
 /* It becomes another process's, as if it were inherited; and back. path: of the setting. */
 void listener_disown(struct listener *l);
 void listener_own(struct listener *l, const char *path);
+/* Bits for those that another process keeps. */
+unsigned listeners_foreign(const struct listener l[LISTENERS]);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);
 
@@ -92,6 +94,8 @@ void listener_close(struct listener *l);
 void PRINTF_LIKE(1, 2) service_manager_notify(const char *fmt, ...);
 /* How often it wants to hear WATCHDOG=1; 0: never. */
 int64_t service_manager_watchdog_us(void);
+/* How many sockets it passed on. */
+int64_t service_manager_sockets(void);
 /* The listening socket with this address that it passed on (sd_listen_fds(3)); -1: none. */
 int service_manager_socket(const struct sockaddr *address, socklen_t address_n);
 
@@ -110,10 +114,12 @@ MUSTCHECK int pidfile_open(const char *listen, char *why, size_t why_n);
  * and why. */
 bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why);
 void pidfile_close(int fd, const char *listen); /* removes it; -1 is fine */
-/* The lock that tells who the supervisor is: gives it up and closes the file, which a successor has
- * open; and takes it there. */
-void pidfile_release(int fd);
-void pidfile_take(int fd, int64_t reload);
+/* The lock that tells who the supervisor is: gives it up to a successor, which has the file open;
+ * and takes it. */
+void pidfile_unlock(int fd);
+void pidfile_lock(int fd);
+/* Whether it is the pid file of that PARLEY_LISTEN. */
+bool pidfile_is(int fd, const char *listen);
 
 /* ---- the supervisor ---- */
 
@@ -175,15 +181,17 @@ struct supervisor {
     /* successor.c */
     struct {
         bool wanted;
-        pid_t pid; /* 0: none is being started */
+        pid_t pid; /* 0: there is none */
         int channel;
-        int64_t due_us; /* when it must be ready */
+        int64_t due_us;   /* when it must be ready */
+        bool asked;       /* to take over */
+        bool serves;      /* it has: this process only drains */
     } successor;
     struct {
-        pid_t pid;   /* 0: there is none */
-        int channel; /* -1: there is none, or this process has taken over */
-        bool told;   /* that this one is ready */
-        bool owned;  /* the sockets were its own */
+        pid_t pid;      /* 0: there is none */
+        int channel;    /* -1: there is none, or this process has taken over */
+        bool told;      /* that this one is ready */
+        unsigned owned; /* bits: the listeners that were its own */
     } predecessor;
 };
 
@@ -224,7 +232,7 @@ void worker_table_log(enum log_level level, const char *event, int worker, pid_t
 void reload_request(struct supervisor *s);
 /* Continues what is under way, begins what is due. */
 void reload_step(struct supervisor *s);
-/* Whether there is no other set of workers that drains or starts. */
+/* Whether no other set of workers drains or starts. */
 bool reload_may_begin(const struct supervisor *s);
 /* Counts a reload, and says that it has begun, or why it failed. */
 void reload_begin(struct supervisor *s);
@@ -238,6 +246,8 @@ bool reload_lost(struct supervisor *s, int worker);
 void successor_request(struct supervisor *s);
 /* Begins what is due, and continues what is under way, in both supervisors. */
 void successor_step(struct supervisor *s);
+/* Sends a signal to the successor, if there is one. */
+void successor_forward(const struct supervisor *s, int signo);
 /* A child has ended. False: it was no successor. */
 bool successor_ended(struct supervisor *s, pid_t pid, int status);
 /* In a successor: takes the pid file and the channel from the environment. False: it is none. */

@@ -40,11 +40,11 @@ void service_manager_notify(const char *fmt, ...)
         close(fd);
 }
 
-/* A number that is for this process; 0: none. */
-static int64_t number_of(const char *name, const char *pid_name)
+/* A number that is for this process; 0: none. of_anybody: also where no process is named. */
+static int64_t number_of(const char *name, const char *pid_name, bool of_anybody)
 {
     const char *number = getenv(name), *pid = getenv(pid_name);
-    int64_t n = 0, of = getpid();
+    int64_t n = 0, of = of_anybody ? getpid() : 0;
     if (!number || (pid && !sv_to_i64(sv_from(pid), &of)) || of != getpid() ||
         !sv_to_i64(sv_from(number), &n))
         return 0;
@@ -53,13 +53,18 @@ static int64_t number_of(const char *name, const char *pid_name)
 
 int64_t service_manager_watchdog_us(void)
 {
-    return number_of("WATCHDOG_USEC", "WATCHDOG_PID") / 2;
+    return number_of("WATCHDOG_USEC", "WATCHDOG_PID", true) / 2;
+}
+
+int64_t service_manager_sockets(void)
+{
+    return number_of("LISTEN_FDS", "LISTEN_PID", false);
 }
 
 int service_manager_socket(const struct sockaddr *address, socklen_t address_n)
 {
     enum { FIRST = 3, MOST = 64 };
-    const int64_t n = number_of("LISTEN_FDS", "LISTEN_PID");
+    const int64_t n = service_manager_sockets();
     for (int fd = FIRST; fd < FIRST + n && fd < FIRST + MOST; fd++) {
         struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
         socklen_t bound_n = sizeof bound, flag_n = sizeof(int);

@@ -23,14 +23,21 @@
  * whether it will own the sockets. */
 static const char variable[] = "SUCCESSOR_OF_PARLEY";
 
-/* What is said over the channel, a byte each. */
-enum { IS_READY = 'r', TAKE_OVER = 't' };
+/* What is said over the channel, a byte each: the successor is ready, the predecessor lets it take
+ * over, it has. The predecessor stays until it knows, so that one of them always serves. */
+enum { IS_READY = 'r', TAKE_OVER = 't', HAS_TAKEN = 'h' };
 
 static const int64_t start_margin_us = 10 * 1000000;
 
+static void say(int channel, char byte)
+{
+    (void)!write(channel, &byte, 1);
+}
+
 /* ---- the predecessor ---- */
 
-/* The program that is installed where this one was, and the arguments of this process. */
+/* The program that is installed where this one was, for a process that was found in PATH, and the
+ * arguments of this process. */
 static bool read_command(char path[4096], char args[8192], char *argv[64])
 {
     static const char deleted[] = " (deleted)"; /* replaced by another file */
@@ -71,42 +78,55 @@ static void execute(const struct supervisor *s, int channel, pid_t parent)
     for (int i = 0; i < n; i++)
         if (dup2(fds[i], FIRST + i) < 0 || close(fds[i]) != 0)
             _exit(EXIT_FAULT);
-    snprintf(text, sizeof text, "%d %d %lld %d", FIRST + sockets, FIRST + sockets + 1,
-             (long long)s->reloads_begun, !s->listeners[LISTENER_CLIENTS].inherited);
+    snprintf(text, sizeof text, "%d %d %lld %u", FIRST + sockets, FIRST + sockets + 1,
+             (long long)s->reloads_begun, ~listeners_foreign(s->listeners));
     setenv(variable, text, 1);
     snprintf(text, sizeof text, "%d", sockets);
     setenv("LISTEN_FDS", text, 1);
     snprintf(text, sizeof text, "%ld", (long)getpid());
     setenv("LISTEN_PID", text, 1);
     setenv("WATCHDOG_PID", text, 1);
-    execv(path, argv);
+    execv(strchr(argv[0], '/') ? argv[0] : path, argv);
+    log_say(LOG_ERROR, "exec_failed", "%s: %s", argv[0], strerror(errno));
     _exit(EXIT_FAULT);
+}
+
+/* Why the end of this process would be taken for that of the service; NULL: it would not. */
+static const char *tied_to_pid(void)
+{
+    if (getpid() == 1)
+        return "process 1 of a container cannot be replaced: restart the container";
+    if (getenv("INVOCATION_ID") && getppid() == 1 && !getenv("NOTIFY_SOCKET"))
+        return "the unit of systemd needs Type=notify, to follow the service to another process";
+    return NULL;
 }
 
 static void start(struct supervisor *s)
 {
     const struct config *cfg = s->current->cfg;
     const pid_t parent = getpid();
+    const char *tied = tied_to_pid();
     int pair[2];
     s->successor.wanted = false;
     reload_begin(s);
-    if (parent == 1) {
-        reload_refuse(s, "process 1 of a container cannot be replaced: restart the container");
+    if (tied || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+        reload_refuse(s, "%s", tied ? tied : strerror(errno));
         return;
     }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
-        reload_refuse(s, "no channel to the new program: %s", strerror(errno));
-        return;
-    }
-    s->successor.pid = fork();
-    if (s->successor.pid == 0)
+    const pid_t pid = fork();
+    if (pid == 0)
         execute(s, pair[1], parent);
     close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        reload_refuse(s, "the new program cannot be started: %s", strerror(errno));
+        return;
+    }
+    s->successor.pid = pid;
     s->successor.channel = pair[0];
+    s->successor.asked = false;
     s->successor.due_us =
         clock_mono_us() + (cfg->connect_ms + cfg->statement_ms) * 1000 + start_margin_us;
-    if (s->successor.pid < 0)
-        successor_ended(s, s->successor.pid, 0);
 }
 
 bool successor_ended(struct supervisor *s, pid_t pid, int status)
@@ -115,6 +135,12 @@ bool successor_ended(struct supervisor *s, pid_t pid, int status)
         return false;
     s->successor.pid = 0;
     close(s->successor.channel);
+    if (s->successor.serves) {
+        s->exit_status = EXIT_FAULT; /* so that a service manager starts another one */
+        return true;
+    }
+    if (s->successor.asked)
+        pidfile_lock(s->pidfile_fd);
     if (!s->stopping)
         reload_refuse(s, "the new program ended before it was ready, with %s %d",
                       WIFSIGNALED(status) ? "signal" : "exit status",
@@ -125,16 +151,25 @@ bool successor_ended(struct supervisor *s, pid_t pid, int status)
 /* From here on the sockets, the pid file and the name of the service are the successor's. */
 static void hand_over(struct supervisor *s)
 {
-    const char byte = TAKE_OVER;
-    atomic_store(&s->run.shared->handed_over, true);
+    s->successor.serves = true;
     for (int i = 0; i < LISTENERS; i++)
         listener_disown(&s->listeners[i]);
-    pidfile_release(s->pidfile_fd);
+    atomic_store(&s->run.shared->foreign, listeners_foreign(s->listeners));
+    close(s->pidfile_fd);
     s->pidfile_fd = -1;
-    service_manager_notify("MAINPID=%ld", (long)s->successor.pid);
+    /* In this order: systemd follows the first of them, and then the successor speaks. */
+    service_manager_notify("MAINPID=%ld\nREADY=1\nSTATUS=serving", (long)s->successor.pid);
     log_say(LOG_INFO, "handed_over", "to process %ld", (long)s->successor.pid);
-    /* If it has died by now, the service manager starts another one. */
-    (void)!write(s->successor.channel, &byte, 1);
+    if (s->reload_wanted)
+        successor_forward(s, SIGHUP);
+    if (s->successor.wanted)
+        successor_forward(s, SIGUSR2);
+}
+
+void successor_forward(const struct supervisor *s, int signo)
+{
+    if (s->successor.pid > 0)
+        (void)kill(s->successor.pid, signo);
 }
 
 void successor_request(struct supervisor *s)
@@ -148,15 +183,14 @@ bool successor_inherit(struct supervisor *s)
 {
     const char *text = getenv(variable);
     long long reload;
-    int owns;
     if (!text ||
-        sscanf(text, "%d %d %lld %d", &s->pidfile_fd, &s->predecessor.channel, &reload, &owns) != 4)
+        sscanf(text, "%d %d %lld %u", &s->pidfile_fd, &s->predecessor.channel, &reload,
+                        &s->predecessor.owned) != 4)
         return false;
     unsetenv(variable);
     fcntl(s->pidfile_fd, F_SETFD, FD_CLOEXEC);
     fcntl(s->predecessor.channel, F_SETFD, FD_CLOEXEC);
     s->reloads_begun = reload;
-    s->predecessor.owned = owns;
     s->predecessor.pid = getppid();
     return true;
 }
@@ -174,33 +208,63 @@ static void take_over(struct supervisor *s)
     const struct config *cfg = s->current->cfg;
     const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
     (void)prctl(PR_SET_PDEATHSIG, 0);
-    for (int i = 0; i < LISTENERS && s->predecessor.owned; i++)
-        listener_own(&s->listeners[i], sockets[i]);
-    pidfile_take(s->pidfile_fd, s->reloads_begun);
+    for (int i = 0; i < LISTENERS; i++)
+        if (s->listeners[i].fd >= 0 && s->predecessor.owned >> i & 1)
+            listener_own(&s->listeners[i], sockets[i]);
+    atomic_store(&s->run.shared->foreign, listeners_foreign(s->listeners));
+    pidfile_lock(s->pidfile_fd);
+    (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "done", "");
+    for (size_t i = 0; i < s->current->n; i++)
+        atomic_store(&s->run.shared->host.workers[s->current->slots[i].worker].state,
+                     API_WORKER_SERVING);
+    say(s->predecessor.channel, HAS_TAKEN);
     close(s->predecessor.channel);
     s->predecessor.channel = -1;
+    s->watchdog_us = 0;
     log_say(LOG_INFO, "took_over", "version %s", PARLEY_VERSION);
 }
 
 /* ---- both ---- */
 
-void successor_step(struct supervisor *s)
+/* The next byte that was said; 0: none. */
+static char heard(int channel)
 {
     char byte = 0;
-    if (s->successor.pid > 0) {
-        if (read(s->successor.channel, &byte, 1) == 1 && byte == IS_READY)
-            hand_over(s);
-        else if (clock_mono_us() >= s->successor.due_us)
-            (void)kill(s->successor.pid, SIGKILL); /* see successor_ended */
-    } else if (s->successor.wanted && !s->next && reload_may_begin(s)) {
-        start(s);
+    return read(channel, &byte, 1) == 1 ? byte : '\0';
+}
+
+static void step_predecessor(struct supervisor *s)
+{
+    const char byte = heard(s->successor.channel);
+    if (byte == IS_READY) {
+        s->successor.asked = true;
+        pidfile_unlock(s->pidfile_fd);
+        say(s->successor.channel, TAKE_OVER);
+    } else if (byte == HAS_TAKEN) {
+        hand_over(s);
+    } else if (clock_mono_us() >= s->successor.due_us) {
+        (void)kill(s->successor.pid, SIGKILL); /* see successor_ended */
     }
-    if (s->predecessor.channel < 0)
-        return;
-    if (!s->predecessor.told && is_ready(s)) {
-        byte = IS_READY;
-        s->predecessor.told = write(s->predecessor.channel, &byte, 1) == 1;
-    }
-    if (read(s->predecessor.channel, &byte, 1) == 1 && byte == TAKE_OVER)
+}
+
+static void step_successor(struct supervisor *s)
+{
+    if (getppid() != s->predecessor.pid) {
+        (void)raise(SIGTERM); /* the kernel does not always end it with its predecessor */
+    } else if (!s->predecessor.told && is_ready(s)) {
+        s->predecessor.told = true;
+        say(s->predecessor.channel, IS_READY);
+    } else if (heard(s->predecessor.channel) == TAKE_OVER) {
         take_over(s);
+    }
+}
+
+void successor_step(struct supervisor *s)
+{
+    if (s->predecessor.channel >= 0)
+        step_successor(s);
+    else if (s->successor.pid > 0)
+        step_predecessor(s);
+    else if (s->successor.wanted && !s->next && reload_may_begin(s))
+        start(s);
 }

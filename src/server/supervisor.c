@@ -18,8 +18,11 @@ static void stop_service(struct supervisor *s, int status, int64_t within_us)
 {
     s->stopping = true;
     s->exit_status = status;
-    if (!atomic_load(&s->run.shared->handed_over))
-        service_manager_notify("STOPPING=1\nSTATUS=serving the last requests");
+    if (!s->successor.serves) {
+        successor_forward(s, SIGTERM);
+        if (s->predecessor.channel < 0)
+            service_manager_notify("STOPPING=1\nSTATUS=serving the last requests");
+    }
     /* From here on a connect fails at once and nginx answers; what has connected is served. Before
      * the signal: each worker empties the listener's queue when it gets that. */
     for (int i = 0; i < LISTENERS; i++)
@@ -85,6 +88,13 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
         return; /* a child that this process had before it executed parley */
     struct worker_slot *slot = worker_set_slot_of(s->current, worker);
     if (!s->stopping && !was_draining && !reload_lost(s, worker) && slot) {
+        if (s->predecessor.channel >= 0) { /* the predecessor goes on */
+            const char *reason = s->run.shared->reports[worker].reason;
+            fprintf(stderr, "parley: %s\n",
+                    reason[0] ? reason : "a worker ended before it was ready");
+            stop_service(s, EXIT_FAULT, misconfigured_us);
+            return;
+        }
         if (exited_with(status, EXIT_MISCONFIGURED) && !atomic_load(&s->run.shared->served)) {
             /* One line, however many workers found it. */
             fprintf(stderr, "parley: %s\n", s->run.shared->reports[worker].reason);
@@ -106,7 +116,7 @@ static void start_due(struct supervisor *s)
         const int64_t now = clock_mono_us();
         if (slot->worker != NO_WORKER || now < slot->start_at_us)
             continue;
-        slot->worker = worker_table_start(s, s->current, false);
+        slot->worker = worker_table_start(s, s->current, s->predecessor.channel >= 0);
         if (slot->worker == NO_WORKER)
             slot->start_at_us = now + respawn_after_death(&slot->respawn, false, now);
     }
@@ -114,7 +124,9 @@ static void start_due(struct supervisor *s)
 
 static void handle_signal(struct supervisor *s, int signo)
 {
-    if (signo == SIGHUP && !s->stopping) {
+    if (s->successor.serves && (signo == SIGTERM || signo == SIGHUP || signo == SIGUSR2)) {
+        successor_forward(s, signo);
+    } else if (signo == SIGHUP && !s->stopping) {
         reload_request(s);
     } else if (signo == SIGUSR2 && !s->stopping) {
         successor_request(s);
@@ -135,7 +147,7 @@ static void tell_service_manager(struct supervisor *s)
         service_manager_notify("READY=1\nSTATUS=%s", served ? "serving" : "waiting for PostgreSQL");
         s->announced = state;
     }
-    if (pause > 0 && now >= s->watchdog_us) {
+    if (pause > 0 && now >= s->watchdog_us && !s->successor.serves && s->predecessor.channel < 0) {
         service_manager_notify("WATCHDOG=1");
         s->watchdog_us = now + pause;
     }
@@ -145,14 +157,15 @@ static void run_loop(struct supervisor *s)
 {
     /* Due work begins, and flags of workers are seen, at most this late. */
     static const struct timespec tick = {.tv_nsec = 50 * 1000000};
-    while (!s->stopping || worker_table_any(s, false)) {
+    while (!s->stopping || worker_table_any(s, false) ||
+           (s->successor.pid > 0 && !s->successor.serves)) {
         tell_service_manager(s);
         worker_table_kill_late(s);
         if (!s->stopping) {
             start_due(s);
             reload_step(s);
             successor_step(s);
-            if (atomic_load(&s->run.shared->handed_over))
+            if (s->successor.serves)
                 stop_service(s, s->exit_status, INT64_MAX);
             count_crash_loops(s);
         }
@@ -175,27 +188,38 @@ static void block_signals(sigset_t *set)
     sigprocmask(SIG_BLOCK, set, NULL);
 }
 
+/* A successor must have the sockets of its predecessor, and no other. */
+static enum err open_listeners(struct supervisor *s, const struct config *cfg, char *why,
+                               size_t why_n)
+{
+    const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
+    int64_t passed = service_manager_sockets();
+    s->run.listeners = s->listeners;
+    for (int i = 0; i < LISTENERS; i++) {
+        if (*sockets[i])
+            TRY(listener_open(&s->listeners[i], sockets[i], why, why_n));
+        passed -= s->listeners[i].inherited;
+        if (s->predecessor.pid > 0 && *sockets[i] && !s->listeners[i].inherited)
+            passed = -1;
+    }
+    if (s->predecessor.pid == 0 || (passed == 0 && pidfile_is(s->pidfile_fd, cfg->listen)))
+        return ERR_NONE;
+    snprintf(why, why_n, "PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH cannot change while the "
+                         "service runs: stop it and start it");
+    return ERR_INVALID;
+}
+
 static enum err open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
     if (!descriptors_enough(cfg, why, why_n)) {
         s->exit_status = EXIT_MISCONFIGURED;
         return ERR_INVALID;
     }
-    const bool succeeds = successor_inherit(s);
-    if (!succeeds)
+    if (!successor_inherit(s))
         s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
     if (s->pidfile_fd < 0)
         return ERR_INVALID;
-    s->run.listeners = s->listeners;
-    const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
-    for (int i = 0; i < LISTENERS; i++) {
-        if (*sockets[i])
-            TRY(listener_open(&s->listeners[i], sockets[i], why, why_n));
-        if (succeeds && *sockets[i] && !s->listeners[i].inherited) {
-            snprintf(why, why_n, "socket %s: it cannot change while the service runs", sockets[i]);
-            return ERR_INVALID;
-        }
-    }
+    TRY(open_listeners(s, cfg, why, why_n));
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
@@ -211,6 +235,7 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     s->current = worker_set_create(cfg, 1, server_workers(cfg));
     if (shared != MAP_FAILED && s->run.auth && s->run.hosts && s->current) {
         shared->host.started_at = clock_wall_us();
+        atomic_store(&shared->foreign, listeners_foreign(s->listeners));
         atomic_store(&shared->host.worker_set, s->current->number);
         atomic_store(&shared->host.supervisor, getpid());
         return ERR_NONE;

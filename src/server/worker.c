@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "parley/db/migrate.h"
@@ -211,9 +212,9 @@ static void drain(struct worker *w, const sigset_t *term)
 {
     const struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
     /* If the supervisor was killed: do what it does when the whole service ends. */
-    const bool orphan = getppid() != w->parent && !atomic_load(&w->run->shared->handed_over);
-    for (int i = 0; orphan && i < LISTENERS; i++)
-        listener_stop(&w->run->listeners[i]);
+    for (int i = 0; getppid() != w->parent && i < LISTENERS; i++)
+        if (!(atomic_load(&w->run->shared->foreign) >> i & 1))
+            (void)shutdown(w->run->listeners[i].fd, SHUT_RD);
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end))
@@ -277,7 +278,7 @@ static int worker_loop(struct worker *w)
         if (w->server && w->was_up)
             report(w);
         const int tick = w->server ? TICK_MS : START_TICK_MS;
-        if (health_fd >= 0)
+        if (health_fd >= 0 && (w->server || !w->run->replaces))
             health_answer(health_fd, &w->service, tick);
         if (told_to_end(&term, health_fd >= 0 ? 0 : tick)) {
             if (w->server)
