@@ -135,36 +135,37 @@ static void leave_call(struct api_service *api, struct call *c)
     pthread_mutex_unlock(&api->calls_lock);
 }
 
-/* Only what was set before the handler began, or cannot change while it hangs. */
-static void log_hang(const struct call *c, int64_t took_us)
+/* Only what was set before the call was entered, and what is atomic. */
+static void begin_hang(struct log_line *l, const struct call *c, int64_t took_us)
 {
-    struct log_line l;
-    log_begin(&l, LOG_ERROR, "request_hangs");
-    log_sv(&l, "request_id", c->ctx.request_id);
-    log_sv(&l, "tenant", c->ctx.tenant);
-    log_str(&l, "route", c->ctx.trace.route);
-    log_int(&l, "total_us", took_us);
-    log_int(&l, "sql_us", c->ctx.trace.sql_us);
-    log_int(&l, "round_trips", c->ctx.trace.round_trips);
-    log_str(&l, "message", "the worker is replaced");
-    log_end(&l);
+    log_begin(l, LOG_ERROR, "request_hangs");
+    log_sv(l, "request_id", c->ctx.request_id);
+    log_str(l, "route", c->ctx.trace.route);
+    log_int(l, "total_us", took_us);
+    log_str(l, "message", "its worker is to be replaced");
 }
 
 bool api_hangs(struct api_service *api, int64_t limit_us)
 {
     const int64_t now = clock_mono_us();
-    bool hangs = false;
+    bool hangs = false, reports = false;
+    struct log_line l;
     struct call *c;
     pthread_mutex_lock(&api->calls_lock);
     LIST_FOREACH(c, &api->calls, link)
     {
         if (now - c->began <= limit_us)
             continue;
-        if (!c->reported)
-            log_hang(c, now - c->began);
-        hangs = c->reported = true;
+        hangs = true;
+        if (reports || c->reported)
+            continue; /* the next call reports it */
+        begin_hang(&l, c, now - c->began);
+        reports = c->reported = true;
     }
     pthread_mutex_unlock(&api->calls_lock);
+    /* Without the lock: a write to a disk may hang, too. */
+    if (reports)
+        log_end(&l);
     return hangs;
 }
 
@@ -174,6 +175,7 @@ static void begin_call(const struct api_service *api, struct arena *arena, struc
 {
     struct request_ctx *ctx = &c->ctx;
     c->began = clock_mono_us();
+    c->reported = false;
     ctx_init(ctx, arena, deadline_in_ms(api->request_ms - req->queued_us / 1000), SV(""),
              request_id(req, c->made_id));
     ctx->before_wait = req->before_wait;
@@ -244,6 +246,10 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
     struct api_service *api = service;
     struct session_ahead *ahead[SESSION_AHEAD_MAX] = {NULL};
     size_t asked = 0;
+    /* One entry for all: a request that cannot be answered leaves no other trace. */
+    struct call all = {.ctx = {.request_id = SV("none")}, .began = clock_mono_us()};
+    all.ctx.trace.route = "read_ahead";
+    enter_call(api, &all);
     /* All deadlines start before the first key is checked, because that check may wait. */
     for (size_t i = 0; i < n; i++) {
         reqs[i]->prepared = arena_alloc(arenas[i], sizeof(struct call));
@@ -262,6 +268,7 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
         asked += ahead[asked] != NULL;
     }
     session_ahead_read(api->sessions, arenas[0], ahead, asked);
+    leave_call(api, &all);
     for (size_t i = 0; i < n; i++) {
         const struct call *c = reqs[i]->prepared;
         reqs[i]->ready = c && session_ahead_is_done(&c->ctx);
@@ -290,16 +297,16 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
 {
     struct api_service *api = service;
     struct call own, *c = req->prepared ? req->prepared : &own;
-    if (c == &own) {
+    if (c == &own)
         begin_call(api, arena, req, c);
-        authenticate(api, c, req);
-    }
     struct request_ctx *ctx = &c->ctx;
     /* Headers are sent after this function returns, so the id must be in the arena. */
     struct sv kept = arena_dup(arena, ctx->request_id);
     ctx->request_id = kept.p ? kept : SV("none");
-    const struct http_table *table = &interfaces[c->interface]->table;
     enter_call(api, c);
+    if (c == &own)
+        authenticate(api, c, req);
+    const struct http_table *table = &interfaces[c->interface]->table;
     const size_t route = http_dispatch(ctx, table, service, req, res);
     leave_call(api, c);
     if (res->status == 401)

@@ -141,17 +141,31 @@ static void open_inherited(void)
     }
 }
 
+/* O_NONBLOCK: nothing waits for the reader of a FIFO. */
+static int open_file(const char *file)
+{
+    return open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0640);
+}
+
 bool log_open(const char *file)
 {
     if (!*file) {
         open_inherited();
         return true;
     }
-    const int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, 0640);
+    const int fd = open_file(file);
     const bool good = fd >= 0 && dup2(fd, STDERR_FILENO) == STDERR_FILENO;
     if (fd >= 0)
         close(fd);
     return good;
+}
+
+bool log_can_open(const char *file)
+{
+    const int fd = *file ? open_file(file) : STDERR_FILENO;
+    if (fd > STDERR_FILENO)
+        close(fd);
+    return fd >= 0;
 }
 
 void log_say(enum log_level level, const char *event, const char *fmt, ...)

@@ -209,15 +209,15 @@ static bool await_reload(struct service *s, long long before, char *why, size_t 
     return false;
 }
 
-/* A program of before --binary would end by the signal. */
-static bool blocks(pid_t pid, int signo)
+/* See block_signals: a program of before --binary would end by SIGUSR2. */
+static bool ignores(pid_t pid, int signo)
 {
     char path[64], line[128];
     unsigned long long mask = 0;
     snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "SigBlk: %llx", &mask) == 1)
+        if (sscanf(line, "SigIgn: %llx", &mask) == 1)
             break;
     if (f)
         fclose(f);
@@ -233,7 +233,7 @@ bool supervisor_signal(const char *listen, int signo, char *why, size_t why_n)
         return false;
     while (signo != SIGTERM && !read_reload(&s, &before, outcome) && !has_ended(&s, LOOK_MS))
         continue;
-    if (signo == SIGUSR2 && !blocks(holder(s.fd), signo)) {
+    if (signo == SIGUSR2 && !ignores(holder(s.fd), signo)) {
         snprintf(why, why_n, "the running program is older than --binary: restart it once");
         forget_service(&s);
         return false;

@@ -87,6 +87,7 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
                     {strcmp(a->health, b->health) == 0, "PARLEY_HEALTH"},
                     {a->hosts_one == b->hosts_one, "PARLEY_HOSTS"},
                     {a->memory == b->memory, "PARLEY_MEMORY"},
+                    {!*a->log_file == !*b->log_file, "PARLEY_LOG_FILE"},
                     {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"}};
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
         if (!settings[i].same)
@@ -128,7 +129,7 @@ static void begin_reload(struct supervisor *s)
         reload_refuse(s, "REDIS_URL: %s", why);
     else if (!descriptors_enough(&cfg, why, sizeof why))
         reload_refuse(s, "%s", why);
-    else if (*cfg.log_file && !log_open(cfg.log_file))
+    else if (!log_can_open(cfg.log_file))
         reload_refuse(s, "PARLEY_LOG_FILE: %s: %s", cfg.log_file, strerror(errno));
     else
         start_next(s);
@@ -144,6 +145,8 @@ static void activate_next(struct supervisor *s)
         atomic_store(&host->workers[s->next->slots[i].worker].state, API_WORKER_SERVING);
     s->current = s->next;
     s->next = NULL;
+    if (*s->current->cfg->log_file)
+        (void)!log_open(s->current->cfg->log_file); /* it could be opened just now */
     drain_set(s, old);
     atomic_store(&host->worker_set, s->current->number);
     atomic_store(&host->crash_looping, 0);

@@ -26,8 +26,8 @@
  * worker gets the number of one that has ended. */
 struct shared {
     struct api_host host;
-    atomic_bool served;      /* a worker has been ready once */
-    atomic_uint foreign;     /* bits: listeners that another process keeps, see struct listener */
+    atomic_bool served;  /* a worker has been ready once */
+    atomic_uint foreign; /* bits: listeners that another process keeps, see struct listener */
     struct {
         atomic_bool ready;                    /* it takes requests and has PostgreSQL */
         atomic_bool wants_replacement;        /* it has served PARLEY_RECYCLE requests */
@@ -183,9 +183,9 @@ struct supervisor {
         bool wanted;
         pid_t pid; /* 0: there is none */
         int channel;
-        int64_t due_us;   /* when it must be ready */
-        bool asked;       /* to take over */
-        bool serves;      /* it has: this process only drains */
+        int64_t due_us; /* when it must be ready */
+        bool asked;     /* to take over */
+        bool serves;    /* it has: this process only drains */
     } successor;
     struct {
         pid_t pid;      /* 0: there is none */

@@ -183,8 +183,7 @@ bool successor_inherit(struct supervisor *s)
 {
     const char *text = getenv(variable);
     long long reload;
-    if (!text ||
-        sscanf(text, "%d %d %lld %u", &s->pidfile_fd, &s->predecessor.channel, &reload,
+    if (!text || sscanf(text, "%d %d %lld %u", &s->pidfile_fd, &s->predecessor.channel, &reload,
                         &s->predecessor.owned) != 4)
         return false;
     unsetenv(variable);

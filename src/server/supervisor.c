@@ -186,6 +186,8 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGUSR2);
     sigaddset(set, SIGCHLD);
     sigprocmask(SIG_BLOCK, set, NULL);
+    /* It is waited for all the same. /proc shows by that that this program knows it. */
+    (void)signal(SIGUSR2, SIG_IGN);
 }
 
 /* A successor must have the sockets of its predecessor, and no other. */
@@ -204,8 +206,9 @@ static enum err open_listeners(struct supervisor *s, const struct config *cfg, c
     }
     if (s->predecessor.pid == 0 || (passed == 0 && pidfile_is(s->pidfile_fd, cfg->listen)))
         return ERR_NONE;
-    snprintf(why, why_n, "PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH cannot change while the "
-                         "service runs: stop it and start it");
+    snprintf(why, why_n,
+             "PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH cannot change while the "
+             "service runs: stop it and start it");
     return ERR_INVALID;
 }
 

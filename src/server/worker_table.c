@@ -96,6 +96,9 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
     run.replaces = replaces;
     /* This process is told to drain when its parent ends, unless that has ended already. */
     const bool follows = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
+    /* The file may have been renamed since the supervisor opened it. */
+    if (*set->cfg->log_file)
+        (void)!log_open(set->cfg->log_file);
     /* _exit: the child must not clean up what belongs to the supervisor. */
     _exit(follows ? s->worker(&run) : EXIT_FAULT);
 }

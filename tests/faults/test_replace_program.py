@@ -71,6 +71,20 @@ class ReplaceProgram(ReloadedTest):
         self.assertEqual(os.readlink(f"/proc/{pid}/exe"), self.stack.parley.program)
         self.end(f"{len(seen) - 1} programs")
 
+    def test_idle(self):
+        """Without a request the old workers end at once. Fails if the old supervisor does not wait until the successor
+        has taken over: tried."""
+        with self.load:
+            self.load.pause(0.2)
+        seen = {self.supervisor()}
+        for _ in range(amount(20, 100)):
+            self.replace(0, "reloaded")
+            pid = self.supervisor()
+            self.stack.keep(pid)
+            self.assertNotIn(pid, seen)
+            seen.add(pid)
+        self.get("/livez")
+
     def test_failures_change_nothing(self):
         """A program that ends at once, a configuration and a schema that the new one refuses. Fails if a successor that ends
         removes the pid file: tests/mutants/successor-removes-pidfile."""
@@ -84,8 +98,13 @@ class ReplaceProgram(ReloadedTest):
             self.write_settings()
             # Its workers refuse the schema.
             self.stack.psql("INSERT INTO parley_schema (version, min_compatible) VALUES (999, 999)")
-            self.replace(1, "the reload was refused: the new program ended before it was ready, with exit status 2")
+            self.replace(1, "the reload was refused: the new program ended before it was ready, with exit status 1")
             self.stack.psql("DELETE FROM parley_schema WHERE version = 999")
+            # It finds no PostgreSQL, and must serve nothing; the old workers keep their connections.
+            name = self.stack.dir + "/pg/.s.PGSQL.5432"
+            os.rename(name, name + ".away")
+            self.replace(1, "the reload was refused: the new program ended before it was ready, with exit status 1")
+            os.rename(name + ".away", name)
             self.assertEqual(self.supervisor(), first)
             self.replace(0, "reloaded")
         say(f"{self.requests()} requests")

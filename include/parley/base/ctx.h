@@ -24,7 +24,7 @@ struct err_info {
 
 /* How a request spent its time, for its log line and the metrics. Microseconds. */
 struct request_trace {
-    const char *route; /* its name; NULL: none was found yet */
+    const char *_Atomic route; /* its name; NULL: none was found yet. Atomic: see api_hangs */
     int64_t pool_us, sql_us, cache_us;
     uint32_t statements, round_trips;
     uint32_t batch;     /* members of its batch; 0: it was in none */

@@ -37,6 +37,8 @@ void log_end(struct log_line *l);
  * its reader. Call it when the server starts, and to open a file anew that was renamed. False, and
  * errno: the file cannot be opened, and nothing changed. */
 MUSTCHECK bool log_open(const char *file);
+/* Whether log_open would succeed; it makes the file. */
+MUSTCHECK bool log_can_open(const char *file);
 
 /* A line with a single "message" field. */
 void log_say(enum log_level level, const char *event, const char *fmt, ...) PRINTF_LIKE(3, 4);
