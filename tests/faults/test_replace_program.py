@@ -73,7 +73,7 @@ class ReplaceProgram(ReloadedTest):
 
     def test_idle(self):
         """Without a request the old workers end at once. Fails if the old supervisor does not wait until the successor
-        has taken over: tried."""
+        has taken over: tests/mutants/successor-not-awaited."""
         with self.load:
             self.load.pause(0.2)
         seen = {self.supervisor()}
