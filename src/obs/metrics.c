@@ -2,6 +2,7 @@
 #include "parley/obs/metrics.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* One worker writes a slot and any process reads it. Relaxed loads suffice: sums of two series that
  * are a moment apart look like a scrape that came a moment later. */
@@ -256,16 +257,18 @@ void metrics_render(struct buf *out, struct metrics_slots s, const char *const *
         render_sum(out, s, &sums[i]);
 }
 
-void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *server,
-                         int64_t value)
+void metrics_write(struct buf *out, const char *name, const char *help, const char *label,
+                   const char *of, int64_t value)
 {
+    const size_t n = strlen(name), suffix = strlen("_total");
+    const bool counter = n > suffix && strcmp(name + n - suffix, "_total") == 0;
     if (help)
-        write_family(out, name, "gauge", help);
-    buf_printf(out, server ? "%s{server=\"" : "%s", name);
-    for (const char *p = server ? server : ""; *p; p++) {
+        write_family(out, name, counter ? "counter" : "gauge", help);
+    buf_printf(out, label ? "%s{%s=\"" : "%s", name, label);
+    for (const char *p = label ? of : ""; *p; p++) {
         if (*p == '"' || *p == '\\')
             buf_putc(out, '\\');
         buf_putc(out, *p == '\n' ? ' ' : *p);
     }
-    buf_printf(out, server ? "\"} %lld\n" : " %lld\n", (long long)value);
+    buf_printf(out, label ? "\"} %lld\n" : " %lld\n", (long long)value);
 }

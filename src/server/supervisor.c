@@ -40,9 +40,10 @@ static void count_crash_loops(struct supervisor *s)
     atomic_store(&s->run.shared->host.crash_looping, n);
 }
 
-static void log_death(int worker, pid_t pid, int status, int64_t restart_us)
+static void worker_died(struct supervisor *s, int worker, pid_t pid, int status, int64_t restart_us)
 {
     struct log_line l;
+    atomic_fetch_add(&s->run.shared->host.deaths, 1);
     log_begin(&l, LOG_ERROR, "worker_died");
     log_int(&l, "worker", worker);
     log_int(&l, "worker_pid", pid);
@@ -106,7 +107,7 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
     if (clean || s->stopping)
         worker_table_log(LOG_INFO, "worker_ended", worker, pid);
     else
-        log_death(worker, pid, status, restart_us);
+        worker_died(s, worker, pid, status, restart_us);
 }
 
 static void start_due(struct supervisor *s)

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import re
+import signal
 import socket
 import uuid
 
@@ -162,6 +163,18 @@ class Metrics(StackTest):
                 except ConnectionResetError:
                     pass
         self.assertEqual(self.difference(before), {"parley_bad_connections_total": 3})
+
+    def test_host(self):
+        """What is up, and a worker that dies. Fails if its death is not counted: tried."""
+        before = metrics(self.client)
+        version = self.get("/livez")["version"]
+        self.assertEqual([before[f'parley_build_info{{version="{version}"}}']]
+                         + [before["parley_" + name] for name in ("postgresql_up", "redis_up", "memory_bytes", "workers_looping")],
+                         [1, 1, 0, 0, 0])
+        os.kill(self.stack.worker_pids()[0], signal.SIGKILL)
+        wait_until(lambda: metrics(self.client)["parley_worker_deaths_total"]
+                   == before["parley_worker_deaths_total"] + 1, 20, "the death in the metrics")
+        self.stack.wait_ready()
 
     def test_gauges_at_rest(self):
         """The connections open are those opened and not closed. No thread works or waits."""

@@ -31,7 +31,7 @@ enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAV
  * and any thread may read. */
 struct api_host {
     _Atomic int64_t worker_set; /* number of the current one: 1, and one more with each reload */
-    _Atomic int64_t reloads, reloads_refused, recycled;
+    _Atomic int64_t reloads, reloads_refused, recycled, deaths;
     _Atomic pid_t supervisor;
     int64_t started_at;            /* of the service; wall clock, us */
     _Atomic int64_t crash_looping; /* workers that keep dying */

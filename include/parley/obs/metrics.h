@@ -80,6 +80,7 @@ uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
  * that are 0 are left out. */
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
                     size_t n_routes);
-/* Writes a gauge. help: NULL after the first of a family. server: its label's value; NULL: none. */
-void metrics_write_gauge(struct buf *out, const char *name, const char *help, const char *server,
-                         int64_t value);
+/* Writes a counter, whose name ends in _total, or a gauge. help: NULL after the first of a family.
+ * label: NULL: none; else its value is of. */
+void metrics_write(struct buf *out, const char *name, const char *help, const char *label,
+                   const char *of, int64_t value);

@@ -163,30 +163,56 @@ static int64_t connections_to(const struct api_service *api, int server)
     return SUM(slots_of(api), pool_servers[server]);
 }
 
+static void write_host_metrics(struct buf *out, const struct api_service *api)
+{
+    const struct api_host *host = api->host;
+    struct health h;
+    read_health(api, &h);
+    const struct {
+        const char *name, *help;
+        int64_t value;
+    } values[] = {
+        {"parley_postgresql_up", "1: PostgreSQL can be used.", h.db.state == DB_UP},
+        {"parley_redis_up", "1: Redis can be used. 0 also if none is configured.",
+         h.cache.redis == CACHE_UP},
+        {"parley_memory_bytes", "Memory for sessions that the workers share.",
+         (int64_t)h.cache.memory_bytes},
+        {"parley_memory_used_bytes", "How much of it holds sessions.",
+         (int64_t)h.cache.memory_used},
+        {"parley_worker_deaths_total", "Workers that ended unexpectedly.",
+         atomic_load(&host->deaths)},
+        {"parley_workers_looping", "Workers that die again and again.", h.crash_looping},
+        {"parley_workers_recycled_total", "Workers that were replaced as planned.",
+         atomic_load(&host->recycled)},
+        {"parley_reloads_total", "Reloads that were done.", atomic_load(&host->reloads)},
+        {"parley_reloads_refused_total", "Reloads that changed nothing.",
+         atomic_load(&host->reloads_refused)},
+        {"parley_commits_waiting", "Commits that wait for a synchronous standby.",
+         h.hosts.replication.commits_waiting},
+        {"parley_standbys", "Standbys that are connected to PostgreSQL.",
+         h.hosts.replication.standbys},
+    };
+    metrics_write(out, "parley_build_info", "Always 1; its label is the version.", "version", api->version, 1);
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        metrics_write(out, values[i].name, values[i].help, NULL, NULL, values[i].value);
+    for (int i = 0; i < h.db.n_servers; i++)
+        metrics_write(out, "parley_postgresql_connections",
+                      i == 0 ? "To each server in DATABASE_URL." : NULL, "server",
+                      h.db.servers[i].name, connections_to(api, i));
+    for (int i = 0; i < h.db.n_servers; i++)
+        metrics_write(out, "parley_postgresql_timeline",
+                      i == 0 ? "Of each server in DATABASE_URL." : NULL, "server",
+                      h.db.servers[i].name, h.db.servers[i].timeline);
+}
+
 static enum err get_metrics(struct api_call *c)
 {
-    static const char *const of_server[] = {"parley_postgresql_connections",
-                                            "parley_postgresql_timeline"};
     const char *names[METRICS_ROUTES_MAX];
-    struct buf *out = &c->res->body;
-    struct db_hosts_found found;
-    struct db_status db;
     const size_t n = api_route_names(names);
     c->res->status = 200;
     c->res->content_type = "text/plain; version=0.0.4";
-    metrics_render(out, slots_of(c->api), names, n);
-    db_hosts_last_poll(c->api->hosts, &found);
-    db_status(c->api->db, &db);
-    metrics_write_gauge(out, "parley_commits_waiting",
-                        "Commits that wait for a synchronous standby.", NULL,
-                        found.replication.commits_waiting);
-    metrics_write_gauge(out, "parley_standbys", "Standbys that are connected to PostgreSQL.", NULL,
-                        found.replication.standbys);
-    for (size_t f = 0; f < ARRAY_LEN(of_server); f++)
-        for (int i = 0; i < db.n_servers; i++)
-            metrics_write_gauge(
-                out, of_server[f], i == 0 ? "Of each server in DATABASE_URL." : NULL,
-                db.servers[i].name, f == 0 ? connections_to(c->api, i) : db.servers[i].timeline);
+    metrics_render(&c->res->body, slots_of(c->api), names, n);
+    write_host_metrics(&c->res->body, c->api);
     return ERR_NONE;
 }
 
