@@ -77,7 +77,6 @@ static const struct series sums[] = {
 };
 
 static const struct series histograms[] = {
-    {"parley_http_request_seconds", "Time that a handler took to answer.", "", AT(latency)},
     {"parley_queue_seconds", "Time from nginx to a handler.", "", AT(queue)},
     {"parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.", "",
      AT(acquire)},
@@ -118,9 +117,10 @@ void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t
     size_t i = 0;
     while (i < ARRAY_LEN(statuses) && statuses[i] != status)
         i++;
-    if (route < METRICS_ROUTES_MAX)
-        metrics_add(&s->requests[route][i], 1);
-    metrics_observe(&s->latency, us);
+    if (route >= METRICS_ROUTES_MAX)
+        return;
+    metrics_add(&s->requests[route][i], 1);
+    metrics_observe(&s->latency[route], us);
 }
 
 uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n)
@@ -165,21 +165,45 @@ static void render_requests(struct buf *out, struct metrics_slots s, const char 
     }
 }
 
-static void render_histogram(struct buf *out, struct metrics_slots s, const struct series *h)
+/* label: NULL: none; else its value is of. */
+static void render_histogram(struct buf *out, struct metrics_slots s, const char *name,
+                             size_t offset, const char *label, const char *of)
 {
-    const size_t buckets = h->offset + offsetof(struct metrics_histogram, bucket);
+    const size_t buckets = offset + offsetof(struct metrics_histogram, bucket);
     unsigned long long below = 0;
-    write_family(out, h->name, "histogram", h->help);
+    char first[96] = "", alone[96] = "";
+    if (label) {
+        snprintf(first, sizeof(first), "%s=\"%s\",", label, of);
+        snprintf(alone, sizeof(alone), "{%s=\"%s\"}", label, of);
+    }
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
         below += sum(s, buckets, i);
         /* In seconds. No locale is set: the point is a point. */
-        buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", h->name, (double)bounds_us[i] / 1e6, below);
+        buf_printf(out, "%s_bucket{%sle=\"%g\"} %llu\n", name, first, (double)bounds_us[i] / 1e6,
+                   below);
     }
     below += sum(s, buckets, METRICS_BUCKETS);
-    buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n", h->name, below, h->name,
-               (double)sum(s, h->offset + offsetof(struct metrics_histogram, sum_us), 0) / 1e6);
+    buf_printf(out, "%s_bucket{%sle=\"+Inf\"} %llu\n%s_sum%s %.6f\n", name, first, below, name,
+               alone, (double)sum(s, offset + offsetof(struct metrics_histogram, sum_us), 0) / 1e6);
     /* The format demands that the count equals the last bucket: it has no counter of its own. */
-    buf_printf(out, "%s_count %llu\n", h->name, below);
+    buf_printf(out, "%s_count%s %llu\n", name, alone, below);
+}
+
+/* Of each route that had a request. */
+static void render_latency(struct buf *out, struct metrics_slots s, const char *const *route_names,
+                           size_t n_routes)
+{
+    static const char name[] = "parley_http_request_seconds";
+    write_family(out, name, "histogram", "Time that a handler took to answer, by route.");
+    for (size_t r = 0; r < n_routes && r < METRICS_ROUTES_MAX; r++)
+        if (route_names[r] && metrics_sum(s,
+                                          offsetof(struct metrics_slot, requests[0]) +
+                                              r * sizeof(((struct metrics_slot *)0)->requests[0]),
+                                          METRICS_STATUSES) > 0)
+            render_histogram(out, s, name,
+                             offsetof(struct metrics_slot, latency) +
+                                 r * sizeof(struct metrics_histogram),
+                             "route", route_names[r]);
 }
 
 /* Of writes, by kind: the sizes of batches, and why others had a statement of their own. */
@@ -248,8 +272,11 @@ void metrics_render(struct buf *out, struct metrics_slots s, const char *const *
                     size_t n_routes)
 {
     render_requests(out, s, route_names, n_routes);
-    for (size_t i = 0; i < ARRAY_LEN(histograms); i++)
-        render_histogram(out, s, &histograms[i]);
+    render_latency(out, s, route_names, n_routes);
+    for (size_t i = 0; i < ARRAY_LEN(histograms); i++) {
+        write_family(out, histograms[i].name, "histogram", histograms[i].help);
+        render_histogram(out, s, histograms[i].name, histograms[i].offset, NULL, NULL);
+    }
     render_errors(out, s);
     render_batches(out, s);
     render_apart(out, s);

@@ -75,6 +75,7 @@ class Load:
             self.test.assertEqual(answer.status, status, (method, path, answer))
             self.requests += 1
             self.expected[f'{REQUESTS}{{route="{route}",status="{status}"}}'] += 1
+            self.expected[f'parley_http_request_seconds_count{{route="{route}"}}'] += 1
             trips = 0
             for add in adds:
                 if isinstance(add, int):
@@ -127,7 +128,6 @@ class Load:
         ask("none", "OPTIONS", path, 204)
         ask("none", "GET", path, 406, "not_acceptable", Accept="text/html")
         ask("none", "GET", path + "?a=%zz", 400, "invalid")
-        self.expected["parley_http_request_seconds_count"] += self.requests
         self.expected["parley_queue_seconds_count"] += self.requests
 
 

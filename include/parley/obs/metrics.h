@@ -31,7 +31,7 @@ struct metrics_batches {
 
 struct metrics_slot {
     _Atomic uint64_t requests[METRICS_ROUTES_MAX][METRICS_STATUSES];
-    struct metrics_histogram latency;
+    struct metrics_histogram latency[METRICS_ROUTES_MAX];
     struct metrics_histogram queue;     /* from nginx to a handler */
     struct metrics_histogram acquire;   /* until there is a connection of the pool */
     struct metrics_histogram statement; /* a round trip to PostgreSQL */

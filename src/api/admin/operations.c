@@ -192,7 +192,8 @@ static void write_host_metrics(struct buf *out, const struct api_service *api)
         {"parley_standbys", "Standbys that are connected to PostgreSQL.",
          h.hosts.replication.standbys},
     };
-    metrics_write(out, "parley_build_info", "Always 1; its label is the version.", "version", api->version, 1);
+    metrics_write(out, "parley_build_info", "Always 1; its label is the version.", "version",
+                  api->version, 1);
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
         metrics_write(out, values[i].name, values[i].help, NULL, NULL, values[i].value);
     for (int i = 0; i < h.db.n_servers; i++)
@@ -277,10 +278,10 @@ static void add_servers(struct json_tree *t, struct json_object *in, const struc
     json_tree_bool(t, in, "pooler", db->pooled);
 }
 
-/* Each request is in exactly one bucket. */
+/* Each is counted once, by its route and status. */
 static int64_t requests_of(struct metrics_slots slots)
 {
-    return SUM(slots, latency.bucket);
+    return SUM(slots, requests);
 }
 
 /* Those that run now. */
