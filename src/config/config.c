@@ -18,6 +18,7 @@ struct loading {
     struct names names;
     const char *value[SETTINGS_MAX];
     bool bad[SETTINGS_MAX];
+    bool unread[SETTINGS_MAX]; /* its file has a fault, which was said */
     char *why;
     size_t why_n;
     bool faulty;
@@ -65,6 +66,47 @@ static void store_value(struct loading *l, size_t i, struct sv text)
         add_fault(l, "out of memory");
 }
 
+/* The setting that NAME_FILE is for, one that may hold a password; names.n: none. */
+static size_t of_value_file(const struct loading *l, struct sv name)
+{
+    const struct sv suffix = SV("_FILE");
+    if (name.n <= suffix.n || !sv_eq((struct sv){name.p + name.n - suffix.n, suffix.n}, suffix))
+        return l->names.n;
+    const size_t i = names_index(&l->names, (struct sv){name.p, name.n - suffix.n});
+    return i < l->names.n && l->settings[i].type == SETTING_URL ? i : l->names.n;
+}
+
+static FILE *open_regular(struct loading *l, const char *file)
+{
+    struct stat st;
+    /* The supervisor, which reloads the file, must not wait for a writer. */
+    const bool special = stat(file, &st) == 0 && !S_ISREG(st.st_mode);
+    FILE *f = special ? NULL : fopen(file, "re");
+    if (!f)
+        add_fault(l, "%s: cannot be read: %s", file,
+                  special ? "not a regular file" : strerror(errno));
+    return f;
+}
+
+/* The first line of that file is the value. */
+static void read_value_file(struct loading *l, size_t i, struct sv path)
+{
+    char *line = NULL;
+    size_t size = 0;
+    const char *name = arena_dup(l->texts, path).p;
+    FILE *f = name ? open_regular(l, name) : NULL;
+    l->unread[i] = !f;
+    if (!f)
+        return;
+    if (getline(&line, &size, f) >= 0)
+        store_value(l, i, sv_trim((struct sv){line, strcspn(line, "\r\n")}));
+    l->unread[i] = !l->value[i];
+    if (!l->value[i])
+        add_fault(l, "%s is empty: it must hold %s", name, l->settings[i].name);
+    free(line);
+    fclose(f);
+}
+
 /* One line of the file: blank, "# …" or NAME=value. where: "FILE line N: ". */
 static void read_line(struct loading *l, const char *line, const char *where)
 {
@@ -72,9 +114,13 @@ static void read_line(struct loading *l, const char *line, const char *where)
     if (value.n == 0 || value.p[0] == '#')
         return;
     const struct sv name = sv_trim(sv_cut(&value, '='));
-    const size_t i = names_index(&l->names, name);
+    const size_t i = names_index(&l->names, name), file = of_value_file(l, name);
     if (!value.p)
         add_fault(l, "%sis not NAME=value", where);
+    else if (file < l->names.n && l->value[file])
+        add_fault(l, "%s%s is set twice", where, l->settings[file].name);
+    else if (file < l->names.n)
+        read_value_file(l, file, sv_trim(value));
     else if (i == l->names.n)
         add_unknown(l, where, name);
     else if (l->value[i])
@@ -87,15 +133,9 @@ static void read_file(struct loading *l, const char *file)
 {
     char *line = NULL;
     size_t size = 0;
-    struct stat st;
-    /* The supervisor, which reloads the file, must not wait for a writer. */
-    const bool special = stat(file, &st) == 0 && !S_ISREG(st.st_mode);
-    FILE *f = special ? NULL : fopen(file, "re");
-    if (!f) {
-        add_fault(l, "%s: cannot be read: %s", file,
-                  special ? "not a regular file" : strerror(errno));
+    FILE *f = open_regular(l, file);
+    if (!f)
         return;
-    }
     for (int n = 1; getline(&line, &size, f) >= 0; n++) {
         char where[512];
         snprintf(where, sizeof where, "%s line %d: ", file, n);
@@ -112,9 +152,14 @@ static void read_environment(struct loading *l)
     for (char **entry = environ; entry && *entry; entry++) {
         struct sv value = sv_from(*entry);
         const struct sv name = sv_cut(&value, '=');
-        const size_t i = names_index(&l->names, name);
+        const size_t i = names_index(&l->names, name), file = of_value_file(l, name);
         if (i < l->names.n)
             store_value(l, i, value);
+        else if (file < l->names.n && getenv(l->settings[file].name))
+            add_fault(l, "%s and %s_FILE are both set", l->settings[file].name,
+                      l->settings[file].name);
+        else if (file < l->names.n)
+            read_value_file(l, file, value);
         else if (sv_starts_with(name, SV("PARLEY_")) && !sv_eq(name, SV("PARLEY_CONFIG")))
             add_unknown(l, "", name);
     }
@@ -226,7 +271,7 @@ static void apply_values(struct config *c, struct loading *l)
         l->bad[i] = !value || !config_set(c, s, value, why, sizeof why);
         if (value && l->bad[i])
             add_fault(l, "%s", why);
-        else if (!value)
+        else if (!value && !l->unread[i])
             add_fault(l, "%s is not set: %s", s->name, s->help);
         if (l->bad[i])
             (void)!config_set(c, s, s->fallback ? s->fallback : "", why, sizeof why);

@@ -289,6 +289,37 @@ TEST(file_of_settings)
     unlink(path);
 }
 
+/* NAME_FILE, for settings that may hold a password. Fails if the line feed is a part of the value:
+ * tried. */
+TEST(value_in_a_file)
+{
+    struct config c;
+    char why[256], path[32], empty[32], text[128];
+    write_file(path, "redis://:secret@h/0\nmore");
+    write_file(empty, "");
+    CU_ASSERT_EQUAL(load(&c, &(struct pair){"REDIS_URL_FILE", path}, why), ERR_NONE);
+    CU_ASSERT_STRING_EQUAL(c.redis_url, "redis://:secret@h/0");
+    config_free(&c);
+    snprintf(text, sizeof text, "REDIS_URL_FILE=%s\n", path);
+    CU_ASSERT_EQUAL(load_text(&c, text, NULL, why), ERR_NONE);
+    CU_ASSERT_STRING_EQUAL(c.redis_url, "redis://:secret@h/0");
+    config_free(&c);
+    const struct {
+        struct pair p;
+        const char *says;
+    } bad[] = {{{"REDIS_URL_FILE", empty}, " is empty: it must hold REDIS_URL"},
+               {{"REDIS_URL_FILE", "/nonexistent"}, "/nonexistent: cannot be read: "},
+               {{"DATABASE_URL_FILE", path}, "DATABASE_URL and DATABASE_URL_FILE are both set"},
+               {{"PARLEY_LISTEN_FILE", path}, "PARLEY_LISTEN_FILE: there is no such setting"}};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        CU_ASSERT_EQUAL(load(&c, &bad[i].p, why), ERR_INVALID);
+        CU_ASSERT_PTR_NOT_NULL(strstr(why, bad[i].says));
+        CU_ASSERT_PTR_NULL(strchr(why, '\n'));
+    }
+    unlink(path);
+    unlink(empty);
+}
+
 /* Fails if the first fault ends the reading: tried. Faults that do not fit are left out. */
 TEST(every_fault_has_a_line)
 {
