@@ -44,6 +44,11 @@ MUSTCHECK bool command_connect(struct command_context *c, bool owner, int64_t mo
                                size_t n);
 /* The same as the owner. False: it has printed why. */
 MUSTCHECK bool command_connect_owner(struct command_context *c, int64_t more_ms);
+/* Connects as the owner, and opens the session service. EXIT_GOOD, or the exit status after it has
+ * printed why. */
+MUSTCHECK int command_open_sessions(struct command_context *c);
+/* For the next of several steps: time for one statement. */
+void command_renew_deadline(struct command_context *c);
 void command_disconnect(struct command_context *c);
 /* The cause of e, one line. */
 const char *command_cause(const struct command_context *c, enum err e);

@@ -9,7 +9,7 @@
 #include "parley/db/migrate.h"
 #include "parley/session/session.h"
 
-enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 * 1024 };
+enum { POLL_MS = 20, STEP_MARGIN_MS = 1000, ARENA_LIMIT = 64 * 1024 * 1024 };
 
 int command_usage_error(const char *what, const char *value)
 {
@@ -62,6 +62,20 @@ bool command_connect_owner(struct command_context *c, int64_t more_ms)
     if (!good)
         fprintf(stderr, "parley: PostgreSQL: %s\n", why);
     return good;
+}
+
+int command_open_sessions(struct command_context *c)
+{
+    const struct sessions_settings settings = {.sweep_s = 0};
+    if (!command_connect_owner(c, 0))
+        return EXIT_FAULT;
+    c->sessions = sessions_open(&settings, c->db, NULL, NULL);
+    return c->sessions ? EXIT_GOOD : command_finish(c, ctx_nomem(&c->ctx));
+}
+
+void command_renew_deadline(struct command_context *c)
+{
+    c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
 }
 
 const char *command_cause(const struct command_context *c, enum err e)

@@ -8,22 +8,14 @@
 
 #include "parley/session/search.h"
 
-enum { LOCK_TRIES = 60, PAUSE_MS = 1000, STEP_MS = 100, STEP_MARGIN_MS = 1000, SAY_MS = 10000 };
+enum { LOCK_TRIES = 60, PAUSE_MS = 1000, STEP_MS = 100, SAY_MS = 10000 };
 
-static void renew_deadline(struct command_context *c)
+/* Each step begins without the memory and the error of the one before. */
+static void begin_step(struct command_context *c)
 {
     arena_reset(c->arena);
-    ctx_init(&c->ctx, c->arena, deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS), SV(""),
-             SV("command"));
-}
-
-static int open_sessions(struct command_context *c)
-{
-    const struct sessions_settings settings = {.sweep_s = 0};
-    if (!command_connect_owner(c, 0))
-        return EXIT_FAULT;
-    c->sessions = sessions_open(&settings, c->db, NULL, NULL);
-    return c->sessions ? EXIT_GOOD : command_finish(c, ctx_nomem(&c->ctx));
+    ctx_clear_error(&c->ctx);
+    command_renew_deadline(c);
 }
 
 /* While a change of a table waits for its lock, writes to the table wait, too. So the change gives
@@ -35,7 +27,7 @@ static enum err try_locked(struct command_context *c,
     for (int i = 0; i < LOCK_TRIES && e == ERR_BUSY; i++) {
         if (i > 0)
             deadline_wait(deadline_in_ms(PAUSE_MS));
-        renew_deadline(c);
+        begin_step(c);
         e = change(c->sessions, &c->ctx);
     }
     return e;
@@ -56,7 +48,7 @@ static enum err index_all(struct command_context *c)
     bool more = true;
     int64_t failures = 0;
     for (int64_t total = 0, left = 1; left > 0;) {
-        renew_deadline(c);
+        begin_step(c);
         const enum err e = session_index_step(c->sessions, &c->ctx, failures, &more);
         failures = e == ERR_TIMEOUT ? failures + 1 : 0;
         if (e != ERR_NONE && e != ERR_TIMEOUT)
@@ -75,12 +67,12 @@ static enum err index_all(struct command_context *c)
 }
 
 /* What is queued stays queued if this command is interrupted. */
-static enum err begin(struct command_context *c)
+static enum err queue_all(struct command_context *c)
 {
     bool more = true;
     TRY(try_locked(c, session_index_begin));
     while (more) {
-        renew_deadline(c);
+        begin_step(c);
         TRY(session_index_queue(c->sessions, &c->ctx, &more));
     }
     return ERR_NONE;
@@ -88,10 +80,10 @@ static enum err begin(struct command_context *c)
 
 int search_build_run(struct command_context *c)
 {
-    const int status = open_sessions(c);
+    const int status = command_open_sessions(c);
     if (status != EXIT_GOOD)
         return status;
-    enum err e = begin(c);
+    enum err e = queue_all(c);
     if (e == ERR_NONE)
         e = index_all(c);
     if (e == ERR_NONE && !c->cfg->search)
@@ -101,7 +93,7 @@ int search_build_run(struct command_context *c)
 
 int search_drop_run(struct command_context *c)
 {
-    const int status = open_sessions(c);
+    const int status = command_open_sessions(c);
     if (status != EXIT_GOOD)
         return status;
     return command_finish(c, try_locked(c, session_index_drop));

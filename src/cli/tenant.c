@@ -10,7 +10,7 @@
 #include "parley/base/names.h"
 #include "parley/session/users.h"
 
-enum { REGISTER_MS = 10000, STEP_MARGIN_MS = 1000, LOCKED_MS = 10000, PAUSE_MS = 50 };
+enum { REGISTER_MS = 10000, LOCKED_MS = 10000, PAUSE_MS = 50 };
 
 static bool parse_bound(const char *text, int64_t max, int64_t *out)
 {
@@ -80,18 +80,15 @@ static enum err check_known(struct command_context *c)
 /* Connects, and makes it the tenant of c->ctx. known: it must be there. */
 static int open_tenant(struct command_context *c, bool known)
 {
-    const struct sessions_settings settings = {.sweep_s = 0};
     const struct sv name = sv_from(c->argument);
     if (!auth_tenant_valid(name))
         return command_usage_error("a tenant's name must be 1 to 64 of A-Z a-z 0-9 . _ -, and is ",
                                    c->argument);
-    if (!command_connect_owner(c, 0))
-        return EXIT_FAULT;
+    const int status = command_open_sessions(c);
+    if (status != EXIT_GOOD)
+        return status;
     c->ctx.tenant = name;
-    c->sessions = sessions_open(&settings, c->db, NULL, NULL);
-    enum err e = c->sessions ? ERR_NONE : ctx_nomem(&c->ctx);
-    if (e == ERR_NONE && known)
-        e = check_known(c);
+    const enum err e = known ? check_known(c) : ERR_NONE;
     return e == ERR_NONE ? EXIT_GOOD : command_finish(c, e);
 }
 
@@ -106,11 +103,6 @@ static enum err check_erasable(struct command_context *c, const char *why)
                : ERR_NONE;
 }
 
-static void renew_deadline(struct command_context *c)
-{
-    c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
-}
-
 /* Until nothing is left. */
 static enum err erase_all(struct command_context *c, struct session_erasure *done)
 {
@@ -119,7 +111,7 @@ static enum err erase_all(struct command_context *c, struct session_erasure *don
     for (int64_t before = 0, now = 0;; before = now) {
         bool left, live;
         arena_rewind(c->arena, mark);
-        renew_deadline(c);
+        command_renew_deadline(c);
         TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
         if (!left)
             return ERR_NONE;
@@ -146,14 +138,14 @@ static enum err delete_tenant(struct command_context *c, const struct db_hosts_s
             return ctx_fault(&c->ctx, ERR_UNAVAILABLE, "this command could not register as a host");
         else
             deadline_wait(deadline_in_ms(PAUSE_MS));
-    renew_deadline(c);
+    command_renew_deadline(c);
     TRY(check_erasable(c, ""));
     TRY(auth_tenant_revoke(c->db, &c->ctx));
     deadline_wait(deadline_in_ms(AUTH_HOLDS_MS + c->cfg->request_ms));
-    renew_deadline(c);
+    command_renew_deadline(c);
     TRY(check_erasable(c, " since its keys were revoked"));
     TRY(erase_all(c, &done));
-    renew_deadline(c);
+    command_renew_deadline(c);
     TRY(auth_tenant_delete(c->db, &c->ctx, &keys));
     fprintf(stderr, "parley: tenant %s is deleted: %" PRId64 " keys, %" PRId64 " sessions\n",
             c->argument, keys, done.sessions);

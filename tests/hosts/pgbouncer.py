@@ -23,7 +23,9 @@ class Pgbouncer(Server):
         with open(self.ini, "w", encoding="ascii") as f:
             f.write(f"[databases]\nparley = host={server.dir}\n[pgbouncer]\nlisten_addr =\nauth_type = trust\n"
                     f"unix_socket_dir = {self.dir}\nauth_file = {self.ini}.users\npool_mode = transaction\n"
-                    f"default_pool_size = {self.size}\nmax_client_conn = 500\nadmin_users = postgres\n{more}\n")
+                    f"default_pool_size = {self.size}\nmax_client_conn = 500\nadmin_users = postgres\n"
+                    # A new server ends connections that are logging in. By default the pooler then waits for 15 s.
+                    f"server_login_retry = 1\n{more}\n")
         with open(self.ini + ".users", "w", encoding="ascii") as f:
             f.write("".join(f'"{name}" ""\n' for name in ("postgres", "parley", "parley_app")))
         return self

@@ -112,6 +112,7 @@ class OtherServers(Pooled):
         written = new.psql("SELECT count(*) FROM messages")
         self.pooler.lead_to(old)
         self.refused_until_up()
+        wait_until(lambda: self.is_refused() or self.events("former_primary"), 20, "a new connection to the former primary")
         self.assertEqual(old.psql("SELECT count(*) FROM messages"), "1", "written on the former primary")
         self.pooler.lead_to(new)
         wait_until(lambda: self.append(None) == 201, 20, "writes again")
@@ -127,8 +128,11 @@ class OtherServers(Pooled):
     def refused_until_up(self):
         """Reads and writes are refused, by connections that the workers have and by new ones."""
         for _ in range(60):
-            self.assertEqual(self.append(None), 503)
-            self.assertEqual(self.client.get("/v1/sessions/s").status, 503)
+            self.is_refused()
+
+    def is_refused(self):
+        self.assertEqual(self.append(None), 503)
+        self.assertEqual(self.client.get("/v1/sessions/s").status, 503)
 
 
 class Said(Pooled):

@@ -31,16 +31,18 @@ static enum err hits_from_rows(struct request_ctx *ctx, const struct db_rows *ro
     out->hits = arena_array(ctx->arena, (size_t)rows->count, sizeof(*out->hits));
     if (!out->hits)
         return ctx_nomem(ctx);
-    for (int i = 0; i < rows->count && !out->has_more; i++) {
+    for (int i = 0; i < rows->count; i++) {
         const bool is_hit = !db_is_null(rows, i, id);
         const struct sv given = db_get_text(rows, i, message);
         const int64_t here[SEARCH_POSITION] = {db_get_i64(rows, i, score), db_get_time(rows, i, at),
                                                db_get_i64(rows, i, generation),
                                                db_get_i64(rows, i, seq)};
         out->has_more = !is_hit || out->n == limit;
-        if (!is_hit || !out->has_more)
-            memcpy(out->end, here, sizeof(here));
-        if (out->has_more)
+        /* One hit more than the limit is there, and belongs to the next page. */
+        if (is_hit && out->has_more)
+            break;
+        memcpy(out->end, here, sizeof(here));
+        if (!is_hit)
             break;
         char made[UUID_LEN + 1];
         struct search_hit *hit = &out->hits[out->n++];
