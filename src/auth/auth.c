@@ -159,6 +159,7 @@ enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct http_r
     if (!tenant.p)
         return ctx_nomem(ctx);
     ctx->tenant = tenant;
+    ctx->key_id = k.id;
     ctx->sessions_max = k.sessions;
     ctx->rate_limit = k.requests;
     if (k.requests == 0 || limit_take(a->set.shared, tenant, k.requests, clock_mono_us(),

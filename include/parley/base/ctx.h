@@ -41,6 +41,7 @@ struct request_ctx {
     struct arena *arena; /* borrowed from the thread; all memory of the request */
     struct deadline deadline;
     struct sv tenant;              /* "" until the API key is checked */
+    uint64_t key_id;               /* of the API key; 0: none */
     int64_t sessions_max;          /* most open sessions of the tenant; 0: any number */
     int64_t rate_limit, rate_left; /* requests a second of the tenant (0: any number); left now */
     bool known_roles;              /* PARLEY_ROLES=known */
