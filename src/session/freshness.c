@@ -243,6 +243,9 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
                              struct session *out)
 {
     const struct session_ahead *ahead = take_ahead(ctx, id);
+    /* Decided before memory is looked at. If the shortcut began in between, another host may have
+     * written what was found. */
+    const bool alone = !ahead && db_hosts_is_alone(s->settings.hosts);
     const struct deadline whole = ctx->deadline;
     struct cached_read r = {.key = key_of(ctx, id)};
     enum err e = sql_reachable(s, ctx);
@@ -261,7 +264,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         find_cached(s, ctx, n, e == ERR_NONE, &r);
     }
     /* A host that is alone on its database need not ask. */
-    if (e == ERR_NONE && r.has && r.found.current && db_hosts_is_alone(s->settings.hosts) &&
+    if (e == ERR_NONE && r.has && r.found.current && alone &&
         !session_is_expired(&r.session, db_now_us(s->db))) {
         *out = r.session;
         count_source(s, ctx, METRICS_MEMORY);

@@ -287,7 +287,41 @@ static void epoch_is_of_the_beginning(void)
     host_close(&h);
 }
 
+/* Two reads look into memory, and ask PostgreSQL ahead. Then the host becomes alone. Another host
+ * has written meanwhile, so memory does not answer. Fails if a read decides whether its host is
+ * alone after it has looked: tests/mutants/alone-decided-late. */
+static void alone_since_the_look(void)
+{
+    static const char *const ids[] = {"al:since-0", "al:since-1"};
+    struct host h;
+    struct fixture *c[2];
+    struct session_ahead *ahead[2];
+    struct session s;
+    host_open(&h);
+    struct fixture *other = fixture_open(false), *shared = fixture_share(h.a);
+    set_alone(&h, false);
+    for (size_t i = 0; i < 2; i++) {
+        hosts_make(h.a, ids[i]);
+        OK(hosts_append(other, ids[i], 1));
+        c[i] = fixture_share(h.a);
+        ahead[i] = session_ahead_new(fixture_request(c[i], "t1"), sv_from(ids[i]));
+    }
+    session_ahead_read(h.a->sessions, fixture_request(shared, "")->arena, ahead, 2);
+    cache_shared_outdate(h.a->shared);
+    set_alone(&h, true);
+    for (size_t i = 0; i < 2; i++) {
+        CU_ASSERT_TRUE(session_ahead_is_done(&c[i]->ctx));
+        OK(session_get(h.a->sessions, &c[i]->ctx, sv_from(ids[i]), SV_NONE, 20, &s));
+        CU_ASSERT_EQUAL(s.version, 2);
+        fixture_close(c[i]);
+    }
+    fixture_close(shared);
+    fixture_close(other);
+    host_close(&h);
+}
+
 SUITE(session_alone, "session/alone", {"memory answers while current", answers_while_current},
       {"two writers", two_writers}, {"in doubt", in_doubt},
       {"a failed write stores nothing", failed_write_stores_nothing},
-      {"the epoch is of the beginning", epoch_is_of_the_beginning})
+      {"the epoch is of the beginning", epoch_is_of_the_beginning},
+      {"alone since the look", alone_since_the_look})
