@@ -107,9 +107,9 @@ $(BUILD)/gen/migrations.c: src/db/grants.sql $(MIGRATIONS) src/db/migrations/emb
 	@mkdir -p $(@D)
 	sh src/db/migrations/embed.sh src/db/grants.sql $(MIGRATIONS) >$@.new && mv $@.new $@
 # The description and its page, likewise.
-$(BUILD)/gen/docs.c: docs/openapi.json docs/api.html src/api/admin/embed.sh
+$(BUILD)/gen/docs.c: docs/openapi.json docs/api.html docs/status.html src/api/admin/embed.sh
 	@mkdir -p $(@D)
-	sh src/api/admin/embed.sh docs/openapi.json docs/api.html >$@.new && mv $@.new $@
+	sh src/api/admin/embed.sh docs/openapi.json docs/api.html docs/status.html >$@.new && mv $@.new $@
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 

@@ -7,7 +7,7 @@
 /* One worker writes a slot and any process reads it. Relaxed loads suffice: sums of two series that
  * are a moment apart look like a scrape that came a moment later. */
 
-static const uint64_t bounds_us[METRICS_BUCKETS] = {
+const uint64_t metrics_bounds_us[METRICS_BUCKETS] = {
     100,   250,   500,    1000,   2500,    5000,    10000,
     25000, 50000, 100000, 250000, 1000000, 2500000, 10000000,
 };
@@ -97,7 +97,7 @@ void metrics_observe(struct metrics_histogram *h, int64_t us)
 {
     uint64_t v = us > 0 ? (uint64_t)us : 0;
     size_t i = 0;
-    while (i < METRICS_BUCKETS && v > bounds_us[i])
+    while (i < METRICS_BUCKETS && v > metrics_bounds_us[i])
         i++;
     metrics_add(&h->bucket[i], 1);
     metrics_add(&h->sum_us, v);
@@ -141,6 +141,25 @@ static uint64_t sum(struct metrics_slots s, size_t offset, size_t i)
     return metrics_sum(s, offset + i * sizeof(_Atomic uint64_t), 1);
 }
 
+void metrics_count_classes(struct metrics_slots s, uint64_t out[3])
+{
+    for (size_t i = 0; i < METRICS_STATUSES; i++) {
+        const short status = i < ARRAY_LEN(statuses) ? statuses[i] : 500;
+        for (size_t r = 0; r < METRICS_ROUTES_MAX; r++)
+            out[status < 400   ? 0
+                : status < 500 ? 1
+                               : 2] +=
+                sum(s, offsetof(struct metrics_slot, requests), r * METRICS_STATUSES + i);
+    }
+}
+
+void metrics_count_latency(struct metrics_slots s, uint64_t out[METRICS_BUCKETS + 1])
+{
+    for (size_t r = 0; r < METRICS_ROUTES_MAX; r++)
+        for (size_t i = 0; i <= METRICS_BUCKETS; i++)
+            out[i] += sum(s, offsetof(struct metrics_slot, latency[r].bucket), i);
+}
+
 static void write_family(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -179,8 +198,8 @@ static void render_histogram(struct buf *out, struct metrics_slots s, const char
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
         below += sum(s, buckets, i);
         /* In seconds. No locale is set: the point is a point. */
-        buf_printf(out, "%s_bucket{%sle=\"%g\"} %llu\n", name, first, (double)bounds_us[i] / 1e6,
-                   below);
+        buf_printf(out, "%s_bucket{%sle=\"%g\"} %llu\n", name, first,
+                   (double)metrics_bounds_us[i] / 1e6, below);
     }
     below += sum(s, buckets, METRICS_BUCKETS);
     buf_printf(out, "%s_bucket{%sle=\"+Inf\"} %llu\n%s_sum%s %.6f\n", name, first, below, name,

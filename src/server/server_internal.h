@@ -18,7 +18,7 @@
 #include "parley/api/api.h"
 #include "parley/db/hosts.h"
 #include "parley/obs/log.h"
-#include "parley/obs/metrics.h"
+#include "parley/obs/history.h"
 #include "parley/server/server.h"
 
 /* What the workers of a host share, mapped by the supervisor before it forks. Atomics only: a
@@ -29,10 +29,11 @@ struct shared {
     atomic_bool served;  /* a worker has been ready once */
     atomic_uint foreign; /* bits: listeners that another process keeps, see struct listener */
     struct {
-        atomic_bool ready;                    /* it takes requests and has PostgreSQL */
-        atomic_bool wants_replacement;        /* it has served PARLEY_RECYCLE requests */
-        char reason[API_REASON_MAX];          /* why it could not begin; else "" */
-    } reports[API_SLOTS_MAX];                 /* each written by its worker */
+        atomic_bool ready;             /* it takes requests and has PostgreSQL */
+        atomic_bool wants_replacement; /* it has served PARLEY_RECYCLE requests */
+        char reason[API_REASON_MAX];   /* why it could not begin; else "" */
+    } reports[API_SLOTS_MAX];          /* each written by its worker */
+    struct metrics_history history;
     struct metrics_slot slots[API_SLOTS_MAX]; /* pages that nobody has touched cost nothing */
 };
 

@@ -161,6 +161,9 @@ static void run_loop(struct supervisor *s)
     while (!s->stopping || worker_table_any(s, false) ||
            (s->successor.pid > 0 && !s->successor.serves)) {
         tell_service_manager(s);
+        metrics_history_step(&s->run.shared->history,
+                             (struct metrics_slots){s->run.shared->slots,
+                                                    atomic_load(&s->run.shared->host.n_slots)});
         worker_table_kill_late(s);
         if (!s->stopping) {
             start_due(s);

@@ -156,6 +156,7 @@ static enum err open_all(struct worker *w)
         .slot = &w->run->shared->slots[w->run->worker],
         .slots = w->run->shared->slots,
         .host = &w->run->shared->host,
+        .history = &w->run->shared->history,
         .version = PARLEY_VERSION,
         .each_setting = each_setting,
         .settings = cfg,

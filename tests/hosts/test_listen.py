@@ -460,7 +460,7 @@ class OtherMachine(StackTest):
         """Others get nothing, and a header does not change that. [::] has IPv4 as well. Fails if the list is not
         looked at, or if an IPv4 client of an IPv6 socket is not found in it: tried."""
         self.stack.parley.restart(PARLEY_OPERATIONS_ALLOW=None)
-        for path in ("/livez", "/readyz", "/metrics", "/status", "/none"):
+        for path in ("/livez", "/readyz", "/metrics", "/status", "/status/", "/status/history", "/none"):
             self.assertIsNone(self.health(self.FAR, path), path)
         self.stack.parley.restart(PARLEY_OPERATIONS_ALLOW=self.NEAR)
         self.assertEqual((self.health(self.NEAR), self.health(self.FAR)), (200, None))

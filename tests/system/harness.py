@@ -8,9 +8,12 @@ import http.server
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
+import unittest
 import uuid
 
 from stack import RenewedTest, Stack, StackError, wait_until
@@ -33,6 +36,19 @@ def say(text):
 
 def message(content, role="user", **more):
     return {"role": role, "content": content, **more}
+
+
+def browse(url):
+    """The elements of a page in a browser, when its script has run."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not browser:
+        raise unittest.SkipTest("chromium is not here")
+    with tempfile.TemporaryDirectory() as home:
+        ran = subprocess.run(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+             f"--user-data-dir={home}", "--timeout=20000", "--virtual-time-budget=20000", "--dump-dom", url],
+            capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "HOME": home})
+    return ran.stdout
 
 
 def at_once(n, work):

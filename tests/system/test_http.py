@@ -6,16 +6,13 @@ import gzip
 import html
 import http.server
 import json
-import os
 import re
-import shutil
 import subprocess
-import tempfile
 import threading
 import unittest
 import uuid
 
-from harness import ParleyTest, message
+from harness import ParleyTest, browse, message
 from stack import ROOT, Stack, StackTest, free_port
 
 with open(ROOT + "/docs/openapi.json", encoding="utf-8") as f:
@@ -283,7 +280,6 @@ class OtherOrigins(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.browser = shutil.which("chromium") or shutil.which("chromium-browser")
         cls.page = b""
         cls.pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Pages, lambda: cls.page))
         threading.Thread(target=cls.pages.serve_forever, daemon=True).start()
@@ -296,22 +292,11 @@ class OtherOrigins(unittest.TestCase):
         cls.addClassCleanup(cls.stack.close)
         cls.key = cls.stack.parley.make_key("pages")
 
-    def browse(self, url):
-        """The elements of a page, when its script has run."""
-        if not self.browser:
-            self.skipTest("chromium is not here")
-        with tempfile.TemporaryDirectory() as home:
-            ran = subprocess.run(
-                [self.browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                 f"--user-data-dir={home}", "--timeout=20000", "--virtual-time-budget=20000", "--dump-dom", url],
-                capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "HOME": home})
-        return ran.stdout
-
     def run_page(self, host):
         """What the page wrote, when it is loaded from this host."""
         type(self).page = (PAGE % (json.dumps(f"http://127.0.0.1:{self.stack.nginx.port}"),
                                    json.dumps(self.key))).encode()
-        text = self.browse(f"http://{host}:{self.pages.server_port}/")
+        text = browse(f"http://{host}:{self.pages.server_port}/")
         found = re.search(r'<pre id="out">(.*?)</pre>', text, re.S)
         self.assertTrue(found and found[1] != "nothing", text[-500:])
         return json.loads(html.unescape(found[1]))
@@ -333,7 +318,7 @@ class OtherOrigins(unittest.TestCase):
 
     def test_the_documentation_by_either_path(self):
         for path in ("/docs", "/docs/"):
-            text = self.browse(f"http://127.0.0.1:{self.stack.nginx.port}{path}")
+            text = browse(f"http://127.0.0.1:{self.stack.nginx.port}{path}")
             self.assertIn('id="session_create"', text)
             self.assertIn(f"http://127.0.0.1:{self.stack.nginx.port}/v1/sessions", text)
 

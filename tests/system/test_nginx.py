@@ -309,8 +309,8 @@ class Refuses(RecorderTest):
     def test_operations_know_the_client(self):
         """parley decides who may ask. Fails if nginx passes on what the client says of itself."""
         outside = self.stack.client(source="127.0.0.2")
-        paths = ("/livez", "/readyz", "/metrics", "/status", "/metrics?x=1", "/%6detrics", "//metrics",
-                 "/v1/../metrics")
+        paths = ("/livez", "/readyz", "/metrics", "/status", "/status/", "/status/history", "/metrics?x=1", "/%6detrics",
+                 "//metrics", "/v1/../metrics")
         for path in paths:
             outside.get(path, headers={"X-Forwarded-For": "127.0.0.1", "Remote-Addr": "127.0.0.1"})
         self.assertEqual([(r["REMOTE_ADDR"], r["REQUEST_URI"]) for r in self.admin.requests],
@@ -319,10 +319,10 @@ class Refuses(RecorderTest):
 
     def test_operations_have_their_own_socket(self):
         self.parley.requests.clear()
-        for path in ("/livez", "/readyz", "/metrics", "/status"):
+        paths = ["/livez", "/readyz", "/metrics", "/status", "/status/", "/status/history"]
+        for path in paths:
             self.get(path, status=204)
-        self.assertEqual([r["REQUEST_URI"] for r in self.admin.requests],
-                         ["/livez", "/readyz", "/metrics", "/status"])
+        self.assertEqual([r["REQUEST_URI"] for r in self.admin.requests], paths)
         self.assertEqual({r["PARLEY_END"] for r in self.admin.requests}, {"1"})
         self.assertEqual(self.parley.requests, [])
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import uuid
 
-from harness import Workers, message, metrics
+from harness import Workers, browse, message, metrics
 from stack import StackTest, wait_until
 
 REQUESTS = "parley_http_requests_total"
@@ -258,6 +258,27 @@ class Status(StackTest):
             self.assertNotIn(self.SECRET, self.client.get(path).body.decode())
         self.assertNotIn(self.SECRET, self.stack.parley.log())
         self.assertFalse({"DATABASE_URL", "DATABASE_ADMIN_URL"} & set(status["settings"]))
+
+    def test_the_page(self):
+        """Its plots have the load of the last seconds, and its policy lets everything pass that it needs. Fails if the
+        supervisor takes no samples, or if a line has an inline style, which the policy forbids: tried."""
+        first = self.get("/status/history")
+
+        def sampled():
+            self.get("/v1/sessions/none", status=404)
+            return len(self.get("/status/history")["samples"]) > len(first["samples"])
+        wait_until(sampled, 30, "another sample")
+        history = self.get("/status/history")
+        before, now = (dict(zip(history["series"], sample)) for sample in history["samples"][-2:])
+        self.assertGreater(now["4xx"], before["4xx"])
+        times = [name for name in history["series"] if name.startswith("up_to_")]
+        self.assertEqual(sum(now[name] for name in [*times, "longer"]), now["2xx"] + now["4xx"] + now["5xx"])
+        self.assertGreater(now["at_ms"], before["at_ms"])
+        page = browse(f"http://127.0.0.1:{self.stack.nginx.port}/status/")
+        self.assertRegex(page, r'<span id="state" role="status" class="ready">ready</span>')
+        self.assertRegex(page, r"<dt[^>]*>4xx</dt><dd>[0-9.]+</dd>")
+        self.assertRegex(page, r'<path d="M[0-9. ]+h0')
+        self.assertNotRegex(page, "<path[^>]* style=")
 
     def test_a_worker_that_died(self):
         """Another worker gets its number, and what it counted stays. Fails if the supervisor does not replace

@@ -17,7 +17,7 @@
 #include "parley/db/hosts.h"
 #include "parley/http/request.h"
 #include "parley/http/response.h"
-#include "parley/obs/metrics.h"
+#include "parley/obs/history.h"
 #include "parley/session/session.h"
 
 /* One setting by its name; text NULL: it is the number. */
@@ -61,6 +61,7 @@ struct api_service {
     struct metrics_slot *slot;        /* of this worker; may be NULL */
     const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
     const struct api_host *host;
+    const struct metrics_history *history; /* NULL: there is none */
     const char *version;
     bool known_roles;         /* PARLEY_ROLES=known */
     const char *cors_origins; /* PARLEY_CORS_ORIGINS; NULL: none */

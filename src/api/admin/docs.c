@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* /openapi.json, the description of all interfaces, and /docs, the page that shows it. The build
- * embeds both from docs/ (embed.sh); and /, which says where they are. None needs an API key. */
+/* /openapi.json, the description of all interfaces, and /docs, the page that shows it; and /, which
+ * says where they are. None needs an API key. The page /status/ for operators is here, too. The
+ * build embeds all three from docs/ (embed.sh). */
 #include "api/common/handler.h"
 
-/* Made by embed.sh. The policy allows the page's own script and style and nothing else. */
+/* Made by embed.sh. A policy allows the page's own script and style and nothing else. */
 extern const char docs_openapi[], docs_openapi_tag[];
 extern const char docs_page[], docs_page_tag[], docs_page_policy[];
-extern const size_t docs_openapi_n, docs_page_n;
+extern const char docs_status[], docs_status_tag[], docs_status_policy[];
+extern const size_t docs_openapi_n, docs_page_n, docs_status_n;
 
 static enum err answer_document(struct api_call *c, const char *type, struct sv bytes,
                                 const char *tag)
@@ -27,11 +29,22 @@ static enum err get_openapi(struct api_call *c)
                            docs_openapi_tag);
 }
 
+static enum err answer_page(struct api_call *c, struct sv bytes, const char *tag,
+                            const char *policy)
+{
+    http_response_header(c->res, "Content-Security-Policy", sv_from(policy));
+    return answer_document(c, "text/html; charset=utf-8", bytes, tag);
+}
+
 static enum err get_page(struct api_call *c)
 {
-    http_response_header(c->res, "Content-Security-Policy", sv_from(docs_page_policy));
-    return answer_document(c, "text/html; charset=utf-8", (struct sv){docs_page, docs_page_n},
-                           docs_page_tag);
+    return answer_page(c, (struct sv){docs_page, docs_page_n}, docs_page_tag, docs_page_policy);
+}
+
+enum err api_status_page(struct api_call *c)
+{
+    return answer_page(c, (struct sv){docs_status, docs_status_n}, docs_status_tag,
+                       docs_status_policy);
 }
 
 static enum err get_root(struct api_call *c)

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# embed.sh OPENAPI.json PAGE.html: prints the C file with the bytes that docs.c serves, their entity
-# tags, and the policy that allows the page's one script and one style by their hash.
+# embed.sh OPENAPI.json PAGE.html STATUS.html: prints the C file with the bytes that docs.c serves,
+# their entity tags, and for each page the policy that allows its one script and one style by their hash.
 set -eu
-openapi=$1 page=$2
+openapi=$1 page=$2 status=$3
 
 bytes() # NAME, from standard input
 {
@@ -30,21 +30,28 @@ tag()
 
 # What stands between <TAG> at the end of a line and </TAG> at the start of one, hashed as the browser
 # does it (CSP level 3, section 6.7.2.3).
-hash()
+hash() # TAG FILE
 {
-    grep -qx "<$1>" "$page" && grep -qx "</$1>" "$page" ||
-        { echo "embed.sh: $page has no <$1> in lines of its own" >&2; exit 1; }
-    { echo; sed -n "/^<$1>\$/,/^<\/$1>\$/p" "$page" | sed '1d;$d'; } | sha256sum | cut -c 1-64 |
+    grep -qx "<$1>" "$2" && grep -qx "</$1>" "$2" ||
+        { echo "embed.sh: $2 has no <$1> in lines of its own" >&2; exit 1; }
+    { echo; sed -n "/^<$1>\$/,/^<\/$1>\$/p" "$2" | sed '1d;$d'; } | sha256sum | cut -c 1-64 |
         tr a-f A-F | basenc --base16 -d | base64 -w 0
+}
+
+page() # NAME FILE
+{
+    local script style
+    bytes "$1" <"$2"
+    text "$1_tag" "$(tag <"$2")"
+    script=$(hash script "$2")
+    style=$(hash style "$2")
+    text "$1_policy" "default-src 'none'; connect-src 'self'; img-src data:; script-src 'sha256-$script'; \
+style-src 'sha256-$style'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
 echo '/* Made by src/api/admin/embed.sh. Not to be edited. */'
 echo '#include <stddef.h>'
 json | bytes docs_openapi
 text docs_openapi_tag "$(json | tag)"
-bytes docs_page <"$page"
-text docs_page_tag "$(tag <"$page")"
-script=$(hash script)
-style=$(hash style)
-text docs_page_policy "default-src 'none'; connect-src 'self'; img-src data:; script-src 'sha256-$script'; \
-style-src 'sha256-$style'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+page docs_page "$page"
+page docs_status "$status"

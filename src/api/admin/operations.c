@@ -404,11 +404,20 @@ static enum err get_status(struct api_call *c)
 
 /* ---- routes ---- */
 
+static enum err get_history(struct api_call *c)
+{
+    (void)api_begin(c->res, 200);
+    metrics_history_render(&c->res->body, c->api->history);
+    return ERR_NONE;
+}
+
 static const struct api_route routes[] = {
     {{HTTP_GET, "/livez", "livez", api_run}, {get_livez, 0, NULL}},
     {{HTTP_GET, "/readyz", "readyz", api_run}, {get_readyz, 0, NULL}},
     {{HTTP_GET, "/metrics", "metrics", api_run}, {get_metrics, 0, NULL}},
     {{HTTP_GET, "/status", "status", api_run}, {get_status, 0, NULL}},
+    {{HTTP_GET, "/status/", "status_page", api_run}, {api_status_page, API_IF_NONE_MATCH, NULL}},
+    {{HTTP_GET, "/status/history", "status_history", api_run}, {get_history, 0, NULL}},
 };
 static const struct http_table table = {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]),
                                         http_problem, true};

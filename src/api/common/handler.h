@@ -80,6 +80,7 @@ struct api_route {
 };
 http_handler api_run;
 api_handler api_session_delete; /* 204 */
+api_handler api_status_page;    /* docs.c */
 
 /* The HTTP interfaces that api_dispatch chooses from by path. */
 enum { API_PREFIXES_MAX = 5 };

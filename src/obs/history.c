@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/obs/history.h"
+
+#include <inttypes.h>
+
+#include "parley/base/clock.h"
+
+static const struct series {
+    const char *name;
+    size_t offset, n; /* of the counters in struct metrics_slot that are summed */
+} series[] = {
+#define SERIES(name, field)                                              \
+    {                                                                    \
+        name, offsetof(struct metrics_slot, field),                      \
+            sizeof(((struct metrics_slot *)0)->field) / sizeof(uint64_t) \
+    }
+    SERIES("memory_hits", source_hits[METRICS_MEMORY]),
+    SERIES("redis_hits", source_hits[METRICS_REDIS]),
+    SERIES("postgres_hits", source_hits[METRICS_POSTGRES]),
+    SERIES("memory_misses", source_misses[METRICS_MEMORY]),
+    SERIES("redis_misses", source_misses[METRICS_REDIS]),
+    SERIES("append_batches", appends.size),
+    SERIES("append_members", appends.members),
+    SERIES("create_batches", creates.size),
+    SERIES("create_members", creates.members),
+    SERIES("read_batches", read_batches),
+    SERIES("read_members", read_batched),
+    SERIES("statements", statement.bucket),
+    SERIES("statement_us", statement.sum_us),
+    SERIES("queue_refused", queue_refused),
+    SERIES("pool_open", pool_open),
+    SERIES("pool_in_use", pool_in_use),
+    SERIES("pool_waiting", pool_waiting),
+    SERIES("pool_max", pool_max),
+    SERIES("threads_busy", threads_busy),
+};
+#undef SERIES
+
+/* Before these come the responses by class, then the response times. */
+enum { CLASSES = 3, FIRST_BUCKET = CLASSES, FIRST_SUM = FIRST_BUCKET + METRICS_BUCKETS + 1 };
+_Static_assert(FIRST_SUM + ARRAY_LEN(series) <= HISTORY_VALUES, "a sample has room for all");
+
+static void take_sample(struct metrics_history *h, struct metrics_slots s)
+{
+    const uint64_t taken = atomic_load(&h->taken);
+    const size_t at = taken % (HISTORY_SAMPLES + 1);
+    uint64_t value[HISTORY_VALUES] = {0};
+    metrics_count_classes(s, value);
+    metrics_count_latency(s, value + FIRST_BUCKET);
+    for (size_t i = 0; i < ARRAY_LEN(series); i++)
+        value[FIRST_SUM + i] = metrics_sum(s, series[i].offset, series[i].n);
+    atomic_store(&h->sample[at].at_us, clock_wall_us());
+    for (size_t i = 0; i < HISTORY_VALUES; i++)
+        atomic_store_explicit(&h->sample[at].value[i], value[i], memory_order_relaxed);
+    atomic_store(&h->taken, taken + 1);
+}
+
+void metrics_history_step(struct metrics_history *h, struct metrics_slots s)
+{
+    const int64_t now_us = clock_mono_us();
+    if (now_us < h->due_us)
+        return;
+    take_sample(h, s);
+    h->due_us = now_us + HISTORY_PAUSE_MS * INT64_C(1000);
+}
+
+void metrics_history_render(struct buf *out, const struct metrics_history *h)
+{
+    const uint64_t taken = atomic_load(&h->taken);
+    const uint64_t first = taken > HISTORY_SAMPLES ? taken - HISTORY_SAMPLES : 0;
+    buf_printf(out, "{\"series\":[\"at_ms\",\"2xx\",\"4xx\",\"5xx\"");
+    for (size_t i = 0; i < METRICS_BUCKETS; i++)
+        buf_printf(out, ",\"up_to_%" PRIu64 "_us\"", metrics_bounds_us[i]);
+    buf_printf(out, ",\"longer\"");
+    for (size_t i = 0; i < ARRAY_LEN(series); i++)
+        buf_printf(out, ",\"%s\"", series[i].name);
+    buf_printf(out, "],\"samples\":[");
+    for (uint64_t k = first; k < taken; k++) {
+        const size_t at = k % (HISTORY_SAMPLES + 1);
+        buf_printf(out, "%s[%" PRId64, k > first ? "," : "",
+                   atomic_load(&h->sample[at].at_us) / 1000);
+        for (size_t i = 0; i < FIRST_SUM + ARRAY_LEN(series); i++)
+            buf_printf(out, ",%" PRIu64,
+                       atomic_load_explicit(&h->sample[at].value[i], memory_order_relaxed));
+        buf_printf(out, "]");
+    }
+    buf_printf(out, "]}");
+}
