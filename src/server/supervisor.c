@@ -194,7 +194,8 @@ static void block_signals(sigset_t *set)
     (void)signal(SIGUSR2, SIG_IGN);
 }
 
-/* A successor must have the sockets of its predecessor, and no other. */
+/* All sockets that are passed must be used: nobody would answer at the others. A successor must
+ * have those of its predecessor, and no other. */
 static enum err open_listeners(struct supervisor *s, const struct config *cfg, char *why,
                                size_t why_n)
 {
@@ -208,11 +209,12 @@ static enum err open_listeners(struct supervisor *s, const struct config *cfg, c
         if (s->predecessor.pid > 0 && *sockets[i] && !s->listeners[i].inherited)
             passed = -1;
     }
-    if (s->predecessor.pid == 0 || (passed == 0 && pidfile_is(s->pidfile_fd, cfg->listen)))
+    if (passed == 0 && (s->predecessor.pid == 0 || pidfile_is(s->pidfile_fd, cfg->listen)))
         return ERR_NONE;
-    snprintf(why, why_n,
-             "PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH cannot change while the "
-             "service runs: stop it and start it");
+    s->exit_status = EXIT_MISCONFIGURED;
+    snprintf(why, why_n, "PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH %s",
+             s->predecessor.pid > 0 ? "cannot change while the service runs: stop it and start it"
+                                    : "do not name all sockets that the service manager passes");
     return ERR_INVALID;
 }
 
