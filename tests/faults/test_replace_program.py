@@ -77,7 +77,7 @@ class ReplaceProgram(ReloadedTest):
         with self.load:
             self.load.pause(0.2)
         seen = {self.supervisor()}
-        for _ in range(amount(20, 100)):
+        for _ in range(amount(6, 100)):
             self.replace(0, "reloaded")
             pid = self.supervisor()
             self.stack.keep(pid)
