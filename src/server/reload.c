@@ -178,14 +178,12 @@ static void fill_recycled(struct supervisor *s)
 
 static void continue_next(struct supervisor *s)
 {
-    size_t ready = 0;
-    while (ready < s->next->n && worker_table_is_ready(s, s->next->slots[ready].worker))
-        ready++;
-    if (ready < s->next->n && clock_mono_us() >= s->due_us)
+    const bool ready = worker_set_is_ready(s, s->next);
+    if (!ready && clock_mono_us() >= s->due_us)
         reload_refuse(s, "a new worker was not ready in time");
-    else if (ready == s->next->n && s->recycled)
+    else if (ready && s->recycled)
         fill_recycled(s);
-    else if (ready == s->next->n)
+    else if (ready)
         activate_next(s);
 }
 

@@ -224,6 +224,7 @@ int worker_table_reap(struct supervisor *s, pid_t pid, bool clean, bool *was_dra
 bool worker_table_any(const struct supervisor *s, bool draining_only);
 /* Whether the worker that has or last had this number was ready. */
 bool worker_table_is_ready(const struct supervisor *s, int worker);
+bool worker_set_is_ready(const struct supervisor *s, const struct worker_set *set); /* all of it */
 /* Kills workers that should have ended by now. */
 void worker_table_kill_late(struct supervisor *s);
 void worker_table_log(enum log_level level, const char *event, int worker, pid_t pid);

@@ -194,14 +194,6 @@ bool successor_inherit(struct supervisor *s)
     return true;
 }
 
-static bool is_ready(const struct supervisor *s)
-{
-    size_t ready = 0;
-    while (ready < s->current->n && worker_table_is_ready(s, s->current->slots[ready].worker))
-        ready++;
-    return ready == s->current->n;
-}
-
 static void take_over(struct supervisor *s)
 {
     const struct config *cfg = s->current->cfg;
@@ -250,7 +242,7 @@ static void step_successor(struct supervisor *s)
 {
     if (getppid() != s->predecessor.pid) {
         (void)raise(SIGTERM); /* the kernel does not always end it with its predecessor */
-    } else if (!s->predecessor.told && is_ready(s)) {
+    } else if (!s->predecessor.told && worker_set_is_ready(s, s->current)) {
         s->predecessor.told = true;
         say(s->predecessor.channel, IS_READY);
     } else if (heard(s->predecessor.channel) == TAKE_OVER) {

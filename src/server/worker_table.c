@@ -193,6 +193,14 @@ bool worker_table_is_ready(const struct supervisor *s, int worker)
     return worker != NO_WORKER && atomic_load(&s->run.shared->reports[worker].ready);
 }
 
+bool worker_set_is_ready(const struct supervisor *s, const struct worker_set *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (!worker_table_is_ready(s, set->slots[i].worker))
+            return false;
+    return true;
+}
+
 void worker_table_kill_late(struct supervisor *s)
 {
     const int64_t now = clock_mono_us();

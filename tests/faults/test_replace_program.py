@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 from faults import amount
 from harness import Workers, say
@@ -111,8 +112,9 @@ class ReplaceProgram(ReloadedTest):
         self.end("failed replacements")
 
     def test_supervisor_killed_meanwhile(self):
-        """While the successor waits for PostgreSQL: it ends with its predecessor, and the next start works. Fails
-        without PR_SET_PDEATHSIG in the successor: tried."""
+        """While the successor waits for PostgreSQL: it has not taken over, it ends with its predecessor, and the next
+        start works. Fails without PR_SET_PDEATHSIG in the successor (tests/mutants/successor-outlives), or if that does
+        not wait for its workers (tests/mutants/successor-not-ready)."""
         with self.load:
             self.load.pause(0.2)
         self.stack.postgres.pause()
@@ -120,6 +122,8 @@ class ReplaceProgram(ReloadedTest):
         first, workers = self.supervisor(), self.stack.worker_pids()
         os.kill(first, signal.SIGUSR2)
         wait_until(lambda: set(self.stack.worker_pids()) - set(workers), 10, "a successor")
+        time.sleep(1)
+        self.assertEqual(self.supervisor(), first)
         both = tree(first)
         os.kill(first, signal.SIGKILL)
         self.stack.parley.process.wait()
