@@ -3,7 +3,7 @@
  * Replaces the program of a running service (parley reload --binary). The supervisor executes the
  * program that is installed now, as its successor, which inherits the sockets and the lock of the
  * pid file. Once all workers of the successor are ready, it takes over, and the old workers drain.
- * Until then the old service goes on if the successor fails, and the successor is killed if the old
+ * Until then the old service goes on if the successor fails, and the successor ends if the old
  * supervisor dies. To the database the two are two hosts.
  */
 #include "server_internal.h"
@@ -13,14 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* How the successor learns what it inherits (names with PARLEY_ in front are settings): the
- * descriptors of the pid file and of the channel to its predecessor, the number of this reload, and
- * whether it will own the sockets. */
+ * descriptors of the pid file and of the channel to its predecessor, the number of this reload,
+ * whether it will own the sockets, and the predecessor's pid. */
 static const char variable[] = "SUCCESSOR_OF_PARLEY";
 
 /* What is said over the channel, a byte each: the successor is ready, the predecessor lets it take
@@ -61,13 +60,12 @@ static bool read_command(char path[4096], char args[8192], char *argv[64])
 
 /* In the child: never returns. The sockets become descriptors 3 and up, as sd_listen_fds(3) has
  * them. */
-static void execute(const struct supervisor *s, int channel, pid_t parent)
+static void execute(const struct supervisor *s, int channel, pid_t predecessor)
 {
     enum { FIRST = 3, HIGH = 100 };
     char path[4096], args[8192], *argv[64], text[64];
     int fds[LISTENERS + 2], n = 0;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent ||
-        !read_command(path, args, argv))
+    if (!read_command(path, args, argv))
         _exit(EXIT_FAULT);
     for (int i = 0; i < LISTENERS; i++)
         if (s->listeners[i].fd >= 0)
@@ -78,8 +76,8 @@ static void execute(const struct supervisor *s, int channel, pid_t parent)
     for (int i = 0; i < n; i++)
         if (dup2(fds[i], FIRST + i) < 0 || close(fds[i]) != 0)
             _exit(EXIT_FAULT);
-    snprintf(text, sizeof text, "%d %d %lld %u", FIRST + sockets, FIRST + sockets + 1,
-             (long long)s->reloads_begun, ~listeners_foreign(s->listeners));
+    snprintf(text, sizeof text, "%d %d %lld %u %d", FIRST + sockets, FIRST + sockets + 1,
+             (long long)s->reloads_begun, ~listeners_foreign(s->listeners), (int)predecessor);
     setenv(variable, text, 1);
     snprintf(text, sizeof text, "%d", sockets);
     setenv("LISTEN_FDS", text, 1);
@@ -183,14 +181,13 @@ bool successor_inherit(struct supervisor *s)
 {
     const char *text = getenv(variable);
     long long reload;
-    if (!text || sscanf(text, "%d %d %lld %u", &s->pidfile_fd, &s->predecessor.channel, &reload,
-                        &s->predecessor.owned) != 4)
+    if (!text || sscanf(text, "%d %d %lld %u %d", &s->pidfile_fd, &s->predecessor.channel, &reload,
+                        &s->predecessor.owned, &s->predecessor.pid) != 5)
         return false;
     unsetenv(variable);
     fcntl(s->pidfile_fd, F_SETFD, FD_CLOEXEC);
     fcntl(s->predecessor.channel, F_SETFD, FD_CLOEXEC);
     s->reloads_begun = reload;
-    s->predecessor.pid = getppid();
     return true;
 }
 
@@ -198,7 +195,6 @@ static void take_over(struct supervisor *s)
 {
     const struct config *cfg = s->current->cfg;
     const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
-    (void)prctl(PR_SET_PDEATHSIG, 0);
     for (int i = 0; i < LISTENERS; i++)
         if (s->listeners[i].fd >= 0 && s->predecessor.owned >> i & 1)
             listener_own(&s->listeners[i], sockets[i]);
@@ -241,7 +237,7 @@ static void step_predecessor(struct supervisor *s)
 static void step_successor(struct supervisor *s)
 {
     if (getppid() != s->predecessor.pid) {
-        (void)raise(SIGTERM); /* the kernel does not always end it with its predecessor */
+        (void)raise(SIGTERM);
     } else if (!s->predecessor.told && worker_set_is_ready(s, s->current)) {
         s->predecessor.told = true;
         say(s->predecessor.channel, IS_READY);

@@ -4,7 +4,7 @@ import ctypes
 import os
 import threading
 
-from harness import say
+from harness import eventually, say
 from stack import StackTest, children, wait_until
 
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
@@ -58,7 +58,7 @@ class Hang(StackTest):
                 except ChildProcessError:
                     pass
             return hanging not in children(self.stack.parley.pid)
-        wait_until(ended, 30, "the end of the worker")
+        self.assertIsNotNone(eventually(ended, 30), "the worker goes on")
         wait_until(lambda: len(self.stack.worker_pids()) == 2, 30, "two workers")
         waiting.join()
         for _ in range(20):

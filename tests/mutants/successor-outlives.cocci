@@ -2,8 +2,8 @@
 // Test: faults test_replace_program.ReplaceProgram.test_supervisor_killed_meanwhile
 // In: src/server/successor.c
 
-@@ @@
-execute(...) { <...
-- prctl(PR_SET_PDEATHSIG, SIGKILL) != 0
+@@ expression s; @@
+step_successor(...) { <...
+- getppid() != s->predecessor.pid
 + false
 ...> }
