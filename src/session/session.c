@@ -68,9 +68,9 @@ enum err session_full(const struct sessions *s, struct request_ctx *ctx)
                     (long long)s->settings.messages_max);
 }
 
-enum err session_being_changed(struct request_ctx *ctx)
+enum err session_being_deleted(struct request_ctx *ctx)
 {
-    return ctx_fail(ctx, ERR_BUSY, NULL, "session_id", "The session was being changed or deleted.");
+    return ctx_fail(ctx, ERR_BUSY, NULL, "session_id", "The session was being deleted.");
 }
 
 struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,

@@ -10,7 +10,7 @@
 bool session_is_expired(const struct session *s, int64_t now_us);
 /* Whether the session is the user's; true if user is absent. */
 bool session_user_matches(const struct session *session, struct sv user);
-enum err session_being_changed(struct request_ctx *ctx); /* ERR_BUSY */
+enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
 /* Whether a later read returns metadata as it was sent. It has jsonb's form, which only PostgreSQL
  * knows; {} is the same in both. One entity tag must have one form, so that other metadata is not
  * cached by a write. */

@@ -95,7 +95,7 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
         w->receipt->status = 200;
     /* The session existed at the insert and was deleted before the read. */
     if (e == ERR_NOT_FOUND)
-        return session_being_changed(ctx);
+        return session_being_deleted(ctx);
     if (e == ERR_NONE && w->receipt->created)
         return session_of_draft(ctx, w->draft, w->receipt, w->out);
     return e;
@@ -206,14 +206,13 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
             return session_message_id_taken(ctx, append->messages, append->n_messages, i);
     }
     ctx_clear_error(ctx);
-    const int64_t most = s->settings.messages_max;
-    if (own && (int64_t)append->n_messages > most - session.message_count)
+    const int64_t most = s->settings.messages_max, n = (int64_t)append->n_messages;
+    /* There may be room by now, or be a session only now. */
+    if (own && most < INT64_MAX && (!w->precondition->if_match || n > most - session.message_count))
         return session_full(s, ctx);
-    const bool creates = append->create && !w->precondition->must_exist;
-    const bool was_full = own && most < INT64_MAX && !w->precondition->if_match;
     /* The session existed, so the append did not create it, and was deleted before the append. */
-    if (was_full || (creates && (own || e == ERR_NOT_FOUND)))
-        return session_being_changed(ctx);
+    if (append->create && !w->precondition->must_exist && (own || e == ERR_NOT_FOUND))
+        return session_being_deleted(ctx);
     /* Where nothing is created, this is ERR_NOT_FOUND (RFC 9110, section 13.2.1). */
     if (append->create && (e == ERR_NOT_FOUND || (own && !w->precondition->if_match)))
         return ctx_fail(ctx, ERR_PRECONDITION, NULL, "If-Match",

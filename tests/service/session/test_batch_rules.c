@@ -276,26 +276,29 @@ TEST(changed_before_the_lock)
     }
 }
 
-/* Sessions may have three messages, and b:1 has got one between the batch's snapshot and its lock.
- * A member that does not fit is left out, with those of its session after it; the last one that
- * fits is the current one. Fails if the statement compares with the count of its snapshot, with one
- * too many, or without the members before, or if the last one counts as superseded: tried. */
+/* Sessions may have so many messages, and b:1 has got one between the batch's snapshot and its
+ * lock. A member that does not fit is left out, with those of its session after it; the last one
+ * that fits is the current one. Fails if the statement compares with the count of its snapshot,
+ * with one too many, or without the members before, or if the last one counts as superseded: tried.
+ */
 TEST(full_session)
 {
     static const struct {
+        int64_t most;
         struct given given[MEMBERS_MAX];
         bool in[MEMBERS_MAX];
     } rows[] = {
-        {{{"b:1", 1, NULL}, {"b:2", 1, NULL}, {"b:3", 1, NULL}}, {true, true, false}},
-        {{{"b:1", 2, "k1"}, {"b:2", 1, "k2"}, {"b:1", 1, NULL}}, {false, true, false}},
-        {{{"b:1", 1, "k1"}, {"b:1", 1, "k2"}, {"b:2", 1, NULL}}, {true, false, true}},
-        {{{"b:2", 1, "k1"}, {"b:2", 1, "k2"}, {"b:2", 1, NULL}, {"b:3", 1, NULL}}, {true}},
+        {2, {{"b:1", 1, NULL}, {"b:2", 1, NULL}}, {false}},
+        {3, {{"b:1", 1, NULL}, {"b:2", 1, NULL}, {"b:3", 1, NULL}}, {true, true, false}},
+        {3, {{"b:1", 2, "k1"}, {"b:2", 1, "k2"}, {"b:1", 1, NULL}}, {false, true, false}},
+        {3, {{"b:1", 1, "k1"}, {"b:1", 1, "k2"}, {"b:2", 1, NULL}}, {true, false, true}},
+        {3, {{"b:2", 1, "k1"}, {"b:2", 1, "k2"}, {"b:2", 1, NULL}, {"b:3", 1, NULL}}, {true}},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows) * 2; i++) {
         struct batch b;
         struct fixture *w = prepared(), *other = fixture_share(w);
         const bool more = i % 2 == 1; /* all of them fit */
-        w->sessions->settings.messages_max = more ? 6 : 3;
+        w->sessions->settings.messages_max = more ? 6 : rows[i / 2].most;
         policy_make();
         struct held_transaction *held = transaction_hold("BEGIN; SELECT pg_advisory_xact_lock(88)");
         batch_make(&b, w, rows[i / 2].given, false);
