@@ -20,6 +20,11 @@ RUN groupadd --gid 10001 parley && \
     useradd --uid 10001 --gid parley --no-create-home --shell /usr/sbin/nologin parley && \
     install -d -o parley -g parley -m 0750 /run/parley
 COPY --from=build /parley/out/parley /usr/local/bin/parley
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title=parley org.opencontainers.image.licenses=MIT \
+      org.opencontainers.image.description="A session server for chatbots" \
+      org.opencontainers.image.version=$VERSION org.opencontainers.image.revision=$REVISION
 USER parley
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
     CMD admin=${PARLEY_ADMIN:-/run/parley/admin.sock}; env -i REQUEST_METHOD=GET REQUEST_URI=/readyz \
@@ -34,6 +39,11 @@ COPY nginx/ /etc/nginx/
 RUN sed -i 's/listen      80 /listen 8080 /' /etc/nginx/parley.conf && \
     grep -q 'listen 8080 ' /etc/nginx/parley.conf && \
     chmod -R a+rX /etc/nginx && install -d -o 10001 -g 10001 -m 0750 /run/parley
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title=parley-nginx org.opencontainers.image.licenses=MIT \
+      org.opencontainers.image.description="nginx with its configuration for parley" \
+      org.opencontainers.image.version=$VERSION org.opencontainers.image.revision=$REVISION
 USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \

@@ -15,7 +15,8 @@ static const struct db_stmt key_list = {"key_list",
                                         "SELECT " SQL_KEY " FROM api_keys ORDER BY created_at, id"};
 
 static const struct db_stmt key_revoke = {
-    "key_revoke", "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1"};
+    "key_revoke",
+    "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING tenant"};
 
 static const struct db_stmt key_count = {"key_count",
                                          "SELECT count(*) AS n FROM api_keys WHERE " SQL_VALID};
@@ -32,14 +33,23 @@ static const struct db_stmt tenant_set = {
     " requests_per_second = CASE WHEN $2 = -2 THEN t.requests_per_second"
     " ELSE excluded.requests_per_second END,"
     " sessions_max = CASE WHEN $3 = -2 THEN t.sessions_max ELSE excluded.sessions_max END"
-    " RETURNING t.tenant," SQL_BOUNDS
+    " RETURNING t.tenant, 0 AS open, 0 AS messages, 0 AS bytes," SQL_BOUNDS
     " (SELECT count(*) FROM api_keys k WHERE k.tenant = t.tenant AND" SQL_VALID ") AS keys"};
 
+/* $1: with what they store. bytes: their messages have the mean size of the newest 1,000. Only the
+ * primary key gives these without a sort. */
+/* clang-format off */
 static const struct db_stmt tenant_list = {
     "tenant_list",
-    "SELECT tenant," SQL_BOUNDS " coalesce(keys, 0) AS keys FROM tenants FULL JOIN"
-    " (SELECT tenant, count(*) FILTER (WHERE" SQL_VALID ") AS keys FROM api_keys GROUP BY tenant) k"
-    " USING (tenant) ORDER BY tenant"};
+    "WITH s AS (SELECT tenant, count(*) FILTER (WHERE expires_at > now()) AS open, sum(message_count)::bigint AS messages"
+    " FROM sessions WHERE $1::boolean GROUP BY tenant) SELECT tenant," SQL_BOUNDS " coalesce(keys, 0) AS keys,"
+    " coalesce(open, 0) AS open, coalesce(messages, 0) AS messages, coalesce(round(messages * z.size)::bigint, 0) AS bytes"
+    " FROM tenants FULL JOIN (SELECT tenant, count(*) FILTER (WHERE" SQL_VALID ") AS keys FROM api_keys GROUP BY tenant) k"
+    " USING (tenant) FULL JOIN s USING (tenant) LEFT JOIN LATERAL (SELECT avg(size) AS size FROM (SELECT size FROM messages m"
+    " WHERE m.tenant = s.tenant ORDER BY m.tenant DESC, generation DESC, seq DESC LIMIT 1000) n) z ON true ORDER BY tenant"};
+static const struct db_stmt tenant_all = {
+    "tenant_all", "SELECT set_config('parley.all_tenants', 'on', true), set_config('enable_sort', 'off', true)"};
+/* clang-format on */
 static const struct db_stmt tenant_revoke = {
     "tenant_revoke",
     "UPDATE api_keys SET revoked_at = now() WHERE tenant = $1 AND revoked_at IS NULL"};
@@ -99,6 +109,8 @@ enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id)
     struct db_rows rows;
     /* DB_READ: safe to repeat, since the first time is kept. */
     TRY(db_query(db, ctx, DB_READ, &key_revoke, &p, 1, &rows, NULL));
+    if (rows.count > 0)
+        ctx->tenant = db_get_text(&rows, 0, 0);
     return rows.count > 0 ? ERR_NONE : ERR_NOT_FOUND;
 }
 
@@ -117,6 +129,9 @@ static struct auth_tenant read_tenant(const struct db_rows *rows, int row)
         .keys = db_get_i64(rows, row, db_column(rows, "keys")),
         .requests = db_get_i64(rows, row, db_column(rows, "requests")),
         .sessions = db_get_i64(rows, row, db_column(rows, "sessions")),
+        .open = db_get_i64(rows, row, db_column(rows, "open")),
+        .messages = db_get_i64(rows, row, db_column(rows, "messages")),
+        .bytes = db_get_i64(rows, row, db_column(rows, "bytes")),
     };
 }
 
@@ -130,17 +145,18 @@ enum err auth_tenant_set(struct db *db, struct request_ctx *ctx, struct auth_ten
     return ERR_NONE;
 }
 
-enum err auth_tenant_list(struct db *db, struct request_ctx *ctx, struct auth_tenant **out,
-                          size_t *n)
+enum err auth_tenant_list(struct db *db, struct request_ctx *ctx, bool usage,
+                          struct auth_tenant **out, size_t *n)
 {
-    struct db_rows rows;
-    TRY(db_query(db, ctx, DB_READ, &tenant_list, NULL, 0, &rows, NULL));
-    *n = (size_t)rows.count;
+    const struct db_param p = db_bool(usage);
+    struct db_call calls[] = {{&tenant_all, NULL, 0, {0}}, {&tenant_list, &p, 1, {0}}};
+    TRY(db_batch(db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
+    *n = (size_t)calls[1].rows.count;
     *out = arena_array(ctx->arena, *n, sizeof(**out));
     if (!*out)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < *n; i++)
-        (*out)[i] = read_tenant(&rows, (int)i);
+        (*out)[i] = read_tenant(&calls[1].rows, (int)i);
     return ERR_NONE;
 }
 

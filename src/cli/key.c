@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "parley/auth/auth.h"
+#include "parley/obs/log.h"
 
 /* "90d", "12h", "30m", "45s": seconds. */
 static bool parse_lifetime(const char *text, int64_t *out)
@@ -45,6 +46,8 @@ int key_create_run(struct command_context *c)
         return EXIT_FAULT;
     enum err e = auth_key_create(c->db, &c->ctx, tenant, name, lives_s, secret, &key);
     if (e == ERR_NONE) {
+        c->ctx.tenant = tenant;
+        log_audit(&c->ctx, c->cfg->log_file, "key_create", true, key.id, NULL);
         printf("%s\n", secret);
         clock_rfc3339(key.expires_at, until);
         /* Then nobody has it. */
@@ -74,6 +77,8 @@ int key_revoke_run(struct command_context *c)
     enum err e = auth_key_revoke(c->db, &c->ctx, id);
     if (e == ERR_NOT_FOUND)
         ctx_fault(&c->ctx, e, "there is no key %.*s", SV_ARG(id));
+    else if (e == ERR_NONE)
+        log_audit(&c->ctx, c->cfg->log_file, "key_revoke", true, id, NULL);
     const int status = command_finish(c, e);
     if (status != EXIT_GOOD)
         return status;

@@ -201,7 +201,8 @@ static const struct command {
      "revoke and delete its keys and its limits; with --erase its\n"
      "sessions, too, else it must have none; waits PARLEY_REQUEST_MS for\n"
      "requests that are under way"},
-    {"tenant list", "[--json]", tenant_list_run, false, "all tenants, their keys and limits"},
+    {"tenant list", "[--json]", tenant_list_run, false,
+     "all tenants: keys, limits and what they store"},
     {"host list", "[--json]", host_list_run, false,
      "the hosts that are registered in the database"},
     {"host forget", "ID | --stale SECONDS", host_forget_run, false,

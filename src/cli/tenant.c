@@ -8,6 +8,7 @@
 
 #include "parley/auth/auth.h"
 #include "parley/base/names.h"
+#include "parley/obs/log.h"
 #include "parley/session/users.h"
 
 enum { REGISTER_MS = 10000, LOCKED_MS = 10000, PAUSE_MS = 50 };
@@ -38,13 +39,16 @@ static void output_bound(struct json_tree *out, struct json_object *row, const c
 
 /* See output_finish. */
 static int print_tenants(struct command_context *c, enum err e, const struct auth_tenant *t,
-                         size_t n)
+                         size_t n, bool usage)
 {
     static const struct output_column columns[] = {
         {.title = "TENANT", .member = "tenant"},
         {.title = "KEYS", .member = "keys", .right = true},
         {.title = "REQUESTS", .member = "requests", .right = true},
         {.title = "SESSIONS", .member = "sessions", .right = true},
+        {.title = "OPEN", .member = "open_sessions", .right = true},
+        {.title = "MESSAGES", .member = "messages", .right = true},
+        {.title = "BYTES", .member = "bytes", .right = true},
     };
     struct json_object *rows = json_tree_array(&c->out, c->out.root, "tenants");
     for (size_t i = 0; e == ERR_NONE && i < n; i++) {
@@ -53,8 +57,13 @@ static int print_tenants(struct command_context *c, enum err e, const struct aut
         json_tree_number(&c->out, row, "keys", t[i].keys);
         output_bound(&c->out, row, "requests", t[i].requests);
         output_bound(&c->out, row, "sessions", t[i].sessions);
+        if (!usage)
+            continue;
+        json_tree_number(&c->out, row, "open_sessions", t[i].open);
+        json_tree_number(&c->out, row, "messages", t[i].messages);
+        json_tree_number(&c->out, row, "bytes", t[i].bytes);
     }
-    return output_finish(c, e, rows, columns, ARRAY_LEN(columns));
+    return output_finish(c, e, rows, columns, usage ? 7 : 4);
 }
 
 /* ---- one tenant ---- */
@@ -65,7 +74,7 @@ static enum err check_known(struct command_context *c)
     struct auth_tenant *tenants;
     size_t n;
     bool left, live;
-    TRY(auth_tenant_list(c->db, &c->ctx, &tenants, &n));
+    TRY(auth_tenant_list(c->db, &c->ctx, false, &tenants, &n));
     const struct names names = {tenants, n, sizeof *tenants};
     if (names_index(&names, c->ctx.tenant) < n)
         return ERR_NONE;
@@ -143,10 +152,15 @@ static enum err delete_tenant(struct command_context *c, const struct db_hosts_s
     TRY(auth_tenant_revoke(c->db, &c->ctx));
     deadline_wait(deadline_in_ms(AUTH_HOLDS_MS + c->cfg->request_ms));
     command_renew_deadline(c);
-    TRY(check_erasable(c, " since its keys were revoked"));
-    TRY(erase_all(c, &done));
+    enum err e = check_erasable(c, " since its keys were revoked");
+    if (e == ERR_NONE)
+        e = erase_all(c, &done);
     command_renew_deadline(c);
-    TRY(auth_tenant_delete(c->db, &c->ctx, &keys));
+    if (e == ERR_NONE)
+        e = auth_tenant_delete(c->db, &c->ctx, &keys);
+    const int64_t counts[] = {done.sessions, done.messages, done.keys};
+    log_audit(&c->ctx, c->cfg->log_file, "tenant_delete", e == ERR_NONE, SV_NONE, counts);
+    TRY(e);
     fprintf(stderr, "parley: tenant %s is deleted: %" PRId64 " keys, %" PRId64 " sessions\n",
             c->argument, keys, done.sessions);
     return ERR_NONE;
@@ -186,8 +200,10 @@ int tenant_set_run(struct command_context *c)
         return status;
     const enum err e = auth_tenant_set(c->db, &c->ctx, &tenant);
     if (e == ERR_NONE)
+        log_audit(&c->ctx, c->cfg->log_file, "tenant_set", true, SV_NONE, NULL);
+    if (e == ERR_NONE)
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
-    return print_tenants(c, e, &tenant, 1);
+    return print_tenants(c, e, &tenant, 1, false);
 }
 
 int tenant_list_run(struct command_context *c)
@@ -196,6 +212,6 @@ int tenant_list_run(struct command_context *c)
     size_t n = 0;
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
-    const enum err e = auth_tenant_list(c->db, &c->ctx, &tenants, &n);
-    return print_tenants(c, e, tenants, n);
+    const enum err e = auth_tenant_list(c->db, &c->ctx, true, &tenants, &n);
+    return print_tenants(c, e, tenants, n, true);
 }

@@ -83,6 +83,8 @@ static const struct setting settings[] = {
         "most requests per second of a tenant on this host; 0: any number"),
     ROW(NUMBER, "PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
         "most open sessions of a tenant; 0: any number"),
+    ROW(NUMBER, "PARLEY_SESSION_MESSAGES", session_messages, "0", 0, 1000000000,
+        "most messages of a session; 0: any number"),
     CHOICE("PARLEY_SEARCH", search, "off", "off", "on",
            "on: messages can be searched, once parley search build has made their index"),
     ROW(TEXT, "PARLEY_CORS_ORIGINS", cors_origins, "", 0, URL_MAX,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,7 +108,7 @@ void log_int(struct log_line *l, const char *key, int64_t value)
     (void)append_field(l, key, digits);
 }
 
-void log_end(struct log_line *l)
+static void end_line(struct log_line *l, int fd)
 {
     const char *tail = l->cut ? LOG_TAIL : "}\n";
     ssize_t n = 0;
@@ -116,10 +117,38 @@ void log_end(struct log_line *l)
     /* A failure cannot be reported anywhere, and a log must never stop the service: lines for a
      * slow reader of a pipe or socket are lost (see log_open), and a full disk cuts a line. */
     do {
-        n = send(STDERR_FILENO, l->text, l->n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = send(fd, l->text, l->n, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == ENOTSOCK)
-            n = write(STDERR_FILENO, l->text, l->n);
+            n = write(fd, l->text, l->n);
     } while (n < 0 && errno == EINTR);
+}
+
+void log_end(struct log_line *l)
+{
+    end_line(l, STDERR_FILENO);
+}
+
+void log_audit(const struct request_ctx *ctx, const char *file, const char *action, bool done,
+               struct sv key, const int64_t counts[3])
+{
+    static const char *const names[] = {"sessions", "messages", "records"};
+    struct log_line l;
+    char id[17];
+    /* Not made here: the service, as another user, could not open it. */
+    const int fd = *file ? open(file, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
+    log_begin(&l, LOG_INFO, "audit");
+    log_str(&l, "action", action);
+    log_str(&l, "outcome", done ? "done" : "partial");
+    log_sv(&l, "request_id", ctx->request_id);
+    log_sv(&l, "tenant", ctx->tenant);
+    snprintf(id, sizeof(id), "%016" PRIx64, ctx->key_id);
+    log_str(&l, "key_id", ctx->key_id != 0 ? id : NULL);
+    log_sv(&l, "key", key);
+    for (int i = 0; counts && i < 3; i++)
+        log_int(&l, names[i], counts[i]);
+    end_line(&l, fd < 0 ? STDERR_FILENO : fd);
+    if (fd >= 0)
+        close(fd);
 }
 
 static void open_inherited(void)

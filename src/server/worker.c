@@ -126,6 +126,7 @@ static enum err open_all(struct worker *w)
     const struct sessions_settings sessions = {.ttl_seconds = cfg->session_ttl,
                                                .state_bytes = cfg->max_body,
                                                .user_state_bytes = cfg->max_state,
+                                               .messages_max = cfg->session_messages,
                                                .page_bytes = cfg->page_bytes,
                                                .sweep_s = cfg->sweep_s,
                                                .search = cfg->search,

@@ -19,9 +19,10 @@ enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
     for (int tries = 0; tries < 2; tries++) {
         w->done = false;
         memset(w->receipt, 0, sizeof(*w->receipt));
-        enum err e = try(s, ctx, w);
+        const bool exceeds = (int64_t)w->drafts.n > s->settings.messages_max;
+        enum err e = exceeds ? session_full(s, ctx) : try(s, ctx, w);
         /* A change of what is stored may be refused because an earlier request made it. */
-        const bool refused = e == ERR_CONFLICT || e == ERR_INVALID || e == ERR_TOO_LARGE;
+        const bool refused = exceeds || e == ERR_CONFLICT || e == ERR_INVALID || e == ERR_TOO_LARGE;
         if (w->done || (e != ERR_NONE && !refused))
             return e;
         if (e == ERR_NONE)

@@ -60,6 +60,14 @@ enum err session_message_id_taken(struct request_ctx *ctx, const struct session_
                     at < n ? ": " : ".", SV_ARG(at < n ? messages[at].message_id : SV("")));
 }
 
+enum err session_full(const struct sessions *s, struct request_ctx *ctx)
+{
+    ctx->err.retry_after_s = 30; /* there is room again when messages are removed */
+    return ctx_fail(ctx, ERR_LIMITED, "session_messages", NULL,
+                    "The session would have more than the %lld messages that it may have.",
+                    (long long)s->settings.messages_max);
+}
+
 enum err session_being_deleted(struct request_ctx *ctx)
 {
     return ctx_fail(ctx, ERR_BUSY, NULL, "session_id", "The session was being deleted.");

@@ -206,6 +206,10 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
             return session_message_id_taken(ctx, append->messages, append->n_messages, i);
     }
     ctx_clear_error(ctx);
+    const int64_t most = s->settings.messages_max, n = (int64_t)append->n_messages;
+    /* There may be room by now, or be a session only now. */
+    if (own && most < INT64_MAX && (!w->precondition->if_match || n > most - session.message_count))
+        return session_full(s, ctx);
     /* The session existed, so the append did not create it, and was deleted before the append. */
     if (append->create && !w->precondition->must_exist && (own || e == ERR_NOT_FOUND))
         return session_being_deleted(ctx);

@@ -85,6 +85,8 @@ struct sessions *sessions_open(const struct sessions_settings *settings, struct 
     if (!s)
         return NULL;
     s->settings = *settings;
+    if (s->settings.messages_max == 0)
+        s->settings.messages_max = INT64_MAX;
     s->db = db;
     s->cache = cache;
     s->slot = slot;

@@ -8,7 +8,7 @@
 +     "INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id, generation, version, state_version, first_seq, last_seq, message_count, at, expires_at, session_at, state) SELECT $1, $3, $4, 201, $2, s.generation, s.version, s.state_version, $5, s.last_seq, s.message_count, s.updated_at, s.expires_at, s.created_at, NULL FROM sessions s WHERE s.tenant = $1 AND s.session_id = $2"};
 +
   enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w) { <+...
-- TRY(append_call(ctx, w, params, call));
+- TRY(append_call(s, ctx, w, params, call));
 + const struct session_precondition *whole = w->precondition;
 + struct session_precondition keyless = *whole;
 + keyless.key = SV_NONE;
@@ -20,7 +20,7 @@
 + if (found != ERR_NOT_FOUND)
 +     return found;
 + w->precondition = &keyless;
-+ const enum err bound = append_call(ctx, w, params, call);
++ const enum err bound = append_call(s, ctx, w, params, call);
 + w->precondition = whole;
 + TRY(bound);
 ...+> }

@@ -3,7 +3,7 @@
 // In: src/obs/log.c
 
 @@ identifier n; @@
-log_end(...) {
+end_line(...) {
   ...
   ssize_t n = 0;
   ...

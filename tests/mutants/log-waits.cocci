@@ -3,7 +3,7 @@
 // In: src/obs/log.c
 
 @@ @@
-log_end(...) { <...
+end_line(...) { <...
 - MSG_DONTWAIT | MSG_NOSIGNAL
 + MSG_NOSIGNAL
 ...> }

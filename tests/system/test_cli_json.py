@@ -49,7 +49,8 @@ class Json(StackTest):
         self.stack.parley.make_key("bounded")
         self.stack.parley.do("tenant", "set", "bounded", "--requests", "7", "--sessions", "none")
         rows = {row["tenant"]: row for row in self.rows(*self.with_member("tenants", "tenant", "list"))}
-        self.assertEqual(rows["bounded"], {"tenant": "bounded", "keys": 1, "requests": 7, "sessions": "none"})
+        self.assertEqual(rows["bounded"], {"tenant": "bounded", "keys": 1, "requests": 7, "sessions": "none",
+                                           "open_sessions": 0, "messages": 0, "bytes": 0})
 
     def test_hosts(self):
         [host] = self.rows(*self.with_member("hosts", "host", "list"))

@@ -83,7 +83,8 @@ MUSTCHECK enum err auth_key_create(struct db *db, struct request_ctx *ctx, struc
 /* Oldest first, with those that have expired or are revoked. */
 MUSTCHECK enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key **out,
                                  size_t *n);
-/* May be repeated. ERR_NOT_FOUND (nothing in ctx->err): there is no key of that id. */
+/* May be repeated; ctx->tenant becomes that of the key. ERR_NOT_FOUND (nothing in ctx->err): none
+ * has that id. */
 MUSTCHECK enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id);
 /* How many keys are valid now; also for the serving role. */
 MUSTCHECK enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n);
@@ -91,9 +92,10 @@ MUSTCHECK enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_
 /* A bound of a tenant: a number, none, that of the settings, or (to set it) unchanged. */
 enum { AUTH_BOUND_KEPT = -2, AUTH_BOUND_DEFAULT = -1, AUTH_BOUND_NONE = 0 };
 struct auth_tenant {
-    struct sv tenant;           /* if it was read, a NUL follows it */
-    int64_t keys;               /* valid now */
-    int64_t requests, sessions; /* AUTH_BOUND_… or the bound */
+    struct sv tenant;              /* if it was read, a NUL follows it */
+    int64_t keys;                  /* valid now */
+    int64_t requests, sessions;    /* AUTH_BOUND_… or the bound */
+    int64_t open, messages, bytes; /* open sessions, stored messages, their bytes; 0 unless asked */
 };
 /* Sets both bounds of tenant->tenant, and reads back what they are now. */
 MUSTCHECK enum err auth_tenant_set(struct db *db, struct request_ctx *ctx,
@@ -102,6 +104,6 @@ MUSTCHECK enum err auth_tenant_set(struct db *db, struct request_ctx *ctx,
 MUSTCHECK enum err auth_tenant_revoke(struct db *db, struct request_ctx *ctx);
 /* Deletes the revoked keys of ctx->tenant (*keys: how many) and its bounds. */
 MUSTCHECK enum err auth_tenant_delete(struct db *db, struct request_ctx *ctx, int64_t *keys);
-/* The tenants that have keys or bounds. */
-MUSTCHECK enum err auth_tenant_list(struct db *db, struct request_ctx *ctx,
+/* The tenants that have keys or bounds; with usage also those that have sessions. */
+MUSTCHECK enum err auth_tenant_list(struct db *db, struct request_ctx *ctx, bool usage,
                                     struct auth_tenant **out, size_t *n);

@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include "parley/base/sv.h"
+#include "parley/base/ctx.h"
 
 enum { LOG_LINE_MAX = 4000 };
 
@@ -39,6 +39,12 @@ void log_end(struct log_line *l);
 MUSTCHECK bool log_open(const char *file);
 /* Whether log_open would succeed; it makes the file. */
 MUSTCHECK bool log_can_open(const char *file);
+
+/* The line of the event audit: ctx's key, or a command, did this. done: nothing is left to do. key:
+ * one that was made or revoked, or absent. counts: of sessions, messages and records, or NULL.
+ * file: takes the line if it is there; "": stderr does. It never has content or users. */
+void log_audit(const struct request_ctx *ctx, const char *file, const char *action, bool done,
+               struct sv key, const int64_t counts[3]);
 
 /* A line with a single "message" field. */
 void log_say(enum log_level level, const char *event, const char *fmt, ...) PRINTF_LIKE(3, 4);

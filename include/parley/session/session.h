@@ -23,6 +23,7 @@ struct sessions_settings {
     int64_t ttl_seconds;      /* of a session that names none */
     int64_t state_bytes;      /* largest context, and largest metadata, that a patch may leave */
     int64_t user_state_bytes; /* largest state of a user */
+    int64_t messages_max;     /* most messages of a session; 0: any number */
     int64_t page_bytes;       /* most bytes of content and metadata in one answer */
     int64_t sweep_s;          /* pause between two passes of the sweeper; 0: no sweeper */
     int statement_ms;         /* time-out of one statement of the sweeper */

@@ -14,7 +14,11 @@ enum err native_user_delete(struct api_call *c)
     if (http_header_get(c->req, "if-match").p)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "A user has no entity tag.");
-    TRY(session_erase_user(c->sessions, c->ctx, c->id, &done));
+    const enum err e = session_erase_user(c->sessions, c->ctx, c->id, &done);
+    const int64_t counts[] = {done.sessions, done.messages, done.keys};
+    if (e == ERR_NONE || e == ERR_OUTCOME_UNKNOWN)
+        log_audit(c->ctx, "", "user_erase", e == ERR_NONE && !done.has_more, SV_NONE, counts);
+    TRY(e);
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
     json_put_i64(&j, "sessions_deleted", done.sessions);
@@ -42,7 +46,6 @@ struct export
     struct request_ctx ctx;
     struct api_service *api;
     LIST_ENTRY(export) link; /* in api_service.exports */
-    struct sv tenant;
     struct session_export x;
     bool ended;
 };
@@ -122,7 +125,7 @@ static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
     for (const struct export *other = LIST_FIRST(&api->exports); other;
          other = LIST_NEXT(other, link)) {
         all++;
-        own += sv_eq(other->tenant, e->tenant);
+        own += sv_eq(other->ctx.tenant, e->ctx.tenant);
     }
     const bool taken = api->exports_max == 0 || own < api->exports_max - all;
     if (taken)
@@ -134,13 +137,16 @@ static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
                     own > 0 ? " of this tenant" : "");
 }
 
-/* Runs when the arena is reset, however the request ends. */
+/* Runs when the arena is reset, however the request ends; its memory is still there. */
 static void release_export_slot(void *arg)
 {
     struct export *e = arg;
+    const int64_t counts[] = {e->x.sessions, e->x.messages, 0};
     pthread_mutex_lock(&e->api->exports_lock);
     LIST_REMOVE(e, link);
     pthread_mutex_unlock(&e->api->exports_lock);
+    if (e->x.begun)
+        log_audit(&e->ctx, "", "user_export", e->ended, SV_NONE, counts);
 }
 
 enum err native_user_export(struct api_call *c)
@@ -149,7 +155,7 @@ enum err native_user_export(struct api_call *c)
     if (!e)
         return ctx_nomem(c->ctx);
     e->api = c->api;
-    e->tenant = c->ctx->tenant;
+    e->ctx = *c->ctx;
     e->x.user = c->id;
     TRY(take_export_slot(c->ctx, e));
     if (arena_defer(c->ctx->arena, release_export_slot, e) != ERR_NONE)

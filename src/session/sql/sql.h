@@ -32,6 +32,8 @@ enum err sql_away(struct request_ctx *ctx);
 enum err session_message_id_taken(struct request_ctx *ctx, const struct session_message *messages,
                                   size_t n, size_t at);
 enum err session_message_not_found(struct request_ctx *ctx);
+/* ERR_LIMITED: the session would have more messages than it may. */
+enum err session_full(const struct sessions *s, struct request_ctx *ctx);
 /* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
 enum err session_not_found(struct request_ctx *ctx);
 

@@ -37,7 +37,7 @@ enum {
 
 /* Locks the sessions that the rows of `from` name, and that nobody else has locked. */
 #define SQL_LOCK_FREE(id, condition)                                                               \
-    "CROSS JOIN LATERAL (SELECT s.generation, s.mark AS mark_there, s.user_id AS owner"            \
+    "CROSS JOIN LATERAL (SELECT s.generation, s.mark AS mark_there, s.user_id AS owner, s.message_count" \
     " FROM sessions s WHERE s.tenant = $1 AND s.session_id BETWEEN " id " AND " id                 \
     " AND s.expires_at > now()" condition " ORDER BY s.session_id LIMIT 1"                         \
     " FOR NO KEY UPDATE SKIP LOCKED) s"
@@ -54,18 +54,20 @@ enum {
     " RETURNING" SQL_CHANGED ")"
 
 /* l: the locked sessions, with their values after the lock. a: the members whose session is there and
- * of their user. The n-th member of a session has version + n; its messages follow those of the member before
- * it. s: each session is changed once, for all its members. */
+ * of their user, up to the first one that the session ($17: its most messages) has no room for. The n-th member
+ * of a session has version + n; its messages follow those of the member before it. s: each session is changed
+ * once, for all its members. */
 const struct db_stmt sql_append_batch_stmt = {
     "append_batch",
     SQL_MEMBERS("$2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[]",
                 "session_id, user_id, mark, messages, key, fingerprint")
     " l AS MATERIALIZED (SELECT d.session_id, s.* FROM (SELECT DISTINCT session_id FROM i) d "
     SQL_LOCK_FREE("d.session_id", "") "),"
-    " a AS MATERIALIZED (SELECT i.*, l.generation, coalesce(lag(i.mark) OVER w, l.mark_there) AS mark_before,"
-    " row_number() OVER w AS step, (sum(i.messages) OVER w)::bigint AS upto, lead(i.n) OVER w IS NOT NULL AS superseded"
+    " a AS MATERIALIZED (SELECT * FROM (SELECT i.*, l.generation, coalesce(lag(i.mark) OVER w, l.mark_there) AS mark_before,"
+    " row_number() OVER w AS step, (sum(i.messages) OVER w)::bigint AS upto, $17::bigint - l.message_count AS room,"
+    " coalesce(sum(i.messages) OVER w + lead(i.messages) OVER w <= $17 - l.message_count, false) AS superseded"
     " FROM i JOIN l ON l.session_id = i.session_id WHERE i.user_id IS NULL OR i.user_id = l.owner"
-    " WINDOW w AS (PARTITION BY i.session_id ORDER BY i.n)),"
+    " WINDOW w AS (PARTITION BY i.session_id ORDER BY i.n)) a WHERE upto <= room),"
     SQL_CHANGE_LOCKED("step, mark, mark_before, upto, upto", "a WHERE NOT superseded") ","
     " r AS MATERIALIZED (SELECT a.n, a.session_id, a.messages, a.key, a.fingerprint, a.mark, a.mark_before,"
     " a.superseded, s.generation, s.version - z.step + a.step AS version, s.state_version,"
@@ -79,7 +81,7 @@ const struct db_stmt sql_append_plain_batch_stmt = {
     "append_plain_batch",
     "WITH l AS MATERIALIZED (SELECT i.*, s.* FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])"
     " WITH ORDINALITY AS i(session_id, user_id, mark, role, content, n) "
-    SQL_LOCK_FREE("i.session_id", " AND (i.user_id IS NULL OR i.user_id = s.user_id)") "),"
+    SQL_LOCK_FREE("i.session_id", " AND (i.user_id IS NULL OR i.user_id = s.user_id) AND s.message_count < $7") "),"
     SQL_CHANGE_LOCKED("1, mark, mark_there, 1, 1", "l") ","
     " r AS MATERIALIZED (SELECT l.n, l.role, l.content, false AS superseded, s.* FROM l"
     " JOIN s ON s.generation = l.generation),"
@@ -152,7 +154,7 @@ static bool is_plain(struct db_member *const *members, size_t n)
 
 /* ---- parameters ---- */
 
-enum { PLAIN_PARAMS = 6, APPEND_PARAMS = 16, CREATE_PARAMS = 22 };
+enum { PLAIN_PARAMS = 7, APPEND_PARAMS = 17, CREATE_PARAMS = 22 };
 
 struct columns {
     struct sv text[5][DB_BATCHER_MAX];
@@ -276,9 +278,11 @@ static enum err write_call(const struct sessions *s, struct request_ctx *ctx,
     TRY(member_params(ctx, members, n, c, p));
     if (is_plain(members, n)) {
         *out = (struct db_call){&sql_append_plain_batch_stmt, p, PLAIN_PARAMS, {0}};
+        p[PLAIN_PARAMS - 1] = db_i64(s->settings.messages_max);
         return plain_params(ctx, members, n, c, p);
     }
     *out = (struct db_call){&sql_append_batch_stmt, p, APPEND_PARAMS, {0}};
+    p[APPEND_PARAMS - 1] = db_i64(s->settings.messages_max);
     TRY(message_params(ctx, members, n, p));
     if (write_of(members[0])->append)
         return ERR_NONE;

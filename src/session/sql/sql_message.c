@@ -3,12 +3,14 @@
 #include "sql_fragments.h"
 
 /* The update of the session's row assigns the numbers and locks the row until the commit, so
- * numbers have no gap and no repeat. Nothing else is locked. $8: the reserved generations. */
+ * numbers have no gap and no repeat. Nothing else is locked. $8: the reserved generations. $16: the
+ * most messages; an update that had to wait for the row compares with its count as it is then. */
 /* clang-format off */
+#define SQL_ROOM(most, n) " AND " most "::bigint - s.message_count >= " n " "
 #define SQL_APPEND(n)                                                                              \
     "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + " n \
     ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
-    "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
+    "AND s.generation <> ALL($8::bigint[])" SQL_ROOM("$16", n) "RETURNING" SQL_CHANGED "),"
 
 static const struct db_stmt append_one = {
     "append_one",
@@ -19,11 +21,11 @@ static const struct db_stmt append_one = {
     " FROM s)," SQL_RECORD("201", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
 /* The common append: a plain message without a key and a condition. The plan has no node that would do
- * nothing. $4 role, $5 content, $6 the stored size of both, $7 mark. */
+ * nothing. $4 role, $5 content, $6 the stored size of both, $7 mark, $8 the most messages. */
 static const struct db_stmt append_plain = {
     "append_plain",
     "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + 1"
-    ", message_count = s.message_count + 1 WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"
+    ", message_count = s.message_count + 1 WHERE" SQL_LIVE SQL_ROOM("$8", "1") "RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
     " SELECT $1, s.generation, s.last_seq, $4, $5, $6, s.updated_at FROM s)"
     " SELECT * FROM s"};
@@ -51,11 +53,11 @@ static const struct db_stmt append_create = {
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING 1 AS made"};
 /* clang-format on */
 
-enum { APPEND_PARAMS = SQL_PRECONDITION_PARAMS + 1 + SQL_MESSAGE_PARAMS };
+enum { APPEND_PARAMS = SQL_PRECONDITION_PARAMS + 1 + SQL_MESSAGE_PARAMS + 1 };
 
 /* The call that appends. p: room for APPEND_PARAMS. */
-static enum err append_call(struct request_ctx *ctx, const struct session_write *w,
-                            struct db_param *p, struct db_call *out)
+static enum err append_call(const struct sessions *s, struct request_ctx *ctx,
+                            const struct session_write *w, struct db_param *p, struct db_call *out)
 {
     const size_t n = w->append->n_messages;
     const struct session_message *m = w->append->messages;
@@ -65,10 +67,12 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
         p[3] = db_text(m->role);
         p[4] = db_text(m->content);
         p[5] = db_i32((int32_t)(m->content.n + m->metadata.n));
-        *out = (struct db_call){&append_plain, p, SQL_PRECONDITION_PARAMS, {0}};
+        p[7] = db_i64(s->settings.messages_max);
+        *out = (struct db_call){&append_plain, p, SQL_PRECONDITION_PARAMS + 1, {0}};
         return ERR_NONE;
     }
     TRY(sql_reserved_generations(ctx, m, n, &p[7]));
+    p[APPEND_PARAMS - 1] = db_i64(s->settings.messages_max);
     if (n != 1)
         return sql_message_arrays(ctx, m, n, &p[8]);
     p[8] = db_text(m->type);
@@ -98,7 +102,7 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     const bool may_create = append->create && !w->precondition->must_exist;
     const size_t at = may_create ? 1 : 0;
     calls[0] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
-    TRY(append_call(ctx, w, p, &calls[at]));
+    TRY(append_call(s, ctx, w, p, &calls[at]));
     TRY(sql_write(s, ctx, w, calls, at + 1, may_create ? &create[4] : NULL));
     sql_change_from_row(w, &calls[at].rows, 0, 201, append->n_messages);
     w->receipt->created = w->done && may_create && calls[0].rows.count > 0;

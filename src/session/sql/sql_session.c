@@ -191,8 +191,9 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
  * copies would get others. o: what the copy will be, if the conditions hold. $8: the original,
  * $9: the copy's generation, $10: the last seq to copy (NULL: all), top: the seq of the last
  * message that is copied, $11 and $12: whether the owner is another one, and who, $13: the context
- * (NULL: the same). reserved: a message has an id that will be made for the copy. To row-level
- * security coalesce is not leakproof, so that no index would serve it; CASE is. */
+ * (NULL: the same), $14: the most messages. reserved: a message has an id that will be made for the
+ * copy. To row-level security coalesce is not leakproof, so that no index would serve it; CASE is.
+ */
 /* clang-format off */
 #define SQL_ORIGINAL " m.tenant = $1 AND m.generation = s.generation"
 static const struct db_stmt session_copy_stmt = {
@@ -215,7 +216,7 @@ static const struct db_stmt session_copy_stmt = {
     " SELECT $9, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
     " o.sliding, now() + o.ttl_seconds * interval '1 second', "
     SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count, $7, $7, o.forked_from"
-    " FROM o, (SELECT count(*) FROM expired) after_expired WHERE NOT o.beyond AND NOT o.reserved"
+    " FROM o, (SELECT count(*) FROM expired) after_expired WHERE NOT o.beyond AND NOT o.reserved AND o.message_count <= $14"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     SQL_INSERT_MESSAGES_WITH(", edited_at")
     "SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
@@ -225,17 +226,20 @@ static const struct db_stmt session_copy_stmt = {
     " SELECT $1, s.generation, m.last_seq, m.content, m.tokens, m.stale, m.created_at"
     " FROM s, o, summaries m WHERE m.tenant = $1 AND m.generation = o.generation AND m.last_seq <= o.top),"
     SQL_RECORD("201", "0", "(SELECT" SQL_STATE_WITH("o", SQL_SUMMARY("o.generation", "o.top"), "o.forked_from") "FROM o)")
-    "SELECT s.*, f.found, o.beyond, o.reserved, o.top FROM (SELECT count(*) AS found FROM o) f"
+    "SELECT s.*, f.found, o.beyond, o.reserved, o.top, o.message_count > $14 AS exceeds FROM (SELECT count(*) AS found FROM o) f"
     " LEFT JOIN o ON true LEFT JOIN s ON true"};
 /* clang-format on */
 
 /* Why there is no copy of a session that was found. */
-static enum err copy_refused(struct request_ctx *ctx, const struct db_rows *rows)
+static enum err copy_refused(const struct sessions *s, struct request_ctx *ctx,
+                             const struct db_rows *rows)
 {
     if (db_get_bool(rows, 0, db_column(rows, "beyond")))
         return ctx_fail(ctx, ERR_INVALID, "out_of_range", "last_seq",
                         "last_seq is above the highest seq of a message, which is %lld.",
                         (long long)db_get_i64(rows, 0, db_column(rows, "top")));
+    if (db_get_bool(rows, 0, db_column(rows, "exceeds")))
+        return session_full(s, ctx);
     return ctx_fail(ctx, ERR_CONFLICT, "session_exists", "session_id",
                     "A session with this id exists.");
 }
@@ -243,7 +247,7 @@ static enum err copy_refused(struct request_ctx *ctx, const struct db_rows *rows
 enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct session_fork *fork = w->fork;
-    struct db_param copy[SQL_PRECONDITION_PARAMS + 6], read[READ_PARAMS];
+    struct db_param copy[SQL_PRECONDITION_PARAMS + 7], read[READ_PARAMS];
     struct db_call calls[] = {{&session_copy_stmt, copy, ARRAY_LEN(copy), {0}},
                               read_call(s, ctx, w->id, SV_NONE, SESSION_NEWEST, read)};
     const struct db_rows *rows = &calls[0].rows;
@@ -253,6 +257,7 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
     copy[10] = db_bool(fork->has_user_id);
     copy[11] = db_text(fork->user_id);
     copy[12] = db_text(fork->context);
+    copy[13] = db_i64(s->settings.messages_max);
     do {
         TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), &copy[8]));
         sql_change_from_row(w, rows, 0, 201, 0);
@@ -262,7 +267,7 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
             return ERR_NONE;
         /* A message's id names the new generation. Repeat with another one. */
     } while (db_get_bool(rows, 0, db_column(rows, "reserved")));
-    return copy_refused(ctx, rows);
+    return copy_refused(s, ctx, rows);
 }
 
 /* clang-format off */

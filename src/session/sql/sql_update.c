@@ -7,8 +7,8 @@
  * - l: the session, if the conditions hold.
  * - e: each message of the update, with the seq of the stored message that it names. These are
  *   looked up one by one, so that the cost does not grow with the history.
- * - f: the first message at fault.
- * - ok: l, if no message is at fault. All that follows depends on it.
+ * - f: the first message at fault, and how many messages the session would gain.
+ * - ok: l, if no message is at fault and the session has room. All that follows depends on it.
  * - c: counts what was done. s and the insert read from it, so that they run after the deletions,
  *   which free ids.
  * - t: top: no summary may end after it. first: the lowest seq that was changed or removed; the
@@ -17,7 +17,8 @@
  * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
  * change). $12: clear. $13: enum session_edit. $14, $15: see
  * sql_message_name. From $16 on: messages. $23: whether the state is kept and returned, which has
- * the context before the update. */
+ * the context before the update. $24: the most messages; an update that adds none beyond those that
+ * it removes is done in any case. */
 /* clang-format off */
 /* The message that e names. It depends on e alone, so that no plan begins with all messages of the
  * session. */
@@ -74,7 +75,7 @@ static const struct db_stmt session_lock = {
  * A change of its messages would then lock these, and wait for the session. */
 static const struct db_stmt session_edit = {
     "session_edit",
-    "WITH l AS (SELECT s.generation, s.last_seq, greatest(statement_timestamp(), s.updated_at) AS at, CASE WHEN $23::boolean THEN" SQL_STATE("s", "s.generation")
+    "WITH l AS (SELECT s.generation, s.last_seq, s.message_count, greatest(statement_timestamp(), s.updated_at) AS at, CASE WHEN $23::boolean THEN" SQL_STATE("s", "s.generation")
     "END AS state FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
     " AND s.state_mark = $10::bigint)) FOR NO KEY UPDATE SKIP LOCKED),"
@@ -84,8 +85,10 @@ static const struct db_stmt session_edit = {
     " FROM l, unnest($13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[],"
     " $19::text[], $20::text[], $21::text[], $22::text[]) WITH ORDINALITY"
     " AS i(edit, of, at, type, role, content, metadata, id, extra, tokens, n)),"
-    " f AS (SELECT min(n) AS fault FROM e WHERE seq IS NULL AND (edit = 1 OR (edit = 0 AND unborn))),"
-    " ok AS (SELECT l.generation FROM l, f WHERE f.fault IS NULL),"
+    " f AS (SELECT min(n) FILTER (WHERE seq IS NULL AND (edit = 1 OR (edit = 0 AND unborn))) AS fault,"
+    " count(*) FILTER (WHERE edit = 0 AND seq IS NULL) - CASE WHEN $12 THEN (SELECT message_count FROM l)"
+    " ELSE count(*) FILTER (WHERE edit > 0 AND seq IS NOT NULL) END AS gain FROM e),"
+    " ok AS (SELECT l.generation FROM l, f WHERE f.fault IS NULL AND f.gain <= greatest(0, $24::bigint - l.message_count)),"
     " removed AS (DELETE FROM messages m USING e WHERE e.edit > 0" SQL_EDITED " RETURNING m.seq),"
     " cleared AS (DELETE FROM messages m WHERE $12 AND m.tenant = $1"
     " AND m.generation = (SELECT generation FROM ok) RETURNING 1),"
@@ -116,10 +119,11 @@ static const struct db_stmt session_edit = {
     SQL_INSERT_DRAFTS("s.last_seq - c.added + row_number() OVER (ORDER BY i.n)", "s.updated_at")
     ", c, e AS i WHERE i.edit = 0 AND i.seq IS NULL),"
     SQL_RECORD("200", "0", "(SELECT state FROM l)")
-    "SELECT s.*, f.fault, (SELECT state FROM l) AS state FROM f LEFT JOIN s ON true"};
+    "SELECT s.*, f.fault, (SELECT state FROM l) AS state, f.fault IS NULL AND EXISTS (SELECT FROM l)"
+    " AND NOT EXISTS (SELECT FROM ok) AS exceeds FROM f LEFT JOIN s ON true"};
 /* clang-format on */
 
-enum { EDIT_PARAMS = SQL_PRECONDITION_PARAMS + 8 + SQL_MESSAGE_PARAMS + 1 };
+enum { EDIT_PARAMS = SQL_PRECONDITION_PARAMS + 8 + SQL_MESSAGE_PARAMS + 2 };
 
 static enum err edit_arrays(struct request_ctx *ctx, const struct session_update *update,
                             struct db_param *out)
@@ -152,14 +156,15 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
-    p[EDIT_PARAMS - 1] = db_bool(w->out != NULL);
+    p[EDIT_PARAMS - 2] = db_bool(w->out != NULL);
+    p[EDIT_PARAMS - 1] = db_i64(s->settings.messages_max);
     struct db_call calls[] = {{&session_lock, p, 5, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
     TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
     w->state = db_get_text(rows, 0, db_column(rows, "state"));
     sql_change_from_row(w, rows, 0, 200, 0);
-    return ERR_NONE;
+    return db_get_bool(rows, 0, db_column(rows, "exceeds")) ? session_full(s, ctx) : ERR_NONE;
 }
 
 /* ---- a patch of one message ---- */

@@ -247,7 +247,7 @@ TEST(last_use)
 
 static void bound(struct bench *b, int64_t requests, int64_t sessions)
 {
-    struct auth_tenant t = {SV("bounds"), 0, requests, sessions};
+    struct auth_tenant t = {.tenant = SV("bounds"), .requests = requests, .sessions = sessions};
     OK(auth_tenant_set(b->owner, fixture_request(b->w, ""), &t));
     CU_ASSERT_EQUAL(t.keys, 1);
     wait_until_it_holds();
@@ -294,7 +294,7 @@ TEST(bounds)
     bound(b, AUTH_BOUND_KEPT, AUTH_BOUND_DEFAULT);
     OK(check(b, b->secret, 5000));
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 11);
-    OK(auth_tenant_list(b->owner, fixture_request(b->w, ""), &list, &n));
+    OK(auth_tenant_list(b->owner, fixture_request(b->w, ""), false, &list, &n));
     size_t seen = 0;
     for (size_t i = 0; i < n; i++)
         seen += sv_eq(list[i].tenant, SV("bounds")) && list[i].keys == 1 &&

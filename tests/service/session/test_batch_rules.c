@@ -275,3 +275,53 @@ TEST(changed_before_the_lock)
         fixture_close(w);
     }
 }
+
+/* Sessions may have so many messages, and b:1 has got one between the batch's snapshot and its
+ * lock. A member that does not fit is left out, with those of its session after it; the last one
+ * that fits is the current one. Fails if the statement compares with the count of its snapshot,
+ * with one too many, or without the members before, or if the last one counts as superseded: tried.
+ */
+TEST(full_session)
+{
+    static const struct {
+        int64_t most;
+        struct given given[MEMBERS_MAX];
+        bool in[MEMBERS_MAX];
+    } rows[] = {
+        {2, {{"b:1", 1, NULL}, {"b:2", 1, NULL}}, {false}},
+        {3, {{"b:1", 1, NULL}, {"b:2", 1, NULL}, {"b:3", 1, NULL}}, {true, true, false}},
+        {3, {{"b:1", 2, "k1"}, {"b:2", 1, "k2"}, {"b:1", 1, NULL}}, {false, true, false}},
+        {3, {{"b:1", 1, "k1"}, {"b:1", 1, "k2"}, {"b:2", 1, NULL}}, {true, false, true}},
+        {3, {{"b:2", 1, "k1"}, {"b:2", 1, "k2"}, {"b:2", 1, NULL}, {"b:3", 1, NULL}}, {true}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows) * 2; i++) {
+        struct batch b;
+        struct fixture *w = prepared(), *other = fixture_share(w);
+        const bool more = i % 2 == 1; /* all of them fit */
+        w->sessions->settings.messages_max = more ? 6 : rows[i / 2].most;
+        policy_make();
+        struct held_transaction *held = transaction_hold("BEGIN; SELECT pg_advisory_xact_lock(88)");
+        batch_make(&b, w, rows[i / 2].given, false);
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&b.thread, NULL, batch_run, &b), 0);
+        CU_ASSERT_TRUE(wait_for_backends("wait_event = 'PgSleep'", 1));
+        OK(fixture_append_one(other, "t1", "b:1", false, "\"between\"", &nobody));
+        transaction_release(held);
+        pthread_join(b.thread, NULL);
+        fixture_exec("DROP POLICY batch_hold ON sessions");
+        CU_ASSERT_EQUAL(b.e, ERR_NONE);
+        for (size_t k = 0; k < b.n; k++) {
+            bool is_last = true;
+            for (size_t later = k + 1; later < b.n; later++)
+                is_last = is_last && !sv_eq(b.all[k].w.id, b.all[later].w.id);
+            if (more || rows[i / 2].in[k]) {
+                expect_stored(&b.all[k]);
+                CU_ASSERT_EQUAL(b.all[k].r.superseded, more && !is_last);
+                continue;
+            }
+            CU_ASSERT_EQUAL(b.all[k].m.of_batch.apart, DB_APART_SKIPPED);
+            expect_nothing_stored(&b.all[k]);
+        }
+        fixture_close(other);
+        fixture_close(w);
+    }
+}

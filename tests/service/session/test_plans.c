@@ -68,8 +68,8 @@ struct batch_stmt {
     int n_params;
 };
 
-static const struct batch_stmt batch_stmts[] = {{&sql_append_batch_stmt, 16},
-                                                {&sql_append_plain_batch_stmt, 6},
+static const struct batch_stmt batch_stmts[] = {{&sql_append_batch_stmt, 17},
+                                                {&sql_append_plain_batch_stmt, 7},
                                                 {&sql_create_batch_stmt, 22},
                                                 {&sql_window_stmt, 6},
                                                 {&sql_message_patch_stmt, 16}};

@@ -62,6 +62,7 @@ TEST(defaults)
         {c.page_bytes, 16777216}, {c.sweep_s, 60},         {c.queue_ms, 1000},
         {c.slow_ms, 1000},        {c.recycle, 1000000},    {c.keys_stale, 300},
         {c.tenant_requests, 0},   {c.tenant_sessions, 0},  {c.body_memory, 67108864},
+        {c.session_messages, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(n); i++)
         CU_ASSERT_EQUAL(n[i].is, n[i].want);
@@ -144,6 +145,7 @@ TEST(bad_values)
         {"PARLEY_KEYS_STALE", "86401"},
         {"PARLEY_TENANT_REQUESTS", "1000001"},
         {"PARLEY_TENANT_SESSIONS", "-1"},
+        {"PARLEY_SESSION_MESSAGES", "-1|1000000001|x"},
         {"PARLEY_AUTH", "on"},
         {"PARLEY_PREPARE", "yes"},
         {"PARLEY_LISTEN", "|/run/parley/admin.sock|/a\nb|parley.sock|127.0.0.1:8184|tcp://x:1"},
