@@ -19,7 +19,7 @@ struct bench {
     struct db_hosts *poller;
     struct auth *auth;
     struct fixture *c; /* its requests */
-    char secret[AUTH_KEY_LEN + 1];
+    char secret[AUTH_SECRET_MAX + 1];
 };
 
 /* As a worker opens it. */
@@ -60,11 +60,10 @@ static bool is_refused(struct bench *b, const char *key)
 
 /* The result lives in the fixture's arena. */
 static struct auth_key create_key(struct bench *b, const char *tenant, int64_t lives_s,
-                                  char secret[AUTH_KEY_LEN + 1])
+                                  char secret[AUTH_SECRET_MAX + 1])
 {
-    struct auth_key key = {.created_at = 0};
-    OK(auth_key_create(b->owner, fixture_request(b->w, ""), sv_from(tenant), SV("n\xc3\xa4me"),
-                       lives_s, secret, &key));
+    struct auth_key key = {.tenant = sv_from(tenant), .name = SV("n\xc3\xa4me")};
+    OK(auth_key_create(b->owner, fixture_request(b->w, ""), &key, lives_s, secret));
     return key;
 }
 
@@ -109,7 +108,7 @@ static struct bench *begin(const char *tenant)
  * the hash is not compared: tried. */
 TEST(life)
 {
-    char first[AUTH_KEY_LEN + 1], second[AUTH_KEY_LEN + 1], wrong[AUTH_KEY_LEN + 1];
+    char first[AUTH_SECRET_MAX + 1], second[AUTH_SECRET_MAX + 1], wrong[AUTH_SECRET_MAX + 1];
     struct auth_key *list, key;
     size_t n, seen = 0;
     struct bench *b = begin(NULL);
@@ -203,7 +202,7 @@ static int64_t used_now(const char *tenant)
  * wrong secret counts, if each poll writes, or if a load loses what is to be written: tried. */
 TEST(last_use)
 {
-    char wrong[AUTH_KEY_LEN + 1], other[AUTH_KEY_LEN + 1];
+    char wrong[AUTH_SECRET_MAX + 1], other[AUTH_SECRET_MAX + 1];
     struct bench *b = begin(NULL);
     (void)create_key(b, "use-1", 0, b->secret);
     (void)create_key(b, "use-2", 0, other);
@@ -379,9 +378,12 @@ TEST(slow_answers)
 /* Fails if no key is accepted while PostgreSQL is away, or every one: tried. */
 static void check_away(const char *go, const char *come)
 {
-    char unknown[AUTH_KEY_LEN + 1];
+    char unknown[AUTH_SECRET_MAX + 1];
+    const struct auth_key plain = {.signing = false};
+    char id[AUTH_ID_LEN];
+    unsigned char hash[KEY_HASH_LEN];
     struct bench *b = begin("away");
-    key_make(unknown);
+    key_make(&plain, id, unknown, hash);
     service_control_pg(go);
     EVENTUALLY(!db_is_up(b->w->db));
     service_sleep_ms(AUTH_VALID_US / 1000);
