@@ -78,11 +78,13 @@ enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct auth_key
     unsigned char hash[KEY_HASH_LEN];
     struct db_rows rows;
     key_make(key, id, secret, hash);
+    const struct db_param made = db_bytes((struct sv){(const char *)hash, sizeof(hash)});
+    const struct db_param lives = lives_s > 0 ? db_i64(lives_s) : db_null_i64();
     const struct db_param p[] = {db_text((struct sv){id, sizeof(id)}),
                                  db_text(key->tenant),
                                  db_text(key->name),
-                                 db_bytes((struct sv){(const char *)hash, sizeof(hash)}),
-                                 lives_s > 0 ? db_i64(lives_s) : db_null_i64(),
+                                 made,
+                                 lives,
                                  db_bool(key->read_only),
                                  db_text(key->user),
                                  db_bool(key->signing)};

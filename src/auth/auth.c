@@ -56,11 +56,13 @@ bool auth_is_ready(const struct auth *a)
 static bool is_proven(const struct credential *c, const struct snapshot_key *k)
 {
     unsigned char hash[KEY_HASH_LEN];
+    struct sv user = k->text;
+    (void)sv_cut(&user, ' ');
     if (!c->secret.p)
         return crypto_sign_verify_detached(c->signature, (const void *)c->signed_text.p,
                                            c->signed_text.n, k->hash) == 0 &&
                k->signing;
-    key_hash(c->secret, k->read_only, (struct sv){k->text + k->tenant_n, k->user_n}, hash);
+    key_hash(c->secret, k->read_only, user, hash);
     return sodium_memcmp(hash, k->hash, KEY_HASH_LEN) == 0 && !k->signing;
 }
 
@@ -70,14 +72,14 @@ static enum err look_up_key(struct auth *a, struct request_ctx *ctx, const struc
                             struct snapshot_key *out, bool *good)
 {
     /* A valid public key, the base point of RFC 8032: others are refused at once. */
-    struct snapshot_key none = {.text = "", .hash = {0x58}};
+    struct snapshot_key none = {.hash = {0x58}};
     memset(none.hash + 1, 0x66, sizeof(none.hash) - 1);
     pthread_rwlock_rdlock(&a->swap);
     const struct snapshot_key *found = a->current ? snapshot_find(a->current, c->id) : NULL;
     *out = found ? *found : none;
-    out->text = arena_dup(ctx->arena, (struct sv){out->text, out->tenant_n + out->user_n}).p;
+    out->text = arena_dup(ctx->arena, out->text);
     pthread_rwlock_unlock(&a->swap);
-    if (!out->text)
+    if (!out->text.p)
         return ctx_nomem(ctx);
     const int64_t now = db_now_us(a->db);
     *good = is_proven(c, out) && found && now < out->expires_at;
@@ -158,8 +160,8 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
     ctx_clear_error(ctx);
     TRY(find_key(a, ctx, e == ERR_NONE ? &c : NULL, out));
     ctx->read_only = out->read_only;
-    if (out->user_n > 0)
-        ctx->only_user = (struct sv){out->text + out->tenant_n, out->user_n};
+    ctx->only_user = out->text;
+    (void)sv_cut(&ctx->only_user, ' ');
     return c.secret.p ? ERR_NONE : token_claims(ctx, c.claims, db_now_us(a->db));
 }
 
@@ -172,10 +174,8 @@ static enum err check_address(const struct auth *a, struct request_ctx *ctx, str
         return ctx_fail(ctx, ERR_FORBIDDEN, "auth_off", NULL,
                         "This server answers its own machine only; for others it must be run with "
                         "PARLEY_AUTH=keys.");
-    *out = (struct snapshot_key){.requests = a->set.requests,
-                                 .sessions = a->set.sessions,
-                                 .text = "default",
-                                 .tenant_n = sizeof("default") - 1};
+    *out = (struct snapshot_key){
+        .requests = a->set.requests, .sessions = a->set.sessions, .text = SV("default")};
     return ERR_NONE;
 }
 
@@ -183,7 +183,7 @@ enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct http_r
 {
     struct snapshot_key k;
     TRY(a->set.keys ? check_key(a, ctx, req, &k) : check_address(a, ctx, req->remote_addr, &k));
-    ctx->tenant = (struct sv){k.text, k.tenant_n};
+    ctx->tenant = sv_cut(&k.text, ' ');
     ctx->key_id = k.id;
     ctx->sessions_max = k.sessions;
     ctx->rate_limit = k.requests;

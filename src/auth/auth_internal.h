@@ -50,8 +50,7 @@ struct snapshot_key {
     int64_t requests, sessions;       /* bounds of its tenant; 0: none */
     unsigned char hash[KEY_HASH_LEN]; /* of a signing key: its public key */
     bool read_only, signing;
-    size_t tenant_n, user_n; /* user_n 0: it is for all users */
-    const char *text;        /* the tenant, and after it the user */
+    struct sv text; /* the tenant, and after a blank the user, if it is for one */
 };
 /* When a key was used last, in hours since 1970; 0: not by this worker. */
 struct key_use {

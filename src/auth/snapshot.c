@@ -28,9 +28,8 @@ static const struct db_stmt read_version = {"auth_version", "SELECT version FROM
 static const struct db_stmt load_keys = {
     "auth_load",
     "SELECT s.version, k.id, k.hash, coalesce(k.expires_at, 'infinity') AS expires_at,"
-    " k.scope = 'read' AS read_only, k.signing, k.tenant || coalesce(k.user_id, '') AS text,"
-    " octet_length(k.tenant)::bigint AS tenant_n,"
-    " sum(octet_length(k.tenant || coalesce(k.user_id, ''))) OVER () AS texts,"
+    " k.scope = 'read' AS read_only, k.signing, concat_ws(' ', k.tenant, k.user_id) AS text,"
+    " sum(octet_length(concat_ws(' ', k.tenant, k.user_id))) OVER () AS texts,"
     " coalesce(t.requests_per_second, $1) AS requests, coalesce(t.sessions_max, $2) AS sessions"
     " FROM auth_state s LEFT JOIN (api_keys k LEFT JOIN tenants t ON t.tenant = k.tenant)"
     " ON k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
@@ -55,7 +54,7 @@ static bool read_key(const struct db_rows *rows, int row, struct snapshot_key *o
     const struct sv hash = db_get_text(rows, row, db_column(rows, "hash"));
     const struct sv text = db_get_text(rows, row, db_column(rows, "text"));
     if (!key_id_parse(db_get_text(rows, row, db_column(rows, "id")), &out->id) ||
-        hash.n != KEY_HASH_LEN || text.n > AUTH_TENANT_MAX + ID_MAX)
+        hash.n != KEY_HASH_LEN)
         return false;
     out->expires_at = db_get_time(rows, row, db_column(rows, "expires_at"));
     out->requests = db_get_i64(rows, row, db_column(rows, "requests"));
@@ -63,9 +62,7 @@ static bool read_key(const struct db_rows *rows, int row, struct snapshot_key *o
     memcpy(out->hash, hash.p, KEY_HASH_LEN);
     out->read_only = db_get_bool(rows, row, db_column(rows, "read_only"));
     out->signing = db_get_bool(rows, row, db_column(rows, "signing"));
-    out->tenant_n = (size_t)db_get_i64(rows, row, db_column(rows, "tenant_n"));
-    out->user_n = text.n - out->tenant_n;
-    out->text = memcpy(*room, text.p, text.n);
+    out->text = (struct sv){memcpy(*room, text.p, text.n), text.n};
     *room += text.n;
     return true;
 }

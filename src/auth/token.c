@@ -19,14 +19,11 @@ struct members {
 };
 
 /* Of the header and of the claims. */
-#define MEMBER(name, type)                                   \
-    {                                                        \
-#name, type, 0, offsetof(struct members, name), 0, 0 \
-    }
+#define AT(name) 0, offsetof(struct members, name), 0, 0
 static const struct json_field fields[] = {
-    MEMBER(alg, JSON_STRING), MEMBER(kid, JSON_STRING), MEMBER(crit, JSON_ANY),
-    MEMBER(sub, JSON_STRING), MEMBER(sid, JSON_STRING), MEMBER(scope, JSON_STRING),
-    MEMBER(aud, JSON_ANY),    MEMBER(exp, JSON_ANY),    MEMBER(nbf, JSON_ANY)};
+    {"alg", JSON_STRING, AT(alg)}, {"kid", JSON_STRING, AT(kid)}, {"crit", JSON_ANY, AT(crit)},
+    {"sub", JSON_STRING, AT(sub)}, {"sid", JSON_STRING, AT(sid)}, {"scope", JSON_STRING, AT(scope)},
+    {"aud", JSON_ANY, AT(aud)},    {"exp", JSON_ANY, AT(exp)},    {"nbf", JSON_ANY, AT(nbf)}};
 
 /* Reads the JSON object that a part of a token encodes. */
 static enum err read_part(struct request_ctx *ctx, struct sv part, struct members *out)
@@ -70,8 +67,10 @@ enum err token_claims(struct request_ctx *ctx, struct sv claims, int64_t now_us)
 {
     struct members m = {.exp = NULL};
     const enum err e = read_part(ctx, claims, &m);
-    if (e != ERR_NONE && e != ERR_INVALID)
-        return e;
+    if (e == ERR_INVALID)
+        ctx->err.slug = "invalid_token"; /* the field and the reason stay */
+    if (e != ERR_NONE)
+        return ctx->err.err = e == ERR_INVALID ? ERR_UNAUTHENTICATED : e;
     const double now = (double)now_us / 1e6, exp = seconds(m.exp);
     const struct sv user = ctx->only_user;
     const bool read = sv_eq(m.scope, SV("read")), write = sv_eq(m.scope, SV("write"));
@@ -79,7 +78,6 @@ enum err token_claims(struct request_ctx *ctx, struct sv claims, int64_t now_us)
         bool wrong;
         const char *claim, *why;
     } checks[] = {
-        {e == ERR_INVALID, ctx->err.field_is_sent ? "" : ctx->err.field, "cannot be read"},
         {!(exp > now), "exp", "has passed, or is no number of seconds"},
         {exp > now + AHEAD_S + LEEWAY_S, "exp", "is more than 24 hours ahead"},
         {m.nbf && !(seconds(m.nbf) <= now + LEEWAY_S), "nbf", "has not come, or is no number"},
@@ -91,16 +89,10 @@ enum err token_claims(struct request_ctx *ctx, struct sv claims, int64_t now_us)
         {m.sid.p && !id_valid(m.sid), "sid", "is no id of a session"},
         {!m.sub.p && !m.sid.p && !user.p, "sub", "or sid is missing"},
     };
-    for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
-        if (!checks[i].wrong)
-            continue;
-        const struct sv claim = arena_dup(ctx->arena, sv_from(checks[i].claim));
-        ctx_clear_error(ctx);
-        return claim.p ? ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_token", claim.p,
-                                  "The token's %s %s.", claim.n > 0 ? claim.p : "payload",
-                                  checks[i].why)
-                       : ctx_nomem(ctx);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(checks); i++)
+        if (checks[i].wrong)
+            return ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_token", checks[i].claim,
+                            "The token's %s %s.", checks[i].claim, checks[i].why);
     ctx->read_only = ctx->read_only || read;
     if (m.sub.p)
         ctx->only_user = m.sub;

@@ -31,7 +31,7 @@ class Documents(KeysTest):
 
     def test_a_key_is_replaced(self):
         """In two steps, while bots send requests: first all have the old key, then some have the new one, then all.
-        Fails if a request is refused before the old key is revoked, or if the old key is valid after that: tried."""
+        Fails if the old key is revoked while bots have it, or is valid after its revocation: tried."""
         make, revoke = blocks(PAGE, heading="Keys")
         old = self.stack.parley.make_key("acme")
         self.assertEqual(self.client.put("/v1/sessions/r", {}, headers=bearer(old)).status, 201)

@@ -246,7 +246,7 @@ class Scopes(KeysTest):
 
     def test_read_ahead(self):
         """GETs that come together are authenticated and read together. Fails if one is answered with what another key
-        may see: tried by the mutant keys-bounds."""
+        may see: tried."""
         own, foreign = self.fresh(), self.fresh("bob")
         keys = [self.key, self.ann, self.signing.token(sid=own), self.signing.token(sub="ann")] * 12
 

@@ -172,11 +172,15 @@ class SigningKeys(TokensTest):
 
     def test_it_is_no_bearer_key(self):
         """Its public key is where a bearer key has its hash: a secret with that hash would be needed, and not even
-        that is let in. Fails if the kind of the key is not looked at: tried."""
+        that is let in. A key that is no signing key signs nothing. Fails if either is not looked at: tried."""
         key = self.stack.parley.make_key("acme")
         self.assertEqual(self.ask(key).status, 200)
         self.stack.psql(f"UPDATE api_keys SET signing = true WHERE id = '{key[7:23]}'")
         wait_until(lambda: self.ask(key).status == 401, 5, "the key is refused")
+        token = SigningKey(self.stack.parley, "acme").token(sub="ann")
+        self.assertEqual(self.ask(token).status, 200)
+        self.stack.psql("UPDATE api_keys SET signing = false WHERE signing AND id <> '%s'" % self.mine.kid)
+        wait_until(lambda: self.ask(token).status == 401, 5, "the token is refused")
 
     def test_nobody_widens_a_row(self):
         """A change of what the row says makes the key invalid. Fails if the hash leaves the restriction out: tried."""

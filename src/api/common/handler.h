@@ -26,12 +26,10 @@ enum api_takes {
      * always named by its id. */
     API_MESSAGE = 1 << 4,
     API_ITEM = 1 << 5,
-    API_NO_BODY = 1 << 6,     /* a body is refused */
-    API_USER_HEADER = 1 << 7, /* X-Parley-User */
-    /* X-Parley-User, If-Match and Idempotency-Key. Routes that change something have it, and no
-     * others: a key for reading alone cannot use them. */
-    API_PRECONDITIONS = 1 << 8,
-    API_CREATES = 1 << 9,        /* a session: If-Match is refused */
+    API_NO_BODY = 1 << 6,       /* a body is refused */
+    API_USER_HEADER = 1 << 7,   /* X-Parley-User */
+    API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match, Idempotency-Key: it changes something */
+    API_CREATES = 1 << 9,       /* a session: If-Match is refused */
     API_IF_NONE_MATCH = 1 << 10, /* If-None-Match */
     API_FORKS = 1 << 14          /* no more is read. It makes another session than it names */
 };

@@ -108,33 +108,24 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
 
 enum { NAMES_SESSION = API_SESSION | API_CONVERSATION | API_THREAD };
 
-static enum err check_scope(struct request_ctx *ctx, unsigned takes)
+/* A token for a session alone does not say who its user is, so its client may not either. */
+static enum err check_scope(struct api_call *c, unsigned takes)
 {
+    struct request_ctx *ctx = c->ctx;
+    struct sv session = ctx->only_session, user = c->precondition.user;
+    const bool bound = ctx->only_user.p || session.p;
+    const bool foreign = bound && user.p && !sv_eq(user, ctx->only_user);
     if (ctx->read_only && (takes & API_PRECONDITIONS))
         return ctx_fail(ctx, ERR_FORBIDDEN, "read_only_key", NULL,
                         "The key or the token is for reading only.");
-    if (ctx->only_session.p && (!(takes & NAMES_SESSION) || (takes & API_FORKS)))
+    if (session.p && (!(takes & NAMES_SESSION) || (takes & API_FORKS)))
         return ctx_fail(ctx, ERR_FORBIDDEN, "session_token", NULL,
                         "The token is for one session, and for nothing beyond it.");
-    return ERR_NONE;
-}
-
-/* A token for a session alone does not say who its user is, so its client may not either. */
-static bool is_allowed_user(const struct request_ctx *ctx, struct sv user)
-{
-    return (!ctx->only_user.p && !ctx->only_session.p) || sv_eq(user, ctx->only_user);
-}
-
-/* Whether the session of the path and the user of the header are allowed. */
-static enum err check_bounds(struct api_call *c, unsigned takes)
-{
-    struct sv session = c->ctx->only_session, user = c->precondition.user;
-    const bool foreign = user.p && !is_allowed_user(c->ctx, user);
     if (session.p)
-        TRY(session_id_canonical(c->ctx, &session));
+        TRY(session_id_canonical(ctx, &session));
     if ((takes & NAMES_SESSION) && (foreign || (session.p && !sv_eq(session, c->id))))
-        return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
-    return foreign ? ctx_fail(c->ctx, ERR_FORBIDDEN, "wrong_user", "X-Parley-User",
+        return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
+    return foreign ? ctx_fail(ctx, ERR_FORBIDDEN, "wrong_user", "X-Parley-User",
                               "The key or the token is for another user.")
                    : ERR_NONE;
 }
@@ -171,7 +162,8 @@ static enum err read_path_user(struct api_call *c)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_id", "user_id",
                         "A user is named by " ID_RULE ".");
     TRY(read_user(c->ctx, c->req, &header));
-    if ((header.p && !sv_eq(header, c->id)) || !is_allowed_user(c->ctx, c->id))
+    const struct sv only = c->ctx->only_user;
+    if ((header.p && !sv_eq(header, c->id)) || (only.p && !sv_eq(only, c->id)))
         return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
     return ERR_NONE;
 }
@@ -233,7 +225,6 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
 {
     const unsigned takes = spec->takes;
     const unsigned body = takes & (API_BODY_REQUIRED | API_BODY_OPTIONAL | API_BODY_PATCH);
-    TRY(check_scope(c->ctx, takes));
     TRY(read_names(c, takes));
     if (spec->params)
         TRY(read_params(c, spec->params));
@@ -242,7 +233,7 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
                         "This request takes no body.");
     if (takes & (API_USER_HEADER | API_PRECONDITIONS))
         TRY(read_user(c->ctx, c->req, &c->precondition.user));
-    TRY(check_bounds(c, takes));
+    TRY(check_scope(c, takes));
     if (takes & API_PRECONDITIONS) {
         TRY(read_key(c->ctx, c->req, &c->precondition));
         TRY(read_conditions(c->ctx, c->req, takes & API_CREATES, &c->precondition));
