@@ -4,9 +4,9 @@
 #include "auth_internal.h"
 
 #define SQL_VALID " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
-#define SQL_KEY                                                                     \
-    "id, tenant, name, scope = 'read' AS read_only, coalesce(user_id, '') AS user," \
-    " signing, created_at, expires_at, revoked_at, last_used_at"
+#define SQL_KEY                                                                               \
+    "id, tenant, name, scope = 'read' AS read_only, coalesce(user_id, '') AS user, signing, " \
+    "created_at, expires_at, revoked_at, last_used_at"
 
 static const struct db_stmt key_insert = {
     "key_insert",

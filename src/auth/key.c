@@ -64,9 +64,9 @@ bool auth_key_id(struct sv text, struct sv *id)
     return true;
 }
 
-/* Hashes the characters, not the bytes that they encode, so that each key has one spelling. */
-/* The hash of a restricted key covers its restrictions: nobody widens the key by a change of its
- * row, and a release that knows no restrictions does not find the key valid. */
+/* Hashes the characters, not the bytes that they encode, so that each key has one spelling. The
+ * hash of a restricted key covers its restrictions: nobody widens the key by a change of its row,
+ * and a release that knows no restrictions does not find the key valid. */
 void key_hash(struct sv secret, bool read_only, struct sv user, unsigned char out[KEY_HASH_LEN])
 {
     const struct sv parts[] = {SV("restricted key"), secret, read_only ? SV("read") : SV("write"),

@@ -74,16 +74,14 @@ MUSTCHECK bool auth_key_id(struct sv text, struct sv *id);
 
 struct auth_key {
     struct sv id, tenant, name;
-    struct sv user; /* the key is for this user alone; "": for all */
-    bool read_only; /* it may change nothing */
-    bool signing;   /* it signs tokens, and is no bearer key */
+    struct sv user;          /* the key is for this user alone; "": for all */
+    bool read_only, signing; /* it may change nothing; it signs tokens, and is no bearer key */
     int64_t created_at;
     int64_t expires_at, revoked_at; /* 0: never, not */
     int64_t last_used_at;           /* the beginning of the hour; 0: never */
 };
-/* Makes a key and stores its hash. key: has its tenant, name, user, read_only and signing, and gets
- * the rest. lives_s 0: it does not expire. secret: the key, which cannot be shown again; ends in
- * NUL. */
+/* Makes a key and stores its hash. key: tenant, name, user, read_only and signing are given.
+ * lives_s 0: it does not expire. secret: the key, which cannot be shown again; ends in NUL. */
 MUSTCHECK enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct auth_key *key,
                                    int64_t lives_s, char secret[AUTH_SECRET_MAX + 1]);
 /* Oldest first, with those that have expired or are revoked. */

@@ -121,8 +121,7 @@ static enum err check_scope(struct api_call *c, unsigned takes)
     if (session.p && (!(takes & NAMES_SESSION) || (takes & API_FORKS)))
         return ctx_fail(ctx, ERR_FORBIDDEN, "session_token", NULL,
                         "The token is for one session, and for nothing beyond it.");
-    if (session.p)
-        TRY(session_id_canonical(ctx, &session));
+    TRY(session_id_canonical(ctx, &session));
     if ((takes & NAMES_SESSION) && (foreign || (session.p && !sv_eq(session, c->id))))
         return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
     return foreign ? ctx_fail(ctx, ERR_FORBIDDEN, "wrong_user", "X-Parley-User",
