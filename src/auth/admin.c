@@ -4,12 +4,15 @@
 #include "auth_internal.h"
 
 #define SQL_VALID " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
-#define SQL_KEY   "id, tenant, name, created_at, expires_at, revoked_at, last_used_at"
+#define SQL_KEY                                                                               \
+    "id, tenant, name, scope = 'read' AS read_only, coalesce(user_id, '') AS user, signing, " \
+    "created_at, expires_at, revoked_at, last_used_at"
 
 static const struct db_stmt key_insert = {
     "key_insert",
-    "INSERT INTO api_keys (id, tenant, name, hash, expires_at)"
-    " VALUES ($1, $2, $3, $4, now() + $5::bigint * interval '1 second') RETURNING " SQL_KEY};
+    "INSERT INTO api_keys (id, tenant, name, hash, expires_at, scope, user_id, signing)"
+    " VALUES ($1, $2, $3, $4, now() + $5::bigint * interval '1 second',"
+    " CASE WHEN $6 THEN 'read' ELSE 'write' END, nullif($7, ''), $8) RETURNING " SQL_KEY};
 
 static const struct db_stmt key_list = {"key_list",
                                         "SELECT " SQL_KEY " FROM api_keys ORDER BY created_at, id"};
@@ -68,6 +71,9 @@ static struct auth_key read_key(const struct db_rows *rows, int row)
         .id = db_get_text(rows, row, db_column(rows, "id")),
         .tenant = db_get_text(rows, row, db_column(rows, "tenant")),
         .name = db_get_text(rows, row, db_column(rows, "name")),
+        .user = db_get_text(rows, row, db_column(rows, "user")),
+        .read_only = db_get_bool(rows, row, db_column(rows, "read_only")),
+        .signing = db_get_bool(rows, row, db_column(rows, "signing")),
         .created_at = db_get_time(rows, row, db_column(rows, "created_at")),
         .expires_at = db_get_time(rows, row, db_column(rows, "expires_at")),
         .revoked_at = db_get_time(rows, row, db_column(rows, "revoked_at")),
@@ -75,18 +81,25 @@ static struct auth_key read_key(const struct db_rows *rows, int row)
     };
 }
 
-enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenant, struct sv name,
-                         int64_t lives_s, char secret[AUTH_KEY_LEN + 1], struct auth_key *out)
+enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct auth_key *key,
+                         int64_t lives_s, char secret[AUTH_SECRET_MAX + 1])
 {
+    char id[AUTH_ID_LEN];
     unsigned char hash[KEY_HASH_LEN];
     struct db_rows rows;
-    const struct sv id = key_make(secret);
-    key_hash((struct sv){secret + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN}, hash);
-    const struct db_param p[] = {db_text(id), db_text(tenant), db_text(name),
-                                 db_bytes((struct sv){(const char *)hash, sizeof(hash)}),
-                                 lives_s > 0 ? db_i64(lives_s) : db_null_i64()};
+    key_make(key, id, secret, hash);
+    const struct db_param made = db_bytes((struct sv){(const char *)hash, sizeof(hash)});
+    const struct db_param lives = lives_s > 0 ? db_i64(lives_s) : db_null_i64();
+    const struct db_param p[] = {db_text((struct sv){id, sizeof(id)}),
+                                 db_text(key->tenant),
+                                 db_text(key->name),
+                                 made,
+                                 lives,
+                                 db_bool(key->read_only),
+                                 db_text(key->user),
+                                 db_bool(key->signing)};
     TRY(db_query(db, ctx, DB_WRITE, &key_insert, p, ARRAY_LEN(p), &rows, NULL));
-    *out = read_key(&rows, 0);
+    *key = read_key(&rows, 0);
     return ERR_NONE;
 }
 

@@ -53,26 +53,39 @@ bool auth_is_ready(const struct auth *a)
 
 /* ---- keys ---- */
 
-/* Takes the same time whether there is such a key or not. */
-static bool look_up_key(struct auth *a, struct sv text, struct snapshot_key *out)
+static bool is_proven(const struct credential *c, const struct snapshot_key *k)
 {
-    static const struct snapshot_key none = {.tenant_n = 0};
     unsigned char hash[KEY_HASH_LEN];
-    struct sv secret;
-    uint64_t id;
-    if (!key_parse(text, &id, &secret))
-        return false;
-    key_hash(secret, hash);
+    struct sv user = k->text;
+    (void)sv_cut(&user, ' ');
+    if (!c->secret.p)
+        return crypto_sign_verify_detached(c->signature, (const void *)c->signed_text.p,
+                                           c->signed_text.n, k->hash) == 0 &&
+               k->signing;
+    key_hash(c->secret, k->read_only, user, hash);
+    return sodium_memcmp(hash, k->hash, KEY_HASH_LEN) == 0 && !k->signing;
+}
+
+/* Takes the same time whether there is such a key or not. The lock is not held for long: a
+ * signature takes a hundred times as long as a hash. */
+static enum err look_up_key(struct auth *a, struct request_ctx *ctx, const struct credential *c,
+                            struct snapshot_key *out, bool *good)
+{
+    /* A valid public key, the base point of RFC 8032: others are refused at once. */
+    struct snapshot_key none = {.hash = {0x58}};
+    memset(none.hash + 1, 0x66, sizeof(none.hash) - 1);
     pthread_rwlock_rdlock(&a->swap);
-    const struct snapshot_key *found = a->current ? snapshot_find(a->current, id) : NULL;
+    const struct snapshot_key *found = a->current ? snapshot_find(a->current, c->id) : NULL;
     *out = found ? *found : none;
-    const bool same = sodium_memcmp(hash, out->hash, KEY_HASH_LEN) == 0;
-    const int64_t now = db_now_us(a->db);
-    const bool good = same && found && now < out->expires_at;
-    if (good)
-        snapshot_note_use(a, found, now);
+    out->text = arena_dup(ctx->arena, out->text);
     pthread_rwlock_unlock(&a->swap);
-    return good;
+    if (!out->text.p)
+        return ctx_nomem(ctx);
+    const int64_t now = db_now_us(a->db);
+    *good = is_proven(c, out) && found && now < out->expires_at;
+    if (*good)
+        snapshot_note_use(a, c->id, now);
+    return ERR_NONE;
 }
 
 /* Whether the snapshot may decide about a key. */
@@ -106,14 +119,14 @@ static enum err unconfirmed(struct request_ctx *ctx, const char *why)
     return ctx_fault(ctx, ERR_UNAVAILABLE, "the API key cannot be confirmed: %s", why);
 }
 
-static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct http_request *req,
-                          struct snapshot_key *out)
+static enum err find_key(struct auth *a, struct request_ctx *ctx, const struct credential *c,
+                         struct snapshot_key *out)
 {
-    struct sv text;
-    TRY(key_presented(ctx, req, &text));
     for (;;) {
         const int64_t until = atomic_load(&a->valid_until);
-        const bool good = look_up_key(a, text, out);
+        bool good = false;
+        if (c)
+            TRY(look_up_key(a, ctx, c, out, &good));
         switch (confirmation(a, until)) {
         case CONFIRMED:
             return good ? ERR_NONE
@@ -135,6 +148,23 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
     }
 }
 
+static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct http_request *req,
+                          struct snapshot_key *out)
+{
+    struct credential c = {.secret = SV_NONE};
+    struct sv text;
+    TRY(key_presented(ctx, req, &text));
+    const enum err e = credential_parse(ctx, text, &c);
+    if (e != ERR_NONE && e != ERR_INVALID)
+        return e;
+    ctx_clear_error(ctx);
+    TRY(find_key(a, ctx, e == ERR_NONE ? &c : NULL, out));
+    ctx->read_only = out->read_only;
+    ctx->only_user = out->text;
+    (void)sv_cut(&ctx->only_user, ' ');
+    return c.secret.p ? ERR_NONE : token_claims(ctx, c.claims, db_now_us(a->db));
+}
+
 /* ---- without keys ---- */
 
 static enum err check_address(const struct auth *a, struct request_ctx *ctx, struct sv address,
@@ -144,10 +174,8 @@ static enum err check_address(const struct auth *a, struct request_ctx *ctx, str
         return ctx_fail(ctx, ERR_FORBIDDEN, "auth_off", NULL,
                         "This server answers its own machine only; for others it must be run with "
                         "PARLEY_AUTH=keys.");
-    *out = (struct snapshot_key){.requests = a->set.requests,
-                                 .sessions = a->set.sessions,
-                                 .tenant = "default",
-                                 .tenant_n = sizeof("default") - 1};
+    *out = (struct snapshot_key){
+        .requests = a->set.requests, .sessions = a->set.sessions, .text = SV("default")};
     return ERR_NONE;
 }
 
@@ -155,14 +183,11 @@ enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct http_r
 {
     struct snapshot_key k;
     TRY(a->set.keys ? check_key(a, ctx, req, &k) : check_address(a, ctx, req->remote_addr, &k));
-    const struct sv tenant = arena_dup(ctx->arena, (struct sv){k.tenant, k.tenant_n});
-    if (!tenant.p)
-        return ctx_nomem(ctx);
-    ctx->tenant = tenant;
+    ctx->tenant = sv_cut(&k.text, ' ');
     ctx->key_id = k.id;
     ctx->sessions_max = k.sessions;
     ctx->rate_limit = k.requests;
-    if (k.requests == 0 || limit_take(a->set.shared, tenant, k.requests, clock_mono_us(),
+    if (k.requests == 0 || limit_take(a->set.shared, ctx->tenant, k.requests, clock_mono_us(),
                                       &ctx->rate_left, &ctx->err.retry_after_s))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_LIMITED, "tenant_requests", NULL,

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <sodium.h>
+
 #include "parley/auth/auth.h"
 #include "parley/base/thread.h"
 
@@ -15,21 +17,40 @@ enum { KEY_SECRET_LEN = 43, KEY_HASH_LEN = 32 };
 /* False unless text has the form of a key. */
 MUSTCHECK bool key_parse(struct sv text, uint64_t *id, struct sv *secret);
 MUSTCHECK bool key_id_parse(struct sv hex, uint64_t *id);
-void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN]);
-struct sv key_make(char out[AUTH_KEY_LEN + 1]); /* its id, in out */
+/* user: "" for all users. */
+void key_hash(struct sv secret, bool read_only, struct sv user, unsigned char out[KEY_HASH_LEN]);
+/* Makes an id, and the secret of key with its hash. */
+void key_make(const struct auth_key *key, char id[AUTH_ID_LEN], char out[AUTH_SECRET_MAX + 1],
+              unsigned char hash[KEY_HASH_LEN]);
 /* The key in the headers. ERR_UNAUTHENTICATED, in ctx: there is none, or two different ones. */
 MUSTCHECK enum err key_presented(struct request_ctx *ctx, const struct http_request *req,
                                  struct sv *key);
+
+/* ---- token.c: signed tokens ---- */
+
+/* What a request shows: the secret of a key, or a token that a key has signed. */
+struct credential {
+    uint64_t id;      /* of the key */
+    struct sv secret; /* absent: it is a token */
+    struct sv signed_text, claims;
+    unsigned char signature[crypto_sign_BYTES];
+};
+/* ERR_INVALID unless text has the form of a key or a token, whose claims are not read. */
+MUSTCHECK enum err credential_parse(struct request_ctx *ctx, struct sv text,
+                                    struct credential *out);
+/* Reads the claims of a token with a good signature. Narrows what ctx has of its key. now_us: wall
+ * clock. ERR_UNAUTHENTICATED, slug invalid_token: field names the claim at fault. */
+MUSTCHECK enum err token_claims(struct request_ctx *ctx, struct sv claims, int64_t now_us);
 
 /* ---- snapshot.c: all live keys at one instant, and the thread that keeps them up to date ---- */
 
 struct snapshot_key {
     uint64_t id;
-    int64_t expires_at;         /* INT64_MAX: never */
-    int64_t requests, sessions; /* bounds of its tenant; 0: none */
-    unsigned char hash[KEY_HASH_LEN];
-    unsigned char tenant_n;
-    char tenant[AUTH_TENANT_MAX];
+    int64_t expires_at;               /* INT64_MAX: never */
+    int64_t requests, sessions;       /* bounds of its tenant; 0: none */
+    unsigned char hash[KEY_HASH_LEN]; /* of a signing key: its public key */
+    bool read_only, signing;
+    struct sv text; /* the tenant, and after a blank the user, if it is for one */
 };
 /* When a key was used last, in hours since 1970; 0: not by this worker. */
 struct key_use {
@@ -39,12 +60,12 @@ struct key_use {
 struct snapshot {
     int64_t version; /* of auth_state */
     size_t n;
-    struct key_use *use;        /* of each key; stored after the keys */
+    struct key_use *use;        /* of each key; stored after the keys, and their texts after it */
     struct snapshot_key keys[]; /* ascending by id */
 };
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id);
-/* Notes that a key of a->current is used, for the refresher. The lock is held. */
-void snapshot_note_use(struct auth *a, const struct snapshot_key *key, int64_t now_us);
+/* Notes that a key is used, for the refresher. */
+void snapshot_note_use(struct auth *a, uint64_t id, int64_t now_us);
 void *snapshot_main(void *auth);
 
 /* ---- limit.c: requests a second, counted by the workers of a host together ---- */

@@ -31,6 +31,11 @@ bool auth_name_valid(struct sv name)
     return true;
 }
 
+bool auth_user_valid(struct sv user)
+{
+    return id_valid(user) && sv_trim(user).n == user.n;
+}
+
 bool key_id_parse(struct sv hex, uint64_t *id)
 {
     return hex.n == AUTH_ID_LEN && hex_read(hex, id);
@@ -59,22 +64,52 @@ bool auth_key_id(struct sv text, struct sv *id)
     return true;
 }
 
-/* Hashes the characters, not the bytes that they encode, so that each key has one spelling. */
-void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
+/* Hashes the characters, not the bytes that they encode, so that each key has one spelling. The
+ * hash of a restricted key covers its restrictions: nobody widens the key by a change of its row,
+ * and a release that knows no restrictions does not find the key valid. */
+void key_hash(struct sv secret, bool read_only, struct sv user, unsigned char out[KEY_HASH_LEN])
 {
-    crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);
+    const struct sv parts[] = {SV("restricted key"), secret, read_only ? SV("read") : SV("write"),
+                               user};
+    if (read_only || user.n > 0)
+        sha256_parts(parts, ARRAY_LEN(parts), out);
+    else
+        crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);
 }
 
-struct sv key_make(char out[AUTH_KEY_LEN + 1])
+/* PKCS #8 in PEM (RFC 8410, section 7), and the public key. */
+static void make_signing_key(const unsigned char seed[32], char out[AUTH_SECRET_MAX + 1],
+                             unsigned char public_key[KEY_HASH_LEN])
+{
+    unsigned char der[48] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
+                             0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
+    unsigned char secret_key[crypto_sign_SECRETKEYBYTES];
+    memcpy(der + 16, seed, 32);
+    (void)crypto_sign_seed_keypair(public_key, secret_key, seed);
+    strcpy(out, "-----BEGIN PRIVATE KEY-----\n");
+    sodium_bin2base64(out + strlen(out), 65, der, sizeof(der), sodium_base64_VARIANT_ORIGINAL);
+    strcat(out, "\n-----END PRIVATE KEY-----");
+    sodium_memzero(der, sizeof(der));
+    sodium_memzero(secret_key, sizeof(secret_key));
+}
+
+void key_make(const struct auth_key *key, char id[AUTH_ID_LEN], char out[AUTH_SECRET_MAX + 1],
+              unsigned char hash[KEY_HASH_LEN])
 {
     unsigned char bytes[32];
     arc4random_buf(bytes, sizeof(bytes));
-    memcpy(out, prefix.p, prefix.n);
-    hex_write(random_u64(), out + prefix.n);
-    out[prefix.n + AUTH_ID_LEN] = '_';
-    base64url_write(bytes, sizeof(bytes), out + AUTH_KEY_LEN - KEY_SECRET_LEN);
+    hex_write(random_u64(), id);
+    if (key->signing) {
+        make_signing_key(bytes, out, hash);
+    } else {
+        memcpy(out, prefix.p, prefix.n);
+        memcpy(out + prefix.n, id, AUTH_ID_LEN);
+        out[prefix.n + AUTH_ID_LEN] = '_';
+        base64url_write(bytes, sizeof(bytes), out + AUTH_KEY_LEN - KEY_SECRET_LEN);
+        key_hash((struct sv){out + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN}, key->read_only,
+                 key->user, hash);
+    }
     sodium_memzero(bytes, sizeof(bytes));
-    return (struct sv){out + prefix.n, AUTH_ID_LEN};
 }
 
 enum err key_presented(struct request_ctx *ctx, const struct http_request *req, struct sv *key)

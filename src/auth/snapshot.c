@@ -27,7 +27,9 @@ static const struct db_stmt read_version = {"auth_version", "SELECT version FROM
 /* At least one row, the version's, even if there is no key. */
 static const struct db_stmt load_keys = {
     "auth_load",
-    "SELECT s.version, k.id, k.hash, coalesce(k.expires_at, 'infinity') AS expires_at, k.tenant,"
+    "SELECT s.version, k.id, k.hash, coalesce(k.expires_at, 'infinity') AS expires_at,"
+    " k.scope = 'read' AS read_only, k.signing, concat_ws(' ', k.tenant, k.user_id) AS text,"
+    " sum(octet_length(concat_ws(' ', k.tenant, k.user_id))) OVER () AS texts,"
     " coalesce(t.requests_per_second, $1) AS requests, coalesce(t.sessions_max, $2) AS sessions"
     " FROM auth_state s LEFT JOIN (api_keys k LEFT JOIN tenants t ON t.tenant = k.tenant)"
     " ON k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
@@ -46,19 +48,22 @@ static const struct db_stmt write_uses = {
     " SELECT count(*) AS older FROM u JOIN api_keys k ON k.id = u.id"
     " WHERE k.last_used_at IS NULL OR k.last_used_at < u.at"};
 
-static bool read_key(const struct db_rows *rows, int row, struct snapshot_key *out)
+/* room: for the key's text; moved on. */
+static bool read_key(const struct db_rows *rows, int row, struct snapshot_key *out, char **room)
 {
     const struct sv hash = db_get_text(rows, row, db_column(rows, "hash"));
-    const struct sv tenant = db_get_text(rows, row, db_column(rows, "tenant"));
+    const struct sv text = db_get_text(rows, row, db_column(rows, "text"));
     if (!key_id_parse(db_get_text(rows, row, db_column(rows, "id")), &out->id) ||
-        hash.n != KEY_HASH_LEN || tenant.n > AUTH_TENANT_MAX)
+        hash.n != KEY_HASH_LEN)
         return false;
     out->expires_at = db_get_time(rows, row, db_column(rows, "expires_at"));
     out->requests = db_get_i64(rows, row, db_column(rows, "requests"));
     out->sessions = db_get_i64(rows, row, db_column(rows, "sessions"));
     memcpy(out->hash, hash.p, KEY_HASH_LEN);
-    memcpy(out->tenant, tenant.p, tenant.n);
-    out->tenant_n = (unsigned char)tenant.n;
+    out->read_only = db_get_bool(rows, row, db_column(rows, "read_only"));
+    out->signing = db_get_bool(rows, row, db_column(rows, "signing"));
+    out->text = (struct sv){memcpy(*room, text.p, text.n), text.n};
+    *room += text.n;
     return true;
 }
 
@@ -111,14 +116,16 @@ static enum err load(struct auth *a, struct request_ctx *ctx)
     if (rows.count == 0)
         return ctx_fault(ctx, ERR_INTERNAL, "auth_state has no row");
     const size_t n = db_is_null(&rows, 0, db_column(&rows, "id")) ? 0 : (size_t)rows.count;
-    struct snapshot *s = calloc(1, sizeof(*s) + n * (sizeof(s->keys[0]) + sizeof(*s->use)));
+    struct snapshot *s = calloc(1, sizeof(*s) + n * (sizeof(s->keys[0]) + sizeof(*s->use)) +
+                                       (size_t)db_get_i64(&rows, 0, db_column(&rows, "texts")));
     if (!s)
         return ctx_fault(ctx, ERR_NOMEM, "no memory for %zu keys", n);
     s->use = (struct key_use *)(void *)&s->keys[n];
+    char *room = (char *)&s->use[n];
     s->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     s->n = n;
     for (size_t i = 0; i < n; i++) {
-        if (!read_key(&rows, (int)i, &s->keys[i])) {
+        if (!read_key(&rows, (int)i, &s->keys[i], &room)) {
             free(s);
             return ctx_fault(ctx, ERR_INTERNAL, "a row of api_keys is malformed");
         }
@@ -167,13 +174,16 @@ static enum err refresh(struct auth *a, struct request_ctx *ctx)
     return ERR_NONE;
 }
 
-void snapshot_note_use(struct auth *a, const struct snapshot_key *key, int64_t now_us)
+void snapshot_note_use(struct auth *a, uint64_t id, int64_t now_us)
 {
-    _Atomic int64_t *hour = &a->current->use[key - a->current->keys].hour;
-    if (atomic_load_explicit(hour, memory_order_relaxed) >= now_us / HOUR_US)
-        return;
-    atomic_store(hour, now_us / HOUR_US);
-    atomic_store(&a->used, true);
+    pthread_rwlock_rdlock(&a->swap);
+    const struct snapshot_key *key = snapshot_find(a->current, id);
+    _Atomic int64_t *hour = key ? &a->current->use[key - a->current->keys].hour : NULL;
+    if (hour && atomic_load_explicit(hour, memory_order_relaxed) < now_us / HOUR_US) {
+        atomic_store(hour, now_us / HOUR_US);
+        atomic_store(&a->used, true);
+    }
+    pthread_rwlock_unlock(&a->swap);
 }
 
 /* at: the indexes of the keys whose hour is to be written; hours: their hours. Returns how many. */

@@ -159,3 +159,24 @@ size_t utf8_length(struct sv s)
         count += ((unsigned char)s.p[i] & 0xc0) != 0x80;
     return count;
 }
+
+/* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
+ * such an id could not be named in a path. */
+static bool has_dot_segment(struct sv id)
+{
+    while (id.p) {
+        struct sv segment = sv_cut(&id, '/');
+        if (sv_eq(segment, SV(".")) || sv_eq(segment, SV("..")))
+            return true;
+    }
+    return false;
+}
+
+bool id_valid(struct sv id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if ((unsigned char)id.p[i] < 0x20 || id.p[i] == 0x7f)
+            return false;
+    /* Unlike a body, a header was not checked for UTF-8 before. */
+    return id.n >= 1 && id.n <= ID_MAX && utf8_valid(id, NULL) && !has_dot_segment(id);
+}

@@ -13,7 +13,7 @@
 /* NULL: it was not given; "" if it has no value. */
 struct command_options {
     const char *to, *json, *tenant, *name, *expires, *requests, *sessions, *stale, *create, *erase;
-    const char *binary;
+    const char *binary, *scope, *user, *signing;
     const char *config, *help, *version; /* of every command */
 };
 

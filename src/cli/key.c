@@ -25,28 +25,36 @@ static bool parse_lifetime(const char *text, int64_t *out)
 
 int key_create_run(struct command_context *c)
 {
-    struct auth_key key;
+    const struct command_options *o = &c->options;
+    const struct sv scope = sv_from(o->scope);
+    struct auth_key key = {.tenant = sv_from(o->tenant),
+                           .name = o->name ? sv_from(o->name) : SV(""),
+                           .user = sv_from(o->user),
+                           .read_only = sv_eq(scope, SV("read")),
+                           .signing = o->signing};
     int64_t lives_s = 0;
-    char secret[AUTH_KEY_LEN + 1], until[CLOCK_RFC3339_LEN + 1];
-    const struct sv tenant = sv_from(c->options.tenant);
-    const struct sv name = c->options.name ? sv_from(c->options.name) : SV("");
-    if (!tenant.p)
+    char secret[AUTH_SECRET_MAX + 1], until[CLOCK_RFC3339_LEN + 1];
+    if (!key.tenant.p)
         return command_usage_error("key create needs --tenant NAME", NULL);
-    if (!auth_tenant_valid(tenant))
+    if (!auth_tenant_valid(key.tenant))
         return command_usage_error("--tenant must be 1 to 64 of A-Z a-z 0-9 . _ -, and is ",
-                                   tenant.p);
-    if (!auth_name_valid(name))
+                                   o->tenant);
+    if (!auth_name_valid(key.name))
         return command_usage_error(
             "--name must be up to 100 characters of UTF-8 without control characters", NULL);
-    if (c->options.expires && !parse_lifetime(c->options.expires, &lives_s))
+    if (scope.p && !key.read_only && !sv_eq(scope, SV("write")))
+        return command_usage_error("--scope must be read or write, and is ", o->scope);
+    if (key.user.p && !auth_user_valid(key.user))
+        return command_usage_error("--user must be " AUTH_USER_RULE, NULL);
+    if (o->expires && !parse_lifetime(o->expires, &lives_s))
         return command_usage_error(
             "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and is ",
-            c->options.expires);
+            o->expires);
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
-    enum err e = auth_key_create(c->db, &c->ctx, tenant, name, lives_s, secret, &key);
+    enum err e = auth_key_create(c->db, &c->ctx, &key, lives_s, secret);
     if (e == ERR_NONE) {
-        c->ctx.tenant = tenant;
+        c->ctx.tenant = key.tenant;
         log_audit(&c->ctx, c->cfg->log_file, "key_create", true, key.id, NULL);
         printf("%s\n", secret);
         clock_rfc3339(key.expires_at, until);
@@ -56,9 +64,10 @@ int key_create_run(struct command_context *c)
                           SV_ARG(key.id));
         else
             fprintf(stderr,
-                    "parley: key %.*s for tenant %s, until %.19s%s; it is shown this once\n",
-                    SV_ARG(key.id), tenant.p, key.expires_at ? until : "it is revoked",
-                    key.expires_at ? "Z" : "");
+                    "parley: %skey %.*s for tenant %s, until %.19s%s; it is shown this once%s\n",
+                    key.signing ? "signing " : "", SV_ARG(key.id), o->tenant,
+                    key.expires_at ? until : "it is revoked", key.expires_at ? "Z" : "",
+                    key.signing ? "; its id is the kid of its tokens" : "");
     }
     const int status = command_finish(c, e);
     if (status == EXIT_GOOD)
@@ -100,6 +109,9 @@ int key_list_run(struct command_context *c)
         {.title = "ID", .member = "id"},
         {.title = "STATE", .member = "state"},
         {.title = "TENANT", .member = "tenant"},
+        {.title = "KIND", .member = "kind"},
+        {.title = "SCOPE", .member = "scope"},
+        {.title = "USER", .member = "user_id", .null_text = "all"},
         {.title = "CREATED", .member = "created_at", .null_text = ""},
         {.title = "EXPIRES", .member = "expires_at", .null_text = "never"},
         {.title = "LAST USED", .member = "last_used_at", .null_text = "never"},
@@ -116,6 +128,9 @@ int key_list_run(struct command_context *c)
         output_text(&c->out, row, "id", keys[i].id);
         output_text(&c->out, row, "state", sv_from(key_state(&keys[i])));
         output_text(&c->out, row, "tenant", keys[i].tenant);
+        output_text(&c->out, row, "kind", keys[i].signing ? SV("signing") : SV("bearer"));
+        output_text(&c->out, row, "scope", keys[i].read_only ? SV("read") : SV("write"));
+        json_tree_text(&c->out, row, "user_id", keys[i].user.n > 0 ? keys[i].user.p : NULL);
         output_time(&c->out, row, "created_at", keys[i].created_at);
         output_time(&c->out, row, "expires_at", keys[i].expires_at);
         output_time(&c->out, row, "revoked_at", keys[i].revoked_at);

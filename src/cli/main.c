@@ -34,6 +34,9 @@ static const struct option_row {
     {"tenant", "T", false, "1 to 64 of A-Z a-z 0-9 . _ -; required", FIELD(tenant)},
     {"name", "N", false, "what the key is for: up to 100 characters", FIELD(name)},
     {"expires", "90d", false, "a number of d, h, m or s, up to 3650d", FIELD(expires)},
+    {"scope", "read", false, "read, or write, which is the default", FIELD(scope)},
+    {"user", "ID", false, "the key is for this user alone", FIELD(user)},
+    {"signing", NULL, false, "a private key that signs tokens", FIELD(signing)},
     {"requests", "N", false, "a second: 1 to 1000000, none or default", FIELD(requests)},
     {"sessions", "N", false, "open ones: 1 to 1000000000, none or default", FIELD(sessions)},
     {"stale", "SECONDS", false, "10 to 315360000", FIELD(stale)},
@@ -188,7 +191,8 @@ static const struct command {
      "well, 1: a connection or the schema is wrong, 2: the\n"
      "configuration is"},
     {"config", "[--json]", run_config, false, "print the settings in force"},
-    {"key create", "--tenant T [--name N] [--expires 90d]", key_create_run, false,
+    {"key create", "--tenant T [--scope read] [--user ID] [--signing] [--name N] [--expires 90d]",
+     key_create_run, false,
      "make a key and print it, only this once; it expires after so many\n"
      "d, h, m or s"},
     {"key list", "[--json]", key_list_run, false, "all keys, without their secrets"},

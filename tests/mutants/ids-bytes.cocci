@@ -1,9 +1,9 @@
 // What: Ids have no control characters, with which tombstones begin.
 // Test: unit api/native_request
-// In: src/api/common/body.c
+// In: src/base/sv.c
 
 @@ expression c; @@
-api_user_valid(...) { <...
+id_valid(...) { <...
 - c < 0x20
 + c == 0
 ...> }

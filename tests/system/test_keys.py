@@ -215,7 +215,7 @@ class Commands(KeysTest):
         self.assertRegex(done.stderr, r"(?m)^parley: key [0-9a-f]{16} for tenant acme, until 20\d\d-\S+Z; "
                                       r"it is shown this once\n$")
         key = done.stdout.strip()
-        line = r"(?m)^%s  %s +acme +20\S+Z +20\S+Z +never +Büro 1$"
+        line = r"(?m)^%s  %s +acme +bearer +write +all +20\S+Z +20\S+Z +never +Büro 1$"
         self.assertRegex(self.stack.parley.run("key", "list").stdout, line % (key[7:23], "live"))
         self.revoke(key[7:23])
         self.revoke(key)

@@ -24,6 +24,7 @@ struct auth_shared;
 enum {
     AUTH_ID_LEN = 16,
     AUTH_KEY_LEN = 67,
+    AUTH_SECRET_MAX = 118, /* of a key, or a private key in PEM */
     AUTH_TENANT_MAX = 64,
     AUTH_NAME_MAX = 100, /* code points */
     AUTH_HOLDS_MS = 1000
@@ -66,20 +67,23 @@ MUSTCHECK enum err auth_check(struct auth *a, struct request_ctx *ctx,
 
 bool auth_tenant_valid(struct sv tenant); /* 1 to AUTH_TENANT_MAX of A-Z a-z 0-9 . _ - */
 bool auth_name_valid(struct sv name);     /* up to AUTH_NAME_MAX, UTF-8, no control characters */
+#define AUTH_USER_RULE ID_RULE ", and without a blank at either end"
+bool auth_user_valid(struct sv user); /* AUTH_USER_RULE */
 /* *id: the id in a key, or the text itself if it is an id. False if it is neither. */
 MUSTCHECK bool auth_key_id(struct sv text, struct sv *id);
 
 struct auth_key {
     struct sv id, tenant, name;
+    struct sv user;          /* the key is for this user alone; "": for all */
+    bool read_only, signing; /* it may change nothing; it signs tokens, and is no bearer key */
     int64_t created_at;
     int64_t expires_at, revoked_at; /* 0: never, not */
     int64_t last_used_at;           /* the beginning of the hour; 0: never */
 };
-/* Makes a key and stores its hash. lives_s 0: it does not expire. secret: the key, which cannot be
- * shown again; ends in NUL. */
-MUSTCHECK enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenant,
-                                   struct sv name, int64_t lives_s, char secret[AUTH_KEY_LEN + 1],
-                                   struct auth_key *out);
+/* Makes a key and stores its hash. key: tenant, name, user, read_only and signing are given.
+ * lives_s 0: it does not expire. secret: the key, which cannot be shown again; ends in NUL. */
+MUSTCHECK enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct auth_key *key,
+                                   int64_t lives_s, char secret[AUTH_SECRET_MAX + 1]);
 /* Oldest first, with those that have expired or are revoked. */
 MUSTCHECK enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key **out,
                                  size_t *n);

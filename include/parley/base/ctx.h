@@ -42,6 +42,9 @@ struct request_ctx {
     struct deadline deadline;
     struct sv tenant;              /* "" until the API key is checked */
     uint64_t key_id;               /* of the API key; 0: none */
+    bool read_only;                /* the key may change nothing */
+    struct sv only_user;           /* the key is for this user alone; absent: for all */
+    struct sv only_session;        /* the same for a session */
     int64_t sessions_max;          /* most open sessions of the tenant; 0: any number */
     int64_t rate_limit, rate_left; /* requests a second of the tenant (0: any number); left now */
     bool known_roles;              /* PARLEY_ROLES=known */

@@ -48,3 +48,8 @@ MUSTCHECK bool sv_to_i64(struct sv s, int64_t *out);
 bool utf8_valid(struct sv s, size_t *bad_at);
 /* The number of code points of a valid string. */
 size_t utf8_length(struct sv s);
+
+enum { ID_MAX = 256 }; /* bytes */
+#define ID_RULE \
+    "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
+bool id_valid(struct sv id); /* of a user, a session or a message */

@@ -84,36 +84,15 @@ enum err api_check_content(const struct json_input *in, struct sv *content)
     return ERR_NONE;
 }
 
-/* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
- * such an id could not be named in a path. */
-static bool has_dot_segment(struct sv id)
-{
-    while (id.p) {
-        struct sv segment = sv_cut(&id, '/');
-        if (sv_eq(segment, SV(".")) || sv_eq(segment, SV("..")))
-            return true;
-    }
-    return false;
-}
-
-bool api_user_valid(struct sv id)
-{
-    for (size_t i = 0; i < id.n; i++)
-        if ((unsigned char)id.p[i] < 0x20 || id.p[i] == 0x7f)
-            return false;
-    /* Unlike a body, a header was not checked for UTF-8 before. */
-    return id.n >= 1 && id.n <= API_USER_MAX && utf8_valid(id, NULL) && !has_dot_segment(id);
-}
-
 bool api_session_id_valid(struct sv id)
 {
-    return api_user_valid(id) && id.p[0] != '~';
+    return id_valid(id) && id.p[0] != '~';
 }
 
 enum err api_message_id(const struct json_input *in, const char *field, struct sv *id)
 {
-    if (id->p && !api_user_valid(*id))
-        return api_bad_field(in, field, "must be " API_USER_RULE ".");
+    if (id->p && !id_valid(*id))
+        return api_bad_field(in, field, "must be " ID_RULE ".");
     return id->p ? session_message_id_canonical(in->ctx, id) : ERR_NONE;
 }
 

@@ -28,9 +28,10 @@ enum api_takes {
     API_ITEM = 1 << 5,
     API_NO_BODY = 1 << 6,       /* a body is refused */
     API_USER_HEADER = 1 << 7,   /* X-Parley-User */
-    API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
+    API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match, Idempotency-Key: it changes something */
     API_CREATES = 1 << 9,       /* a session: If-Match is refused */
-    API_IF_NONE_MATCH = 1 << 10 /* If-None-Match */
+    API_IF_NONE_MATCH = 1 << 10, /* If-None-Match */
+    API_FORKS = 1 << 14          /* no more is read. It makes another session than it names */
 };
 /* The body, which is a JSON object. A route takes one of these, or none. */
 enum api_body_kind {
@@ -126,11 +127,6 @@ MUSTCHECK enum err api_check_role(const struct json_input *in, struct sv role);
 /* JSON text: a string or parts; absent: it was not given. In a message with a member that OpenAI's
  * chat format allows in its place, such as tool_calls, an absent content becomes null. */
 MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv *content);
-enum { API_USER_MAX = 256 }; /* bytes */
-#define API_USER_RULE \
-    "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
-/* Of a user's id, or a message's. */
-bool api_user_valid(struct sv id);
 /* Of a session's id, which does not begin with ~: for the release before, that is a tombstone. */
 bool api_session_id_valid(struct sv id);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */

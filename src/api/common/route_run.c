@@ -44,6 +44,8 @@ static enum err read_user(struct request_ctx *ctx, const struct http_request *re
 {
     *out = http_header_get(req, "x-parley-user");
     if (!out->p)
+        *out = ctx->only_user;
+    if (!out->p)
         return ERR_NONE;
     /* nginx from 1.23 on joins two headers in this way (RFC 9110, section 5.3). The result names
      * neither of the two users. */
@@ -56,13 +58,9 @@ static enum err read_user(struct request_ctx *ctx, const struct http_request *re
                         "After UTF-8'' a percent sign must be followed by two hex digits.");
     if (!out->p)
         return ctx_nomem(ctx);
-    if (!api_user_valid(*out))
+    if (!auth_user_valid(*out))
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
-                        "A user is named by " API_USER_RULE ".");
-    /* Only the encoded form can have one; no body may. */
-    if (sv_trim(*out).n != out->n)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
-                        "A user does not begin or end in a blank.");
+                        "A user is named by " AUTH_USER_RULE ".");
     return ERR_NONE;
 }
 
@@ -106,6 +104,31 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
     return ERR_NONE;
 }
 
+/* ---- what the key or the token allows ---- */
+
+enum { NAMES_SESSION = API_SESSION | API_CONVERSATION | API_THREAD };
+
+/* A token for a session alone does not say who its user is, so its client may not either. */
+static enum err check_scope(struct api_call *c, unsigned takes)
+{
+    struct request_ctx *ctx = c->ctx;
+    struct sv session = ctx->only_session, user = c->precondition.user;
+    const bool bound = ctx->only_user.p || session.p;
+    const bool foreign = bound && user.p && !sv_eq(user, ctx->only_user);
+    if (ctx->read_only && (takes & API_PRECONDITIONS))
+        return ctx_fail(ctx, ERR_FORBIDDEN, "read_only_key", NULL,
+                        "The key or the token is for reading only.");
+    if (session.p && (!(takes & NAMES_SESSION) || (takes & API_FORKS)))
+        return ctx_fail(ctx, ERR_FORBIDDEN, "session_token", NULL,
+                        "The token is for one session, and for nothing beyond it.");
+    TRY(session_id_canonical(ctx, &session));
+    if ((takes & NAMES_SESSION) && (foreign || (session.p && !sv_eq(session, c->id))))
+        return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
+    return foreign ? ctx_fail(ctx, ERR_FORBIDDEN, "wrong_user", "X-Parley-User",
+                              "The key or the token is for another user.")
+                   : ERR_NONE;
+}
+
 /* ---- what a route names ---- */
 
 const struct api_param api_no_params[] = {{.name = NULL}};
@@ -119,7 +142,7 @@ static enum err read_message_name(struct api_call *c)
         digits++;
     const bool number =
         name.n > 0 && digits == name.n && !sv_eq(http_param_get(c->req, "by"), SV("id"));
-    if (number ? !sv_to_u64(name, &seq) || seq == 0 : !api_user_valid(name))
+    if (number ? !sv_to_u64(name, &seq) || seq == 0 : !id_valid(name))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_id", "message_id",
                         "A message is named by its seq, or by its message_id: with ?by=id if that "
                         "is a number.");
@@ -134,11 +157,12 @@ static enum err read_message_name(struct api_call *c)
 static enum err read_path_user(struct api_call *c)
 {
     struct sv header;
-    if (!api_user_valid(c->id))
+    if (!id_valid(c->id))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_id", "user_id",
-                        "A user is named by " API_USER_RULE ".");
+                        "A user is named by " ID_RULE ".");
     TRY(read_user(c->ctx, c->req, &header));
-    if (header.p && !sv_eq(header, c->id))
+    const struct sv only = c->ctx->only_user;
+    if ((header.p && !sv_eq(header, c->id)) || (only.p && !sv_eq(only, c->id)))
         return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
     return ERR_NONE;
 }
@@ -157,7 +181,7 @@ static enum err read_names(struct api_call *c, unsigned takes)
     if (takes & API_MESSAGE)
         TRY(read_message_name(c));
     if (takes & API_ITEM)
-        TRY(api_user_valid(c->sub_id)
+        TRY(id_valid(c->sub_id)
                 ? session_message_id_canonical(c->ctx, &c->sub_id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such item."));
     return ERR_NONE;
@@ -208,6 +232,7 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
                         "This request takes no body.");
     if (takes & (API_USER_HEADER | API_PRECONDITIONS))
         TRY(read_user(c->ctx, c->req, &c->precondition.user));
+    TRY(check_scope(c, takes));
     if (takes & API_PRECONDITIONS) {
         TRY(read_key(c->ctx, c->req, &c->precondition));
         TRY(read_conditions(c->ctx, c->req, takes & API_CREATES, &c->precondition));

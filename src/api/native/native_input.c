@@ -22,7 +22,7 @@ struct sent_message {
 #define IN_MESSAGE(field) offsetof(struct sent_message, draft.field)
 #define UNUSED            offsetof(struct sent_message, unused), 0, 0
 static const struct json_field message_fields[] = {
-    {"message_id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 1, API_USER_MAX},
+    {"message_id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 1, ID_MAX},
     {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 1, API_NAME_MAX},
     {"role", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(role), 1, API_NAME_MAX},
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0},
@@ -142,7 +142,7 @@ struct members {
 #define IN_DRAFT(field) offsetof(struct members, draft.field)
 static const struct json_field session_fields[] = {
     {"session_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(session_id), 1, SESSION_ID_MAX},
-    {"user_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(user_id), 1, API_USER_MAX},
+    {"user_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(user_id), 1, ID_MAX},
     {"language", JSON_STRING, JSON_NULLABLE, IN_DRAFT(language), 1, LANGUAGE_MAX},
     {"expiry", JSON_STRING, JSON_NULLABLE, offsetof(struct members, expiry), 0, 0},
     {"ttl_seconds", JSON_I64, JSON_NULLABLE, IN_DRAFT(ttl_seconds), 1, API_TTL_MAX},
@@ -155,23 +155,21 @@ static const struct json_field session_fields[] = {
 static enum err check_owner_and_language(const struct json_input *body, struct sv user,
                                          struct sv language)
 {
-    if (user.p && !api_user_valid(user))
-        return api_bad_field(body, "user_id", "must be " API_USER_RULE ".");
-    if (sv_trim(user).n != user.n)
-        return api_bad_field(body, "user_id",
-                             "must not begin or end in a blank, which X-Parley-User would lose.");
+    if (user.p && !auth_user_valid(user))
+        return api_bad_field(body, "user_id", "must be " AUTH_USER_RULE ".");
     if (!sv_all_of(language, "-_"))
         return api_bad_field(body, "language", "must be a language tag such as en or pt-BR.");
     return ERR_NONE;
 }
 
-/* user: from X-Parley-User; given: from the body. */
+/* user: from X-Parley-User or the key; given: from the body. */
 static enum err check_user(const struct json_input *body, struct sv user, struct sv given)
 {
-    if (!user.p || (given.p && sv_eq(given, user)))
+    const bool bound = user.p || body->ctx->only_session.p;
+    if (!bound || (given.p && sv_eq(given, user)))
         return ERR_NONE;
     return ctx_fail(body->ctx, ERR_INVALID, "user_mismatch", "user_id",
-                    "user_id is not the user that X-Parley-User names.");
+                    "user_id is not the user of X-Parley-User, the key or the token.");
 }
 
 enum err native_read_draft(const struct json_input *body, struct sv id, struct sv user,
@@ -207,7 +205,7 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
 
 #define IN_PATCH(field) offsetof(struct session_patch, field)
 static const struct json_field patch_fields[] = {
-    {"user_id", JSON_STRING, JSON_NULLABLE, IN_PATCH(user_id), 1, API_USER_MAX},
+    {"user_id", JSON_STRING, JSON_NULLABLE, IN_PATCH(user_id), 1, ID_MAX},
     {"language", JSON_STRING, JSON_NULLABLE, IN_PATCH(language), 1, LANGUAGE_MAX},
     {"ttl_seconds", JSON_I64, JSON_NULLABLE, IN_PATCH(ttl_seconds), 1, API_TTL_MAX},
     {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_PATCH(context), 0, 0},
@@ -220,6 +218,9 @@ enum err native_read_patch(const struct json_input *body, struct session_patch *
     TRY(json_read(body, patch_fields, JSON_REFUSED, out));
     TRY(check_owner_and_language(body, out->user_id, out->language));
     out->has_user_id = member_of(body, "user_id").p;
+    /* X-Parley-User alone lets a client give a session away; a restriction of its key does not. */
+    if (out->has_user_id)
+        TRY(check_user(body, body->ctx->only_user, out->user_id));
     out->has_language = member_of(body, "language").p;
     out->has_ttl = member_of(body, "ttl_seconds").p;
     out->context = member_of(body, "context"); /* also null */
@@ -231,7 +232,7 @@ enum err native_read_patch(const struct json_input *body, struct session_patch *
 static const struct json_field fork_fields[] = {
     {"session_id", JSON_STRING, JSON_NULLABLE, IN_FORK(session_id), 1, SESSION_ID_MAX},
     {"last_seq", JSON_I64, JSON_NULLABLE, IN_FORK(last_seq), 0, INT64_MAX},
-    {"user_id", JSON_STRING, JSON_NULLABLE, IN_FORK(user_id), 1, API_USER_MAX},
+    {"user_id", JSON_STRING, JSON_NULLABLE, IN_FORK(user_id), 1, ID_MAX},
     {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_FORK(context), 0, 0}};
 
 enum err native_read_fork(const struct json_input *body, struct sv user, struct session_fork *out)

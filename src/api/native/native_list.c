@@ -82,9 +82,9 @@ static enum err read_metadata(struct api_call *c, struct sv *out)
 enum err native_read_user_filter(struct api_call *c, struct sv *out)
 {
     const struct sv user = http_param_get(c->req, "user_id"), header = c->precondition.user;
-    if (user.p && (!api_user_valid(user) || sv_trim(user).n != user.n))
+    if (user.p && !auth_user_valid(user))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "user_id",
-                        "A user is named by " API_USER_RULE ", and without a blank at either end.");
+                        "A user is named by " AUTH_USER_RULE ".");
     if (user.p && header.p && !sv_eq(user, header))
         return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
     *out = user.p ? user : header;

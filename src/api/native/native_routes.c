@@ -18,7 +18,7 @@ static const struct api_route routes[] = {
     {{HTTP_DELETE, "/v1/sessions/*", "session_delete", api_run},
      {api_session_delete, WRITE | API_NO_BODY, api_no_params}},
     {{HTTP_POST, "/v1/sessions/*/fork", "session_fork", api_run},
-     {native_session_fork, WRITE | API_BODY_OPTIONAL, api_no_params}},
+     {native_session_fork, WRITE | API_FORKS | API_BODY_OPTIONAL, api_no_params}},
     {{HTTP_POST, "/v1/sessions/*/messages", "messages_append", api_run},
      {native_messages_append, WRITE | API_BODY_REQUIRED, native_append_params}},
     {{HTTP_GET, "/v1/sessions/*/window", "window_get", api_run},

@@ -51,6 +51,9 @@ enum err native_user_state(struct api_call *c)
 
 enum err native_read_with(struct api_call *c, struct sv user, int64_t generation, bool degraded)
 {
+    if (c->ctx->only_session.p)
+        return ctx_fail(c->ctx, ERR_FORBIDDEN, "session_token", "with",
+                        "The token is for one session; the state is of its user.");
     c->with_user_state = true;
     struct session *state = &c->user_state;
     const enum err e =

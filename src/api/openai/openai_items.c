@@ -73,7 +73,7 @@ enum err openai_items_list(struct api_call *c)
                                    .ascending = c->params[LIST_ORDER]};
     struct session_page page;
     struct sv after = http_param_get(c->req, "after");
-    if (after.p && !api_user_valid(after))
+    if (after.p && !id_valid(after))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
                         "after must be the id of an item.");
     if (after.p)

@@ -3,12 +3,14 @@
 #include "../../../src/auth/auth_internal.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
 #include "../db/fixture.h"
 #include "../session/fixture.h"
+#include "parley/base/encode.h"
 #include "parley/db/migrate.h"
 
 struct bench {
@@ -19,7 +21,7 @@ struct bench {
     struct db_hosts *poller;
     struct auth *auth;
     struct fixture *c; /* its requests */
-    char secret[AUTH_KEY_LEN + 1];
+    char secret[AUTH_SECRET_MAX + 1];
 };
 
 /* As a worker opens it. */
@@ -60,11 +62,10 @@ static bool is_refused(struct bench *b, const char *key)
 
 /* The result lives in the fixture's arena. */
 static struct auth_key create_key(struct bench *b, const char *tenant, int64_t lives_s,
-                                  char secret[AUTH_KEY_LEN + 1])
+                                  char secret[AUTH_SECRET_MAX + 1])
 {
-    struct auth_key key = {.created_at = 0};
-    OK(auth_key_create(b->owner, fixture_request(b->w, ""), sv_from(tenant), SV("n\xc3\xa4me"),
-                       lives_s, secret, &key));
+    struct auth_key key = {.tenant = sv_from(tenant), .name = SV("n\xc3\xa4me")};
+    OK(auth_key_create(b->owner, fixture_request(b->w, ""), &key, lives_s, secret));
     return key;
 }
 
@@ -109,7 +110,7 @@ static struct bench *begin(const char *tenant)
  * the hash is not compared: tried. */
 TEST(life)
 {
-    char first[AUTH_KEY_LEN + 1], second[AUTH_KEY_LEN + 1], wrong[AUTH_KEY_LEN + 1];
+    char first[AUTH_SECRET_MAX + 1], second[AUTH_SECRET_MAX + 1], wrong[AUTH_SECRET_MAX + 1];
     struct auth_key *list, key;
     size_t n, seen = 0;
     struct bench *b = begin(NULL);
@@ -203,7 +204,7 @@ static int64_t used_now(const char *tenant)
  * wrong secret counts, if each poll writes, or if a load loses what is to be written: tried. */
 TEST(last_use)
 {
-    char wrong[AUTH_KEY_LEN + 1], other[AUTH_KEY_LEN + 1];
+    char wrong[AUTH_SECRET_MAX + 1], other[AUTH_SECRET_MAX + 1];
     struct bench *b = begin(NULL);
     (void)create_key(b, "use-1", 0, b->secret);
     (void)create_key(b, "use-2", 0, other);
@@ -379,9 +380,12 @@ TEST(slow_answers)
 /* Fails if no key is accepted while PostgreSQL is away, or every one: tried. */
 static void check_away(const char *go, const char *come)
 {
-    char unknown[AUTH_KEY_LEN + 1];
+    char unknown[AUTH_SECRET_MAX + 1];
+    const struct auth_key plain = {.signing = false};
+    char id[AUTH_ID_LEN];
+    unsigned char hash[KEY_HASH_LEN];
     struct bench *b = begin("away");
-    key_make(unknown);
+    key_make(&plain, id, unknown, hash);
     service_control_pg(go);
     EVENTUALLY(!db_is_up(b->w->db));
     service_sleep_ms(AUTH_VALID_US / 1000);
@@ -438,5 +442,97 @@ TEST(forbidden)
     fixture_exec("GRANT SELECT ON auth_state TO parley_app");
     service_sleep_ms(500);
     OK(check(b, b->secret, 10000));
+    end(b);
+}
+
+/* ---- restricted keys and tokens ---- */
+
+/* A token of ann's that ends in 10 minutes, signed with the private key in pem. kid: 16 digits. */
+static struct sv sign(struct bench *b, const char *pem, struct sv kid)
+{
+    unsigned char der[48], public_key[32], secret_key[64], signature[64];
+    char line[65] = "", header[128], claims[128], h[256], p[256], s[128];
+    size_t n;
+    CU_ASSERT_EQUAL(sscanf(pem, "-----BEGIN PRIVATE KEY-----\n%64s", line), 1);
+    CU_ASSERT_EQUAL(sodium_base642bin(der, sizeof(der), line, 64, NULL, &n, NULL,
+                                      sodium_base64_VARIANT_ORIGINAL),
+                    0);
+    crypto_sign_seed_keypair(public_key, secret_key, der + 16);
+    snprintf(header, sizeof(header), "{\"alg\":\"EdDSA\",\"kid\":\"%.*s\"}", SV_ARG(kid));
+    snprintf(claims, sizeof(claims), "{\"sub\":\"ann\",\"sid\":\"s\",\"exp\":%lld}",
+             (long long)(clock_wall_us() / 1000000 + 600));
+    base64url_write(header, strlen(header), h);
+    base64url_write(claims, strlen(claims), p);
+    const struct sv text = arena_printf(b->w->ctx.arena, "%s.%s", h, p);
+    crypto_sign_detached(signature, NULL, (const unsigned char *)text.p, text.n, secret_key);
+    base64url_write(signature, sizeof(signature), s);
+    return arena_printf(b->w->ctx.arena, "%s.%s", text.p, s);
+}
+
+/* Fails if the signature is not checked, or if a bearer key signs or a signing key is a bearer:
+ * tried.
+ */
+TEST(tokens)
+{
+    char pem[AUTH_SECRET_MAX + 1], other[AUTH_SECRET_MAX + 1], text[1024];
+    struct bench *b = begin("token-1");
+    struct auth_key key = {.tenant = SV("token-1"), .name = SV(""), .signing = true};
+    struct auth_key foreign = {.tenant = SV("token-2"), .name = SV(""), .signing = true};
+    OK(auth_key_create(b->owner, fixture_request(b->w, ""), &key, 0, pem));
+    const struct sv kid = {memcpy(text, key.id.p, AUTH_ID_LEN), AUTH_ID_LEN};
+    OK(auth_key_create(b->owner, fixture_request(b->w, ""), &foreign, 0, other));
+    wait_until_it_holds();
+    const struct sv good = sign(b, pem, kid);
+    OK(check(b, good.p, 5000));
+    CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("token-1")) && !b->c->ctx.read_only);
+    CU_ASSERT_TRUE(sv_eq(b->c->ctx.only_user, SV("ann")));
+    CU_ASSERT_TRUE(sv_eq(b->c->ctx.only_session, SV("s")));
+    CU_ASSERT_TRUE(is_refused(b, sign(b, other, kid).p));
+    CU_ASSERT_TRUE(is_refused(b, sign(b, pem, foreign.id).p));
+    CU_ASSERT_TRUE(is_refused(b, sign(b, pem, (struct sv){b->secret + 7, AUTH_ID_LEN}).p));
+    for (size_t i = 0; i < good.n; i += 7) {
+        char *changed = memcpy(arena_alloc(b->w->ctx.arena, good.n + 1), good.p, good.n + 1);
+        changed[i] = changed[i] == 'A' ? 'B' : 'A';
+        CU_ASSERT_TRUE(is_refused(b, changed));
+    }
+    OK(auth_key_revoke(b->owner, fixture_request(b->w, ""), (struct sv){text, AUTH_ID_LEN}));
+    wait_until_it_holds();
+    CU_ASSERT_TRUE(is_refused(b, sign(b, pem, kid).p));
+    end(b);
+}
+
+/* Fails if the snapshot does not have what the row says: tried. */
+TEST(restricted)
+{
+    static const struct {
+        bool read_only;
+        const char *user;
+    } keys[] = {{true, NULL}, {false, "ann"}, {true, "zo\xc3\xab b"}};
+    char secret[ARRAY_LEN(keys)][AUTH_SECRET_MAX + 1];
+    struct bench *b = begin("restricted");
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        struct auth_key key = {.tenant = SV("restricted"),
+                               .name = SV(""),
+                               .user = sv_from(keys[i].user),
+                               .read_only = keys[i].read_only};
+        OK(auth_key_create(b->owner, fixture_request(b->w, ""), &key, 0, secret[i]));
+        CU_ASSERT_TRUE(key.read_only == keys[i].read_only && !key.signing &&
+                       sv_eq(key.user, sv_from(keys[i].user ? keys[i].user : "")));
+    }
+    wait_until_it_holds();
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        OK(check(b, secret[i], 5000));
+        CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("restricted")));
+        CU_ASSERT_EQUAL(b->c->ctx.read_only, keys[i].read_only);
+        CU_ASSERT_TRUE(sv_eq(b->c->ctx.only_user, sv_from(keys[i].user)));
+        CU_ASSERT_EQUAL(b->c->ctx.only_user.p != NULL, keys[i].user != NULL);
+    }
+    OK(check(b, b->secret, 5000));
+    CU_ASSERT_TRUE(!b->c->ctx.read_only && !b->c->ctx.only_user.p && !b->c->ctx.only_session.p);
+    fixture_exec("UPDATE api_keys SET scope = 'write', user_id = NULL WHERE tenant = 'restricted'");
+    wait_until_it_holds();
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        CU_ASSERT_TRUE(is_refused(b, secret[i]));
+    OK(check(b, b->secret, 5000));
     end(b);
 }

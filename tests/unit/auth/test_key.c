@@ -10,22 +10,47 @@ static const char good[] = "parley_0123456789abcdef_AAAAAAAAAAAAAAAAAAAAAAAAAAAA
 
 TEST(made)
 {
-    char a[AUTH_KEY_LEN + 1], b[AUTH_KEY_LEN + 1];
-    unsigned char hash_a[KEY_HASH_LEN], hash_b[KEY_HASH_LEN];
+    const struct auth_key plain = {.signing = false};
+    char a[AUTH_SECRET_MAX + 1], b[AUTH_SECRET_MAX + 1], made_a[AUTH_ID_LEN], made_b[AUTH_ID_LEN];
+    unsigned char hash_a[KEY_HASH_LEN], hash_b[KEY_HASH_LEN], again[KEY_HASH_LEN];
     struct sv secret_a, secret_b, id;
     uint64_t id_a, id_b;
-    key_make(a);
-    key_make(b);
+    key_make(&plain, made_a, a, hash_a);
+    key_make(&plain, made_b, b, hash_b);
     CU_ASSERT_EQUAL(strlen(a), AUTH_KEY_LEN);
     CU_ASSERT_TRUE(key_parse(sv_from(a), &id_a, &secret_a));
     CU_ASSERT_TRUE(key_parse(sv_from(b), &id_b, &secret_b));
     CU_ASSERT_NOT_EQUAL(id_a, id_b);
     CU_ASSERT_FALSE(sv_eq(secret_a, secret_b));
-    key_hash(secret_a, hash_a);
-    key_hash(secret_b, hash_b);
+    key_hash(secret_a, false, SV_NONE, again);
+    CU_ASSERT_EQUAL(memcmp(hash_a, again, KEY_HASH_LEN), 0);
     CU_ASSERT_NOT_EQUAL(memcmp(hash_a, hash_b, KEY_HASH_LEN), 0);
     CU_ASSERT_TRUE(auth_key_id(sv_from(a), &id));
     CU_ASSERT_TRUE(id.n == AUTH_ID_LEN && id.p == a + strlen("parley_"));
+    CU_ASSERT_EQUAL(memcmp(made_a, id.p, AUTH_ID_LEN), 0);
+}
+
+/* A release that knows no restrictions compares the SHA-256 of the secret alone. Fails if the hash
+ * leaves out the scope or the user, or where one ends and the other begins: tried. */
+TEST(hash_of_a_restricted_key)
+{
+    static const struct {
+        struct sv secret;
+        bool read_only;
+        struct sv user;
+    } keys[] = {{SV_INIT("s"), false, SV_INIT("")},   {SV_INIT("s"), true, SV_INIT("")},
+                {SV_INIT("s"), false, SV_INIT("u")},  {SV_INIT("s"), true, SV_INIT("u")},
+                {SV_INIT("s"), false, SV_INIT("v")},  {SV_INIT("su"), false, SV_INIT("")},
+                {SV_INIT("su"), false, SV_INIT("u")}, {SV_INIT("s"), false, SV_INIT("uu")}};
+    unsigned char hash[ARRAY_LEN(keys)][KEY_HASH_LEN], alone[KEY_HASH_LEN];
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        key_hash(keys[i].secret, keys[i].read_only, keys[i].user, hash[i]);
+        crypto_hash_sha256(alone, (const unsigned char *)keys[i].secret.p, keys[i].secret.n);
+        const bool restricted = keys[i].read_only || keys[i].user.n > 0;
+        CU_ASSERT_EQUAL(memcmp(hash[i], alone, KEY_HASH_LEN) != 0, restricted);
+        for (size_t k = 0; k < i; k++)
+            CU_ASSERT_NOT_EQUAL(memcmp(hash[i], hash[k], KEY_HASH_LEN), 0);
+    }
 }
 
 /* Each is one change away from a key. */

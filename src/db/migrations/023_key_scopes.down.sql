@@ -1,0 +1,5 @@
+DROP TRIGGER changed ON api_keys;
+CREATE TRIGGER changed AFTER INSERT OR DELETE OR TRUNCATE
+    OR UPDATE OF id, tenant, name, hash, created_at, expires_at, revoked_at ON api_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION parley_auth_changed();
+ALTER TABLE api_keys DROP COLUMN scope, DROP COLUMN user_id, DROP COLUMN signing;
