@@ -32,8 +32,9 @@ class Json(StackTest):
         rows = self.rows(*self.with_member("keys", "key", "list"))
         mine = {row["name"]: row for row in rows if row["tenant"] == "acme"}
         first, second = mine['Büro "1"\\'], mine[""]
-        self.assertEqual(list(first), ["id", "state", "tenant", "created_at", "expires_at", "revoked_at", "last_used_at",
-                                       "name"])
+        self.assertEqual(list(first), ["id", "state", "tenant", "kind", "scope", "user_id", "created_at", "expires_at", "revoked_at",
+                                       "last_used_at", "name"])
+        self.assertIsNone(first["user_id"])
         self.assertIsNone(first["last_used_at"])
         self.assertEqual((first["state"], first["expires_at"], first["revoked_at"]), ("live", None, None))
         self.assertEqual((second["id"], second["state"]), (over[7:23], "revoked"))
