@@ -3,6 +3,7 @@
 #include "parley/http/request.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "parley/base/encode.h"
 
@@ -61,6 +62,32 @@ enum err http_headers_check(struct request_ctx *ctx, const struct http_request *
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
         TRY(check_header(ctx, req, once[i]));
     return ERR_NONE;
+}
+
+struct http_trace http_trace_of(const struct http_request *req)
+{
+    static const char form[] = "vv-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff";
+    enum { TRACE = 3, TRACE_LEN = 32, PARENT = 36, PARENT_LEN = 16, LEN = sizeof(form) - 1 };
+    const struct http_trace none = {SV_NONE, SV_NONE};
+    struct sv text = SV_NONE, zeros = SV("00000000000000000000000000000000");
+    for (size_t i = 0; i < req->n_headers; i++) {
+        if (!sv_eq(req->headers[i].name, SV("traceparent")))
+            continue;
+        if (text.p)
+            return none;
+        text = req->headers[i].value;
+    }
+    /* A later version may have more, after a hyphen. */
+    if (text.n < LEN || (text.n > LEN && (text.p[LEN] != '-' || memcmp(text.p, "00", 2) == 0)))
+        return none;
+    for (size_t i = 0; i < LEN; i++)
+        if (form[i] == '-' ? text.p[i] != '-'
+                           : !text.p[i] || !strchr("0123456789abcdef", text.p[i]))
+            return none;
+    const struct sv trace = {text.p + TRACE, TRACE_LEN}, parent = {text.p + PARENT, PARENT_LEN};
+    if (memcmp(text.p, "ff", 2) == 0 || sv_eq(trace, zeros) || sv_starts_with(zeros, parent))
+        return none;
+    return (struct http_trace){trace, parent};
 }
 
 struct sv http_param_get(const struct http_request *req, const char *name)
