@@ -328,6 +328,7 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                                                 : first_route(ARRAY_LEN(interfaces));
         metrics_request(api->slot, (unsigned)counted, res->status, took);
         metrics_observe(&api->slot->queue, req->queued_us);
+        auth_count(api->auth, ctx->tenant, res->status);
         metrics_add(&api->slot->queue_refused, c->late);
         if (res->status >= 400)
             metrics_add(&api->slot->errors[ctx->err.err], 1);

@@ -26,7 +26,8 @@ enum {
     AUTH_KEY_LEN = 67,
     AUTH_TENANT_MAX = 64,
     AUTH_NAME_MAX = 100, /* code points */
-    AUTH_HOLDS_MS = 1000
+    AUTH_HOLDS_MS = 1000,
+    AUTH_COUNTED_MAX = 1000
 };
 #define AUTH_REQUESTS_MAX INT64_C(1000000) /* of a bound: requests a second */
 #define AUTH_SESSIONS_MAX INT64_C(1000000000)
@@ -40,6 +41,7 @@ struct auth_settings {
     int64_t stale_s;  /* how long the last confirmed keys are accepted while PostgreSQL is away */
     int64_t requests; /* a second, of a tenant that has no bound of its own; 0: unbounded */
     int64_t sessions; /* open ones; as above */
+    int64_t counted;  /* how many tenants have counters of their own; 0: none is counted */
     struct auth_shared *shared;          /* borrowed */
     const struct db_hosts_shared *hosts; /* the host's polls; borrowed; NULL: none */
 };
@@ -60,6 +62,10 @@ bool auth_accepts_keys(const struct auth *a);
  *   more requests a second than the tenant may send. ERR_UNAVAILABLE: no key can be confirmed. */
 MUSTCHECK enum err auth_check(struct auth *a, struct request_ctx *ctx,
                               const struct http_request *req);
+
+/* Counts an answer for the metrics of its tenant ("": of none), and writes them. */
+void auth_count(const struct auth *a, struct sv tenant, int status);
+void auth_write_counts(const struct auth *a, struct buf *out);
 
 /* ---- for an operator's commands; db logs in as the owner of the tables (db_settings.owner) ----
  */

@@ -214,6 +214,8 @@ static enum err get_metrics(struct api_call *c)
     c->res->content_type = "text/plain; version=0.0.4";
     metrics_render(&c->res->body, slots_of(c->api), names, n);
     write_host_metrics(&c->res->body, c->api);
+    if (c->api->auth)
+        auth_write_counts(c->api->auth, &c->res->body);
     return ERR_NONE;
 }
 
