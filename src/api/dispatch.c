@@ -77,6 +77,7 @@ static void log_request(const struct api_service *api, const struct request_ctx 
                         int64_t took_us)
 {
     struct log_line l;
+    struct sv trace, parent;
     const int64_t queued_us = req->queued_us;
     /* Some interfaces answer an unknown outcome with a 4xx. */
     const bool failed = status >= 500 || ctx->err.err == ERR_OUTCOME_UNKNOWN;
@@ -90,10 +91,9 @@ static void log_request(const struct api_service *api, const struct request_ctx 
                      : LOG_DEBUG,
               failed ? "request_failed" : "request");
     log_sv(&l, "request_id", ctx->request_id);
-    const struct http_trace trace = http_trace_of(req);
-    if (trace.trace_id.p) {
-        log_sv(&l, "trace_id", trace.trace_id);
-        log_sv(&l, "parent_id", trace.parent_id);
+    if (http_trace(req, &trace, &parent)) {
+        log_sv(&l, "trace_id", trace);
+        log_sv(&l, "parent_id", parent);
     }
     log_sv(&l, "tenant", ctx->tenant);
     log_str(&l, "route", route);
@@ -174,6 +174,8 @@ bool api_hangs(struct api_service *api, int64_t limit_us)
     /* Without the lock: a write to a disk may hang, too. */
     if (reports)
         log_end(&l);
+    if (reports && api->slot)
+        metrics_add(&api->slot->hangs, 1);
     return hangs;
 }
 

@@ -169,8 +169,11 @@ class Metrics(StackTest):
         before = metrics(self.client)
         version = self.get("/livez")["version"]
         self.assertEqual([before[f'parley_build_info{{version="{version}"}}']]
-                         + [before["parley_" + name] for name in ("postgresql_up", "redis_up", "memory_bytes", "workers_looping")],
-                         [1, 1, 0, 0, 0])
+                         + [before["parley_" + name] for name in ("postgresql_up", "memory_bytes", "workers_looping", "search_waiting",
+                                                                 "search_oldest_seconds", "request_hangs_total")],
+                         [1, 1, 0, 0, 0, 0, 0])
+        self.assertNotIn("parley_redis_up", before)
+        self.assertEqual([v for name, v in before.items() if "former_primary" in name], [0])
         os.kill(self.stack.worker_pids()[0], signal.SIGKILL)
         wait_until(lambda: metrics(self.client)["parley_worker_deaths_total"]
                    == before["parley_worker_deaths_total"] + 1, 20, "the death in the metrics")

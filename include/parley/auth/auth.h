@@ -41,9 +41,9 @@ struct auth_settings {
     int64_t stale_s;  /* how long the last confirmed keys are accepted while PostgreSQL is away */
     int64_t requests; /* a second, of a tenant that has no bound of its own; 0: unbounded */
     int64_t sessions; /* open ones; as above */
-    int64_t counted;  /* how many tenants have counters of their own; 0: none is counted */
     struct auth_shared *shared;          /* borrowed */
     const struct db_hosts_shared *hosts; /* the host's polls; borrowed; NULL: none */
+    int64_t counted; /* how many tenants have counters of their own; 0: none is counted */
 };
 
 /* Begins to load the keys in the background. db is borrowed. NULL: no memory or no thread. */

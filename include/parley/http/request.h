@@ -74,11 +74,8 @@ struct sv http_header_get(const struct http_request *req, const char *name);
 MUSTCHECK enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req);
 
 /* The trace and the caller's span in the header traceparent (W3C Trace Context, level 1), in
- * hexadecimal. Both are absent unless there is one such header, and it is valid. */
-struct http_trace {
-    struct sv trace_id, parent_id;
-};
-struct http_trace http_trace_of(const struct http_request *req);
+ * hexadecimal. False unless there is one such header, and it is valid. */
+MUSTCHECK bool http_trace(const struct http_request *req, struct sv *trace, struct sv *parent);
 
 struct sv http_param_get(const struct http_request *req, const char *name); /* SV_NONE: absent */
 /* ERR_INVALID naming the parameter if it is given twice. */
