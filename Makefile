@@ -45,7 +45,7 @@ REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
            tests/unit/json/same.c $(filter tests/unit/session/same.c,$(UNIT))
 
-CHECKS  := layers symbols headers isolation single stamps docs openapi plan pages compose mutants format
+CHECKS  := layers symbols headers isolation single stamps docs openapi plan pages logs monitoring compose mutants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \

@@ -21,6 +21,7 @@ install: $(BUILD)/parley $(MAN)
 	install -D -m 0644 packaging/systemd/sysusers.conf $(to)/lib/sysusers.d/parley.conf
 	install -D -m 0644 packaging/systemd/tmpfiles.conf $(to)/lib/tmpfiles.d/parley.conf
 	install -D -m 0644 -t $(to)/share/parley/nginx nginx/*.conf
+	install -D -m 0644 -t $(to)/share/parley/monitoring packaging/monitoring/*.yml packaging/monitoring/*.json
 	install -D -m 0755 tests/integration.sh $(to)/share/parley/integration.sh
 	install -D -m 0644 -t $(to)/share/doc/parley README.md CHANGELOG.md SECURITY.md LICENSE
 	find docs -name node_modules -prune -o -type f -exec install -D -m 0644 {} $(to)/share/doc/parley/{} \;

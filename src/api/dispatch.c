@@ -70,11 +70,15 @@ static struct sv request_id(const struct http_request *req, char made[UUID_LEN +
 }
 
 /* Writes one line about a request that failed in the server or was slow, and with PARLEY_LOG=debug
- * about one that was refused. The request id is the only text from the client in the line. */
+ * about one that was refused. The request id, and the ids of a valid traceparent, are the
+ * only texts from the client in the line. */
 static void log_request(const struct api_service *api, const struct request_ctx *ctx,
-                        const char *route, int status, int64_t queued_us, int64_t took_us)
+                        const struct http_request *req, const char *route, int status,
+                        int64_t took_us)
 {
     struct log_line l;
+    struct sv trace, parent;
+    const int64_t queued_us = req->queued_us;
     /* Some interfaces answer an unknown outcome with a 4xx. */
     const bool failed = status >= 500 || ctx->err.err == ERR_OUTCOME_UNKNOWN;
     const bool slow = queued_us + took_us >= api->slow_ms * 1000;
@@ -87,6 +91,10 @@ static void log_request(const struct api_service *api, const struct request_ctx 
                      : LOG_DEBUG,
               failed ? "request_failed" : "request");
     log_sv(&l, "request_id", ctx->request_id);
+    if (http_trace(req, &trace, &parent)) {
+        log_sv(&l, "trace_id", trace);
+        log_sv(&l, "parent_id", parent);
+    }
     log_sv(&l, "tenant", ctx->tenant);
     log_str(&l, "route", route);
     log_int(&l, "status", status);
@@ -166,6 +174,8 @@ bool api_hangs(struct api_service *api, int64_t limit_us)
     /* Without the lock: a write to a disk may hang, too. */
     if (reports)
         log_end(&l);
+    if (reports && api->slot)
+        metrics_add(&api->slot->hangs, 1);
     return hangs;
 }
 
@@ -320,11 +330,12 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                                                 : first_route(ARRAY_LEN(interfaces));
         metrics_request(api->slot, (unsigned)counted, res->status, took);
         metrics_observe(&api->slot->queue, req->queued_us);
+        auth_count(api->auth, ctx->tenant, res->status);
         metrics_add(&api->slot->queue_refused, c->late);
         if (res->status >= 400)
             metrics_add(&api->slot->errors[ctx->err.err], 1);
     }
     /* A late request has a counter; a line for each would add work to an overload. */
     if (!c->late || api->slow_ms == 0)
-        log_request(api, ctx, name, res->status, req->queued_us, took);
+        log_request(api, ctx, req, name, res->status, took);
 }

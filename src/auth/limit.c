@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bounds the requests a second of a tenant, in memory that all workers of a host share.
+ * Bounds the requests a second of a tenant, and counts them for the metrics, in memory that all
+ * workers of a host share.
  *
  * The generic cell rate algorithm keeps for each tenant the time at which all its requests are paid
  * for (the theoretical arrival time). A request moves that time on by its share of a second. It is
@@ -20,6 +21,8 @@
 
 #include <sodium.h>
 
+#include "parley/obs/metrics.h"
+
 enum { ENTRIES = 8192, WINDOW = 32 };
 #define SECOND_NS INT64_C(1000000000)
 
@@ -28,6 +31,12 @@ struct auth_shared {
         _Atomic uint64_t tenant_hash; /* 0: never used */
         _Atomic int64_t due_ns;       /* the theoretical arrival time; monotonic */
     } entries[ENTRIES];
+    /* For the metrics; the last one is of all tenants without a place. A place is never emptied. */
+    _Atomic uint64_t counted[AUTH_COUNTED_MAX]; /* tenant_hash; 0: free, as are all behind it */
+    struct tenant_count {
+        _Atomic char name[AUTH_TENANT_MAX]; /* its first byte is written last */
+        _Atomic uint64_t requests[3];       /* that succeeded, were refused, or failed */
+    } counts[AUTH_COUNTED_MAX + 1];
 };
 
 struct auth_shared *auth_shared_map(void)
@@ -93,4 +102,47 @@ bool limit_take(struct auth_shared *shared, struct sv tenant, int64_t rate, int6
     const int64_t fit = (SECOND_NS - (next - now_ns)) / share_ns;
     *left = fit < rate ? fit : rate; /* share_ns is rounded */
     return true;
+}
+
+static size_t place_of(struct auth_shared *s, struct sv tenant, size_t most)
+{
+    const uint64_t hash = hash_of(tenant);
+    for (size_t i = 0; i < most; i++) {
+        uint64_t there = atomic_load_explicit(&s->counted[i], memory_order_relaxed);
+        if (there == hash ||
+            (there == 0 &&
+             (atomic_compare_exchange_strong(&s->counted[i], &there, hash) || there == hash)))
+            return i;
+    }
+    return AUTH_COUNTED_MAX;
+}
+
+void auth_count(const struct auth *a, struct sv tenant, int status)
+{
+    if (a->set.counted == 0 || tenant.n == 0)
+        return;
+    const bool unnamed = sv_eq(tenant, SV("other"));
+    const size_t at = place_of(a->set.shared, tenant, unnamed ? 0 : (size_t)a->set.counted);
+    const struct sv name = at < AUTH_COUNTED_MAX ? tenant : SV("other");
+    struct tenant_count *c = &a->set.shared->counts[at];
+    /* By whoever finds none: the process that took the place may have been killed. */
+    for (size_t i = atomic_load(&c->name[0]) ? 0 : name.n; i > 0; i--)
+        atomic_store(&c->name[i - 1], name.p[i - 1]);
+    metrics_add(&c->requests[status < 400 ? 0 : status < 500 ? 1 : 2], 1);
+}
+
+void auth_write_counts(const struct auth *a, struct buf *out)
+{
+    static const char *const labels[] = {"class=\"2xx\",tenant", "class=\"4xx\",tenant",
+                                         "class=\"5xx\",tenant"};
+    const char *help = "Requests by tenant.";
+    for (size_t i = 0; a->set.counted > 0 && i <= AUTH_COUNTED_MAX; i++) {
+        const struct tenant_count *c = &a->set.shared->counts[i];
+        char name[AUTH_TENANT_MAX + 1] = "";
+        for (size_t k = 0; k < AUTH_TENANT_MAX; k++)
+            name[k] = atomic_load(&c->name[k]);
+        for (size_t k = 0; name[0] && k < ARRAY_LEN(labels); k++, help = NULL)
+            metrics_write(out, "parley_tenant_requests_total", help, labels[k], name,
+                          (int64_t)atomic_load(&c->requests[k]));
+    }
 }

@@ -85,6 +85,8 @@ static const struct setting settings[] = {
         "most open sessions of a tenant; 0: any number"),
     ROW(NUMBER, "PARLEY_SESSION_MESSAGES", session_messages, "0", 0, 1000000000,
         "most messages of a session; 0: any number"),
+    ROW(NUMBER, "PARLEY_METRICS_TENANTS", metrics_tenants, "0", 0, 1000,
+        "most tenants whose requests the metrics count one by one; 0: none is counted"),
     CHOICE("PARLEY_SEARCH", search, "off", "off", "on",
            "on: messages can be searched, once parley search build has made their index"),
     ROW(TEXT, "PARLEY_CORS_ORIGINS", cors_origins, "", 0, URL_MAX,

@@ -29,6 +29,9 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION parley_search, parley_search_step TO %I', serves);
     EXECUTE format('GRANT SELECT (complete) ON search_state TO %I', serves);
   END IF;
+  IF to_regproc('parley_search_waiting') IS NOT NULL THEN
+    EXECUTE format('GRANT EXECUTE ON FUNCTION parley_search_waiting TO %I', serves);
+  END IF;
   IF NOT has_schema_privilege(serves, current_schema(), 'USAGE') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), serves);
   END IF;

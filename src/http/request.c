@@ -3,6 +3,7 @@
 #include "parley/http/request.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "parley/base/encode.h"
 
@@ -61,6 +62,27 @@ enum err http_headers_check(struct request_ctx *ctx, const struct http_request *
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
         TRY(check_header(ctx, req, once[i]));
     return ERR_NONE;
+}
+
+bool http_trace(const struct http_request *req, struct sv *trace, struct sv *parent)
+{
+    enum { TRACE = 3, TRACE_LEN = 32, PARENT = 36, PARENT_LEN = 16, LEN = 55 };
+    const struct sv text = http_header_get(req, "traceparent"),
+                    zeros = SV("00000000000000000000000000000000");
+    char start[LEN + 2];
+    int n = 0, seen = 0;
+    for (size_t i = 0; i < req->n_headers; i++)
+        seen += sv_eq(req->headers[i].name, SV("traceparent"));
+    if (seen != 1 || text.n < LEN)
+        return false;
+    snprintf(start, sizeof start, "%.*s", (int)text.n, text.p);
+    (void)sscanf(start, "%*2[0-9a-f]-%*32[0-9a-f]-%*16[0-9a-f]-%*2[0-9a-f]%n", &n);
+    *trace = (struct sv){text.p + TRACE, TRACE_LEN};
+    *parent = (struct sv){text.p + PARENT, PARENT_LEN};
+    /* A later version may have more, after a hyphen. */
+    const bool ends = text.n == LEN || (text.p[LEN] == '-' && !sv_starts_with(text, SV("00")));
+    return n == LEN && ends && !sv_starts_with(text, SV("ff")) && !sv_eq(*trace, zeros) &&
+           !sv_starts_with(zeros, *parent);
 }
 
 struct sv http_param_get(const struct http_request *req, const char *name)

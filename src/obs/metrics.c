@@ -46,6 +46,7 @@ static const struct series sums[] = {
      AT(queue_refused)},
     {"parley_body_refused_total", "Requests refused because other bodies had the memory.", "",
      AT(body_refused)},
+    {"parley_request_hangs_total", "Handlers that did not return.", "", AT(hangs)},
     {"parley_db_connections_opened_total", "PostgreSQL connections opened.", "", AT(db_opened)},
     {"parley_db_connections_closed_total", "PostgreSQL connections closed, for any reason.", "",
      AT(db_closed)},
@@ -259,10 +260,8 @@ static void render_apart(struct buf *out, struct metrics_slots s)
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
         for (size_t i = 0; i < METRICS_APART; i++) {
             const size_t at = kinds[k].offset + offsetof(struct metrics_batches, apart);
-            const unsigned long long count = sum(s, at, i);
-            if (count > 0)
-                buf_printf(out, "%s{kind=\"%s\",reason=\"%s\"} %llu\n", name, kinds[k].name,
-                           reasons[i], count);
+            buf_printf(out, "%s{kind=\"%s\",reason=\"%s\"} %llu\n", name, kinds[k].name, reasons[i],
+                       (unsigned long long)sum(s, at, i));
         }
     }
 }
@@ -280,11 +279,9 @@ static void render_errors(struct buf *out, struct metrics_slots s)
 
 static void render_sum(struct buf *out, struct metrics_slots s, const struct series *r)
 {
-    const long long n = (long long)sum(s, r->offset, 0);
     if (r->help)
         write_family(out, r->name, r->gauge ? "gauge" : "counter", r->help);
-    if (r->gauge || n != 0)
-        buf_printf(out, "%s%s %lld\n", r->name, r->label, n);
+    buf_printf(out, "%s%s %lld\n", r->name, r->label, (long long)sum(s, r->offset, 0));
 }
 
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,

@@ -139,6 +139,7 @@ static enum err open_all(struct worker *w)
                                        .stale_s = cfg->keys_stale,
                                        .requests = cfg->tenant_requests,
                                        .sessions = cfg->tenant_sessions,
+                                       .counted = cfg->metrics_tenants,
                                        .shared = w->run->auth,
                                        .hosts = w->run->hosts};
     const struct db_hosts_settings hosts = {.shared = w->run->hosts,

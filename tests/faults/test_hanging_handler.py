@@ -4,7 +4,7 @@ import ctypes
 import os
 import threading
 
-from harness import eventually, say
+from harness import eventually, metrics, say
 from stack import StackTest, children, wait_until
 
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
@@ -33,7 +33,7 @@ class Hang(StackTest):
 
     def test_worker_is_replaced(self):
         """While the other one serves. The line in the log names the request. Fails if workers do not ask for their
-        replacement: tried."""
+        replacement, or if the hanging handler is not in the metrics: tried."""
         self.put("/v1/sessions/hang", {}, status=201)
         self.stack.postgres.pause()
         self.addCleanup(self.stack.postgres.resume)
@@ -64,3 +64,4 @@ class Hang(StackTest):
         for _ in range(20):
             self.get("/v1/sessions/hang")
         self.assertEqual(len(self.events("request_hangs")), 1)
+        self.assertEqual(metrics(self.client)["parley_request_hangs_total"], 1)

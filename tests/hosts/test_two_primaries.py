@@ -7,7 +7,7 @@ import socket
 import time
 
 from faults import amount
-from harness import Workers, eventually, say
+from harness import Workers, eventually, metrics, say
 from replicated import ReplicatedTest
 from stack import Server, StackError, wait_until
 
@@ -131,6 +131,14 @@ class TwoPrimaries(ReplicatedTest):
         say(f"{len(said)} lines of the log: {said[-1]['message'] if said else ''}")
         self.assertLessEqual(len(said), self.lines)
 
+    def expect_in_metrics(self):
+        """The former primary is named there, and it alone. Fails if it is not, or both are: tried."""
+        def named():
+            found = {name: value for name, value in metrics(self.stack.client()).items() if "_former_primary{" in name}
+            return sorted(found.values()) == [0, 1] and found
+        wait_until(named, 30, "the former primary in the metrics")
+        say(str(named()))
+
     def expect_unfenced(self):
         """The former primary is there and takes writes."""
         self.assertEqual(self.stack.a.psql("SELECT pg_is_in_recovery()"), "f")
@@ -153,6 +161,7 @@ class TwoPrimaries(ReplicatedTest):
         self.expect_unfenced()
         self.work(self.seconds, self.disturb)
         self.expect_none("while connections and workers ended")
+        self.expect_in_metrics()
         self.work(self.seconds, self.crash)
         self.expect_none("while the new one was away")
         self.expect_few_lines()

@@ -169,8 +169,11 @@ class Metrics(StackTest):
         before = metrics(self.client)
         version = self.get("/livez")["version"]
         self.assertEqual([before[f'parley_build_info{{version="{version}"}}']]
-                         + [before["parley_" + name] for name in ("postgresql_up", "redis_up", "memory_bytes", "workers_looping")],
-                         [1, 1, 0, 0, 0])
+                         + [before["parley_" + name] for name in ("postgresql_up", "memory_bytes", "workers_looping", "search_waiting",
+                                                                 "search_oldest_seconds", "request_hangs_total")],
+                         [1, 1, 0, 0, 0, 0, 0])
+        self.assertNotIn("parley_redis_up", before)
+        self.assertEqual([v for name, v in before.items() if "former_primary" in name], [0])
         os.kill(self.stack.worker_pids()[0], signal.SIGKILL)
         wait_until(lambda: metrics(self.client)["parley_worker_deaths_total"]
                    == before["parley_worker_deaths_total"] + 1, 20, "the death in the metrics")
@@ -221,6 +224,42 @@ class Caches(StackTest):
                 self.get(path)
         memory, redis, postgres, misses = (b - a for a, b in zip(before, counts()))
         self.assertEqual((memory + redis, postgres, misses), (3 * (5 + 3), 3, 3 * 3))
+
+
+class Tenants(StackTest):
+    """Requests by tenant."""
+    env = {"PARLEY_AUTH": "keys", "PARLEY_METRICS_TENANTS": "2", "PARLEY_DRAIN": "1"}
+    NAME = "parley_tenant_requests_total"
+
+    def counts(self):
+        """By tenant: those of class 2xx, 4xx and 5xx."""
+        found = collections.defaultdict(dict)
+        for name, value in metrics(self.client).items():
+            match = re.fullmatch(self.NAME + r'{class="(.xx)",tenant="([^"]+)"}', name)
+            if match:
+                found[match[2]][match[1]] = value
+            else:
+                self.assertNotIn(self.NAME, name)
+        return {tenant: [found[tenant][c] for c in ("2xx", "4xx", "5xx")] for tenant in found}
+
+    def test_two_tenants_have_labels(self):
+        """All workers count together. Without a key nobody is counted; without the setting nothing is. Fails if a third
+        tenant gets a label, or if a 401 is counted: tried."""
+        keys = {tenant: self.stack.parley.make_key(tenant) for tenant in ("first", "second", "third", "fourth")}
+        clients = {tenant: self.stack.client(headers={"Authorization": f"Bearer {key}"}) for tenant, key in keys.items()}
+        self.assertEqual(self.counts(), {})
+        for tenant, n in (("first", 5), ("second", 3), ("third", 2), ("fourth", 4)):
+            for _ in range(n):
+                self.assertEqual(clients[tenant].post("/v1/sessions", {}).status, 201)
+                self.assertEqual(clients[tenant].get("/v1/sessions/none").status, 404)
+            self.assertEqual(clients[tenant].get("/v1/nothing").status, 404)
+        self.assertEqual(self.stack.client(headers={"Authorization": "Bearer x"}).get("/v1/sessions/a").status, 401)
+        self.assertEqual(self.counts(), {"first": [5, 6, 0], "second": [3, 4, 0], "other": [6, 8, 0]})
+        check_text(self, self.client.get("/metrics").body.decode())
+        self.stack.parley.restart(PARLEY_METRICS_TENANTS="0")
+        self.stack.wait_ready()
+        self.assertEqual(clients["first"].get("/v1/sessions/none").status, 404)
+        self.assertEqual(self.counts(), {})
 
 
 class Status(StackTest):

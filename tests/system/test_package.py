@@ -52,6 +52,7 @@ class Installed(unittest.TestCase):
             "bin/parley", "share/man/man8/parley.8", "share/man/man5/parley.conf.5", "lib/systemd/system/parley.service",
             "lib/systemd/system/parley.socket", "lib/sysusers.d/parley.conf", "lib/tmpfiles.d/parley.conf",
             "share/parley/nginx/nginx.conf", "share/parley/nginx/parley.conf", "share/parley/nginx/problems.conf",
+            "share/parley/monitoring/alerts.yml", "share/parley/monitoring/alerts_test.yml", "share/parley/monitoring/dashboard.json",
             "share/parley/integration.sh"})
         self.assertLessEqual({DOC + "README.md", DOC + "LICENSE", DOC + "docs/operate/install.md"}, docs)
         for name, mode in files.items():

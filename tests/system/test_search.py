@@ -9,7 +9,7 @@ import time
 import uuid
 from urllib.parse import urlencode
 
-from harness import HeldTransaction, Workers, at_once, message, say, wait_until
+from harness import HeldTransaction, Workers, at_once, message, metrics, say, wait_until
 from search_words import CONVERSATIONS, FOUND, NO_WORD
 from stack import StackTest
 from test_conversations import conversations
@@ -370,6 +370,32 @@ class Gone(SearchTest):
         self.assertEqual(sorted(self.hits(self.w)), [(fork, 1), (fork, 2)])
         self.delete(f"/v1/sessions/{fork}", status=204)
         self.assertEqual(self.hits(self.w), [])
+
+
+class Queue(SearchTest):
+    """What the metrics say of the queue."""
+
+    def measured(self):
+        """How many messages wait, and how long the first of them has waited."""
+        m = metrics(self.client)
+        return m["parley_search_waiting"], m["parley_search_oldest_seconds"]
+
+    def test_queue(self):
+        """Nobody indexes for a while. Fails if ranges are counted and not messages, if those that the build queued are, if
+        two workers count twice, or if the queue is measured only after a step that has succeeded: tried."""
+        self.indexed()
+        with HeldTransaction(self.stack, "SELECT pg_advisory_xact_lock(1349676629, 0)"):
+            self.stack.psql("INSERT INTO search_queue (build, tenant, generation, first_seq, last_seq)"
+                            " VALUES (true, 'default', 1, 1, 1000)")
+            self.make("a", "b", "c")
+            self.post(f"/v1/sessions/{self.make('d')}/messages", message("e"), 201)
+            wait_until(lambda: self.measured()[0] == 5, 20, "the messages in the metrics")
+            wait_until(lambda: self.measured()[1] >= 3, 20, "the time in the metrics")
+            self.assertLess(self.measured()[1], 60)
+        wait_until(lambda: self.measured() == (0, 0), 20, "an empty queue in the metrics")
+        self.stack.psql("ALTER FUNCTION parley_search_step RENAME TO gone")     # each step fails
+        self.make("f", "g")
+        wait_until(lambda: self.measured()[0] == 2, 20, "what came since")
 
 
 class Build(StackTest):

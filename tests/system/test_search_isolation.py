@@ -150,15 +150,15 @@ class SearchIsolation(StackTest):
             self.expect_nothing(statement + ";")
 
     def test_functions_of_the_owner(self):
-        """The serving login may call two functions. Fails if the REVOKE lacks one of the others: tried."""
+        """The serving login may call three functions. Fails if the REVOKE lacks one of the others: tried."""
         allowed = self.stack.psql(
             "SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE starts_with(proname, 'parley_search')"
             " AND has_function_privilege('parley_app', oid, 'EXECUTE')")
-        self.assertEqual(allowed, "parley_search parley_search_step")
+        self.assertEqual(allowed, "parley_search parley_search_step parley_search_waiting")
         for function in ("on()", "off()", "build()", "index('b', '{}')", "text('\"x\"')", "split('x')", "tag('t', 'b')",
                          "config('de')", "mark('simple', 'x', 'x')", "show('x', ARRAY['x'])"):
             self.expect_nothing(f"SELECT parley_search_{function};", "ERROR: +42501")
-        for function in ("parley_search", "parley_search_step", "parley_search_off"):
+        for function in ("parley_search", "parley_search_step", "parley_search_waiting", "parley_search_off"):
             self.expect_nothing(f"ALTER FUNCTION {function} RESET ALL;", "ERROR: +42501")
         self.expect_nothing("CREATE OR REPLACE FUNCTION parley_search_split(text pg_catalog.text) RETURNS pg_catalog.text"
                             " LANGUAGE sql AS 'SELECT 1'; SET ROLE parley; SET SESSION AUTHORIZATION parley;", "ERROR: +42501")
@@ -179,7 +179,7 @@ class SearchIsolation(StackTest):
                     SELECT parley_search_show(ARRAY['a', 'b']::pg_catalog.text[]);
                     SELECT parley_search_mark('simple', 'a', 'a');
                     SELECT parley_search_messages(); SELECT parley_search_session();
-                    SELECT parley_search_step();
+                    SELECT parley_search_step(); SELECT parley_search_waiting();
                     """ + call("'apple'::pg_catalog.text") + "TABLE got;")
 
     def test_tables_that_look_like_ours(self):

@@ -27,7 +27,8 @@ enum {
     AUTH_SECRET_MAX = 118, /* of a key, or a private key in PEM */
     AUTH_TENANT_MAX = 64,
     AUTH_NAME_MAX = 100, /* code points */
-    AUTH_HOLDS_MS = 1000
+    AUTH_HOLDS_MS = 1000,
+    AUTH_COUNTED_MAX = 1000
 };
 #define AUTH_REQUESTS_MAX INT64_C(1000000) /* of a bound: requests a second */
 #define AUTH_SESSIONS_MAX INT64_C(1000000000)
@@ -43,6 +44,7 @@ struct auth_settings {
     int64_t sessions; /* open ones; as above */
     struct auth_shared *shared;          /* borrowed */
     const struct db_hosts_shared *hosts; /* the host's polls; borrowed; NULL: none */
+    int64_t counted; /* how many tenants have counters of their own; 0: none is counted */
 };
 
 /* Begins to load the keys in the background. db is borrowed. NULL: no memory or no thread. */
@@ -61,6 +63,10 @@ bool auth_accepts_keys(const struct auth *a);
  *   more requests a second than the tenant may send. ERR_UNAVAILABLE: no key can be confirmed. */
 MUSTCHECK enum err auth_check(struct auth *a, struct request_ctx *ctx,
                               const struct http_request *req);
+
+/* Counts an answer for the metrics of its tenant ("": of none), and writes them. */
+void auth_count(const struct auth *a, struct sv tenant, int status);
+void auth_write_counts(const struct auth *a, struct buf *out);
 
 /* ---- for an operator's commands; db logs in as the owner of the tables (db_settings.owner) ----
  */

@@ -38,7 +38,7 @@ struct config {
     bool auth_keys;      /* PARLEY_AUTH=keys */
     int64_t keys_stale;  /* seconds */
     /* Bounds; 0: none. */
-    int64_t tenant_requests, tenant_sessions, session_messages;
+    int64_t tenant_requests, tenant_sessions, session_messages, metrics_tenants;
     bool prepare; /* PARLEY_PREPARE */
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
     int64_t queue_ms;                 /* PARLEY_QUEUE_MS; 0: PARLEY_REQUEST_MS */

@@ -42,6 +42,7 @@ struct metrics_slot {
         bad_connections;            /* FastCGI connections closed because of a malformed request */
     _Atomic uint64_t queue_refused; /* requests refused because they had waited too long */
     _Atomic uint64_t body_refused;  /* requests refused because other bodies had the memory */
+    _Atomic uint64_t hangs;         /* handlers that did not return */
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
     _Atomic uint64_t read_batches, read_batched; /* statements of several reads; reads in them */
     struct metrics_batches appends, creates;
@@ -54,8 +55,10 @@ struct metrics_slot {
             _Atomic int64_t pool_max, threads_busy;
             _Atomic int64_t body_bytes; /* that requests with large bodies have reserved */
             _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by index in DATABASE_URL */
+            /* Of the database: every worker with search has asked for the same numbers. */
+            _Atomic int64_t search_waiting, search_oldest_s;
         };
-        _Atomic int64_t gauges[8 + METRICS_SERVERS]; /* the same, for a loop */
+        _Atomic int64_t gauges[10 + METRICS_SERVERS]; /* the same, for a loop */
     };
 };
 
@@ -66,8 +69,8 @@ void metrics_batch(struct metrics_batches *b, size_t members);
 /* route below METRICS_ROUTES_MAX; an HTTP status not in the table counts as "other". */
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us);
 
-_Static_assert(offsetof(struct metrics_slot, pool_servers) ==
-                   offsetof(struct metrics_slot, gauges[8]),
+_Static_assert(offsetof(struct metrics_slot, search_oldest_s) ==
+                   offsetof(struct metrics_slot, gauges[9 + METRICS_SERVERS]),
                "gauges has all of them");
 
 struct metrics_slots {
@@ -81,8 +84,9 @@ void metrics_count_classes(struct metrics_slots s, uint64_t out[3]);
 /* Of all routes: responses by their time, each with the smallest bound that is not below it. */
 void metrics_count_latency(struct metrics_slots s, uint64_t out[METRICS_BUCKETS + 1]);
 extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
-/* Writes the sums of all slots. route_names: one label a route; NULL entries are left out. Counters
- * that are 0 are left out. */
+/* Writes the sums of all slots. route_names: one label a route; NULL entries are left out. Requests
+ * and errors that never happened are left out. Other counters begin with 0, so that the first
+ * event is an increase for Prometheus. */
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
                     size_t n_routes);
 /* Writes a counter, whose name ends in _total, or a gauge. help: NULL after the first of a family.

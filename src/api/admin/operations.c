@@ -163,6 +163,15 @@ static int64_t connections_to(const struct api_service *api, int server)
     return SUM(slots_of(api), pool_servers[server]);
 }
 
+static int64_t highest(const struct api_service *api, size_t offset)
+{
+    const struct metrics_slots all = slots_of(api);
+    uint64_t max = 0;
+    for (struct metrics_slots one = {all.at, 1}; one.at < all.at + all.n; one.at++)
+        max = metrics_sum(one, offset, 1) > max ? metrics_sum(one, offset, 1) : max;
+    return (int64_t)max;
+}
+
 static void write_host_metrics(struct buf *out, const struct api_service *api)
 {
     const struct api_host *host = api->host;
@@ -173,8 +182,6 @@ static void write_host_metrics(struct buf *out, const struct api_service *api)
         int64_t value;
     } values[] = {
         {"parley_postgresql_up", "1: PostgreSQL can be used.", h.db.state == DB_UP},
-        {"parley_redis_up", "1: Redis can be used. 0 also if none is configured.",
-         h.cache.redis == CACHE_UP},
         {"parley_memory_bytes", "Memory for sessions that the workers share.",
          (int64_t)h.cache.memory_bytes},
         {"parley_memory_used_bytes", "How much of it holds sessions.",
@@ -191,19 +198,29 @@ static void write_host_metrics(struct buf *out, const struct api_service *api)
          h.hosts.replication.commits_waiting},
         {"parley_standbys", "Standbys that are connected to PostgreSQL.",
          h.hosts.replication.standbys},
+        {"parley_search_waiting", "Messages that wait for the index of search.",
+         highest(api, offsetof(struct metrics_slot, search_waiting))},
+        {"parley_search_oldest_seconds", "How long the first of them has waited.",
+         highest(api, offsetof(struct metrics_slot, search_oldest_s))},
     };
     metrics_write(out, "parley_build_info", "Always 1; its label is the version.", "version",
                   api->version, 1);
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
         metrics_write(out, values[i].name, values[i].help, NULL, NULL, values[i].value);
-    for (int i = 0; i < h.db.n_servers; i++)
-        metrics_write(out, "parley_postgresql_connections",
-                      i == 0 ? "To each server in DATABASE_URL." : NULL, "server",
-                      h.db.servers[i].name, connections_to(api, i));
-    for (int i = 0; i < h.db.n_servers; i++)
-        metrics_write(out, "parley_postgresql_timeline",
-                      i == 0 ? "Of each server in DATABASE_URL." : NULL, "server",
-                      h.db.servers[i].name, h.db.servers[i].timeline);
+    if (h.cache.redis != CACHE_OFF)
+        metrics_write(out, "parley_redis_up", "1: Redis can be used.", NULL, NULL,
+                      h.cache.redis == CACHE_UP);
+    static const char *const of_server[] = {"parley_postgresql_connections",
+                                            "parley_postgresql_timeline",
+                                            "parley_postgresql_former_primary"};
+    for (size_t k = 0; k < ARRAY_LEN(of_server); k++)
+        for (int i = 0; i < h.db.n_servers; i++) {
+            const struct db_server *s = &h.db.servers[i];
+            const int64_t n[] = {connections_to(api, i), s->timeline,
+                                 s->state == DB_SERVER_FORMER_PRIMARY};
+            metrics_write(out, of_server[k], i == 0 ? "Of each server in DATABASE_URL." : NULL,
+                          "server", s->name, n[k]);
+        }
 }
 
 static enum err get_metrics(struct api_call *c)
@@ -214,6 +231,8 @@ static enum err get_metrics(struct api_call *c)
     c->res->content_type = "text/plain; version=0.0.4";
     metrics_render(&c->res->body, slots_of(c->api), names, n);
     write_host_metrics(&c->res->body, c->api);
+    if (c->api->auth)
+        auth_write_counts(c->api->auth, &c->res->body);
     return ERR_NONE;
 }
 

@@ -18,6 +18,7 @@ static const struct db_stmt index_build = {"index_build", "SELECT parley_search_
 static const struct db_stmt index_off = {"index_off", "SELECT parley_search_off()"};
 static const struct db_stmt index_progress = {
     "index_progress", "SELECT sessions, (SELECT count(*) FROM search_queue WHERE build) AS left FROM search_state"};
+static const struct db_stmt index_waiting = {"index_waiting", "SELECT * FROM parley_search_waiting()"};
 /* clang-format on */
 
 static enum err hits_from_rows(struct request_ctx *ctx, const struct db_rows *rows, size_t limit,
@@ -103,6 +104,12 @@ enum err session_index_step(struct sessions *s, struct request_ctx *ctx, int64_t
 {
     const struct db_param p = db_i64(failures);
     struct db_rows rows;
+    if (s->slot &&
+        db_query(s->db, ctx, DB_READ, &index_waiting, NULL, 0, &rows, NULL) == ERR_NONE) {
+        metrics_set(&s->slot->search_waiting, db_get_i64(&rows, 0, 0));
+        metrics_set(&s->slot->search_oldest_s, db_get_i64(&rows, 0, 1));
+    }
+    ctx_clear_error(ctx);
     TRY(db_query(s->db, ctx, DB_WRITE, &index_step, &p, 1, &rows, NULL));
     *more = db_get_bool(&rows, 0, 0);
     return ERR_NONE;

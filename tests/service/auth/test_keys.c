@@ -27,7 +27,7 @@ struct bench {
 /* As a worker opens it. */
 static bool open_auth(struct bench *b, int64_t stale_s, int64_t sessions)
 {
-    const struct auth_settings set = {true, stale_s, 0, sessions, b->shared, b->hosts};
+    const struct auth_settings set = {true, stale_s, 0, sessions, b->shared, b->hosts, 0};
     b->auth = auth_open(&set, b->w->db);
     for (int i = 0; i < 2000 && !auth_is_ready(b->auth) && db_is_up(b->w->db); i++)
         service_sleep_ms(5);

@@ -78,6 +78,27 @@ TEST(readyz_reports_crash_loops)
     db_close(b.api.db);
 }
 
+/* Every worker has measured the same queue. Fails if the numbers are added up, or if the series of
+ * Redis is there without a Redis: tried. */
+TEST(metrics_of_the_host)
+{
+    struct bench b;
+    begin(&b);
+    for (int i = 0; i < 2; i++) {
+        metrics_set(&b.slots[i].search_waiting, 7 - i);
+        metrics_set(&b.slots[i].search_oldest_s, 40 + i);
+    }
+    struct http_rig *r = http_rig("GET", "/metrics");
+    r->req.remote_addr = SV("127.0.0.1");
+    ops_dispatch(&b.api, r->ctx->arena, &r->req, &r->res);
+    const char *t = http_rig_body(r);
+    CU_ASSERT_TRUE(has(t, "\nparley_search_waiting 7\n"));
+    CU_ASSERT_TRUE(has(t, "\nparley_search_oldest_seconds 41\n"));
+    CU_ASSERT_TRUE(has(t, "\nparley_postgresql_up 0\n"));
+    CU_ASSERT_PTR_NULL(strstr(t, "parley_redis_up"));
+    db_close(b.api.db);
+}
+
 /* Every number has its own source, and the text has lines for people. */
 TEST(status_shows_the_service)
 {

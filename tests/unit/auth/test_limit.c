@@ -167,3 +167,140 @@ TEST(killed)
         munmap((void *)(uintptr_t)passed, sizeof(*passed));
     }
 }
+
+/* ---- counters by tenant ---- */
+
+/* The metrics, until the next test_ctx. */
+static const char *counts_of(const struct auth *a)
+{
+    struct buf b;
+    buf_init(&b, test_ctx()->arena, 1024);
+    auth_write_counts(a, &b);
+    buf_putc(&b, '\0');
+    return buf_get(&b).p;
+}
+
+/* Fails if a tenant beyond the most has a label, if a tenant of the name other has one of its own,
+ * if a request without a tenant is counted, if two classes are mixed up, or if off counts: tried.
+ */
+TEST(counts)
+{
+    static const struct {
+        int64_t most;
+        const char *want; /* "": nothing */
+    } rows[] = {
+        {0, ""},
+        {1, "{class=\"2xx\",tenant=\"b\"} 2|{class=\"4xx\",tenant=\"b\"} "
+            "1|{class=\"5xx\",tenant=\"b\"} 1|"
+            "{class=\"2xx\",tenant=\"other\"} 2|{class=\"4xx\",tenant=\"other\"} 2|"
+            "{class=\"5xx\",tenant=\"other\"} 1|"},
+        {2, "{class=\"2xx\",tenant=\"b\"} 2|{class=\"4xx\",tenant=\"b\"} "
+            "1|{class=\"5xx\",tenant=\"b\"} 1|"
+            "{class=\"2xx\",tenant=\"a.long-name\"} 1|{class=\"4xx\",tenant=\"a.long-name\"} 2|"
+            "{class=\"5xx\",tenant=\"a.long-name\"} 0|{class=\"2xx\",tenant=\"other\"} 1|"
+            "{class=\"4xx\",tenant=\"other\"} 0|{class=\"5xx\",tenant=\"other\"} 1|"},
+    };
+    static const struct {
+        const char *tenant;
+        int status;
+    } asked[] = {{"other", 200}, {"", 200},  {"b", 200}, {"a.long-name", 404}, {"b", 304},
+                 {"other", 503}, {"b", 429}, {"b", 500}, {"a.long-name", 400}, {"a.long-name", 201},
+                 {"", 500}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct auth a = {.set = {.counted = rows[i].most, .shared = auth_shared_map()}};
+        for (size_t k = 0; k < ARRAY_LEN(asked); k++)
+            auth_count(&a, sv_from(asked[k].tenant), asked[k].status);
+        const char *text = counts_of(&a);
+        CU_ASSERT_EQUAL(*text != '\0', rows[i].most > 0);
+        size_t lines = 0;
+        for (struct sv want = sv_from(rows[i].want); want.n > 0; lines++) {
+            char line[128];
+            const struct sv one = sv_cut(&want, '|');
+            snprintf(line, sizeof line, "\nparley_tenant_requests_total%.*s\n", (int)one.n, one.p);
+            CU_ASSERT_PTR_NOT_NULL(strstr(text, line));
+        }
+        for (const char *p = text; (p = strstr(p, "\nparley_tenant")); p++)
+            lines--;
+        CU_ASSERT_EQUAL(lines, 0);
+        a.set.counted = 1; /* after a reload */
+        CU_ASSERT_EQUAL(*counts_of(&a) != '\0', rows[i].most > 0);
+    }
+}
+
+/* How many labels there are, each once and a whole name or "other"; *sum: of all requests. */
+static int labels_of(const struct auth *a, int64_t *sum)
+{
+    static const char label[] = "class=\"2xx\",tenant=\"";
+    int labels = 0;
+    *sum = 0;
+    for (const char *p = counts_of(a); (p = strstr(p, label)); labels++) {
+        p += strlen(label);
+        const size_t n = strcspn(p, "\"");
+        CU_ASSERT_TRUE(n == AUTH_TENANT_MAX || (n == 5 && memcmp(p, "other", 5) == 0));
+        char again[128];
+        snprintf(again, sizeof again, "%s%.*s\"", label, (int)n, p);
+        CU_ASSERT_PTR_NULL(strstr(p, again));
+        *sum += atoll(strchr(p, ' '));
+    }
+    return labels;
+}
+
+/* Requests of n tenants by turns, from one of them on. */
+static void count_all(const struct auth *a, int from, int requests, int n)
+{
+    for (int i = from; i < from + requests; i++) {
+        char name[AUTH_TENANT_MAX + 1];
+        snprintf(name, sizeof name, "%064d", i % n);
+        auth_count(a, sv_from(name), 200);
+    }
+}
+
+/* Processes that meet new tenants at once. Fails, in every second run at least, if a place
+ * is taken without comparing, and always if a counter is not atomic: tried. */
+TEST(counts_together)
+{
+    enum { MOST = 100, TENANTS = 120, REQUESTS = 1000 };
+    for (int round = 0; round < 150; round++) {
+        const struct auth a = {.set = {.counted = MOST, .shared = auth_shared_map()}};
+        _Atomic int *waiting =
+            mmap(NULL, sizeof(*waiting), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        atomic_store(waiting, CHILDREN);
+        int64_t sum;
+        for (int n = 0; n < CHILDREN; n++) {
+            fflush(NULL);
+            if (fork() != 0)
+                continue;
+            atomic_fetch_sub(waiting, 1);
+            while (atomic_load(waiting) > 0)
+                continue;
+            count_all(&a, n * TENANTS / CHILDREN, REQUESTS, TENANTS);
+            _exit(0);
+        }
+        while (wait(NULL) > 0)
+            continue;
+        CU_ASSERT_EQUAL(labels_of(&a, &sum), MOST + 1);
+        CU_ASSERT_EQUAL(sum, CHILDREN * REQUESTS);
+        munmap((void *)(uintptr_t)waiting, sizeof(*waiting));
+    }
+}
+
+/* A process is killed while it meets new tenants. Fails if only the process that takes a place
+ * writes the name, or if it begins with the first byte: tried. */
+TEST(counts_killed)
+{
+    for (int round = 0; round < 40; round++) {
+        const struct auth a = {.set = {.counted = AUTH_COUNTED_MAX, .shared = auth_shared_map()}};
+        int64_t sum;
+        fflush(NULL);
+        const pid_t pid = fork();
+        if (pid == 0) {
+            count_all(&a, 0, AUTH_COUNTED_MAX, AUTH_COUNTED_MAX);
+            _exit(0);
+        }
+        usleep((unsigned)(random_u64() % 1000));
+        CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
+        CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
+        count_all(&a, 0, AUTH_COUNTED_MAX, AUTH_COUNTED_MAX);
+        CU_ASSERT_EQUAL(labels_of(&a, &sum), AUTH_COUNTED_MAX);
+    }
+}

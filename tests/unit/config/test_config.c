@@ -62,7 +62,7 @@ TEST(defaults)
         {c.page_bytes, 16777216}, {c.sweep_s, 60},         {c.queue_ms, 1000},
         {c.slow_ms, 1000},        {c.recycle, 1000000},    {c.keys_stale, 300},
         {c.tenant_requests, 0},   {c.tenant_sessions, 0},  {c.body_memory, 67108864},
-        {c.session_messages, 0},
+        {c.session_messages, 0},  {c.metrics_tenants, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(n); i++)
         CU_ASSERT_EQUAL(n[i].is, n[i].want);

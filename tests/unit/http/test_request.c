@@ -157,3 +157,66 @@ TEST(fingerprint_of_a_request)
         for (size_t k = 0; k < i; k++)
             CU_ASSERT_NOT_EQUAL(memcmp(prints[i], prints[k], SHA256_LEN), 0);
 }
+
+#define TRACE  "4bf92f3577b34da6a3ce929d0e0e4736"
+#define PARENT "00f067aa0ba902b7"
+
+/* The examples of W3C Trace Context, level 1, sections 3.2 and 3.2.4, and what its grammar
+ * excludes. Fails if a later version may not have more, if 00 may, if zeros or ff are taken, or if
+ * only one of two headers is looked at: tried. */
+TEST(traceparent)
+{
+    static const struct {
+        const char *text;
+        bool valid;
+    } rows[] = {
+        {"00-" TRACE "-" PARENT "-01", true},
+        {"00-" TRACE "-" PARENT "-00", true},
+        {"00-" TRACE "-" PARENT "-ff", true},
+        {"01-" TRACE "-" PARENT "-09", true},
+        {"cc-" TRACE "-" PARENT "-01-what-the-future-will-be-like", true},
+        {"cc-" TRACE "-" PARENT "-01-", true},
+        {"fe-" TRACE "-" PARENT "-01", true},
+        {"00-" TRACE "-" PARENT "-01-", false},
+        {"00-" TRACE "-" PARENT "-01-what-the-future-will-be-like", false},
+        {"cc-" TRACE "-" PARENT "-01.what-the-future-will-be-like", false},
+        {"cc-" TRACE "-" PARENT "-011", false},
+        {"ff-" TRACE "-" PARENT "-01", false},
+        {"0-" TRACE "-" PARENT "-01", false},
+        {"000-" TRACE "-" PARENT "-01", false},
+        {".0-" TRACE "-" PARENT "-01", false},
+        {"00-00000000000000000000000000000000-" PARENT "-01", false},
+        {"00-00000000000000000000000000000001-" PARENT "-01", true},
+        {"00-" TRACE "-0000000000000000-01", false},
+        {"00-" TRACE "-0000000000000001-01", true},
+        {"00-4BF92F3577B34DA6A3CE929D0E0E4736-" PARENT "-01", false},
+        {"00-" TRACE "-00F067AA0BA902B7-01", false},
+        {"00-" TRACE "-" PARENT "-0A", false},
+        {"00-.bf92f3577b34da6a3ce929d0e0e4736-" PARENT "-01", false},
+        {"00-" TRACE "-" PARENT "-.0", false},
+        {"00-" TRACE "-" PARENT "-1", false},
+        {"00-" TRACE "-" PARENT, false},
+        {"00-" TRACE "_" PARENT "-01", false},
+        {"00_" TRACE "-" PARENT "-01", false},
+        {"00-" TRACE "-" PARENT "_01", false},
+        {" 00-" TRACE "-" PARENT "-01", false},
+        {"", false},
+    };
+    struct sv trace = SV_NONE, parent = SV_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_rig *r = http_rig("GET", "/");
+        http_rig_send(r, "traceparent", sv_from(rows[i].text));
+        CU_ASSERT_EQUAL(http_trace(&r->req, &trace, &parent), rows[i].valid);
+        if (rows[i].valid) {
+            CU_ASSERT_TRUE(sv_eq(trace, (struct sv){rows[i].text + 3, 32}));
+            CU_ASSERT_TRUE(sv_eq(parent, (struct sv){rows[i].text + 36, 16}));
+        }
+        http_rig_send(r, "traceparent", sv_from(rows[i].text));
+        CU_ASSERT_FALSE(http_trace(&r->req, &trace, &parent)); /* two of them */
+    }
+    const struct sv inner = {"00-" TRACE "-" PARENT "-\0001", 55};
+    struct http_rig *r = http_rig("GET", "/");
+    CU_ASSERT_FALSE(http_trace(&r->req, &trace, &parent));
+    http_rig_send(r, "traceparent", inner);
+    CU_ASSERT_FALSE(http_trace(&r->req, &trace, &parent));
+}

@@ -158,6 +158,7 @@ TEST(every_counter_and_gauge)
         {AT(pool_waiting), "parley_pool_waiting"},
         {AT(threads_busy), "parley_threads_busy"},
         {AT(body_bytes), "parley_body_bytes"},
+        {AT(hangs), "parley_request_hangs_total"},
     };
     struct metrics_slot s[2] = {{.replays = 0}};
     for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
@@ -173,7 +174,9 @@ TEST(every_counter_and_gauge)
         snprintf(line, sizeof(line), "%s %zu", rows[i].name, 2 * (11 + i));
         CU_ASSERT_TRUE(has_line(t, line));
     }
-    CU_ASSERT_PTR_NULL(strstr(t, "source_misses_total{source=\"postgres\"}")); /* never counted */
+    /* Never counted: there from the beginning, so that the first one is an increase. */
+    CU_ASSERT_TRUE(has_line(t, "parley_source_misses_total{source=\"postgres\"} 0"));
+    CU_ASSERT_PTR_NULL(strstr(t, "parley_errors_total{kind=\"busy\"}"));
     metrics_set(&s[0].threads_busy, 0);
     CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 46"));
 }
@@ -209,8 +212,8 @@ TEST(text_is_well_formed)
             samples++;
         }
     }
-    CU_ASSERT_EQUAL(families, 29);
-    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 1 + 8);
+    CU_ASSERT_EQUAL(families, 30);
+    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 2 * (5 + 2) + 2 * 4 + 30);
 }
 
 TEST(batches_by_size)
