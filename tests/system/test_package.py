@@ -113,7 +113,7 @@ class Installed(unittest.TestCase):
                 self.assertIn(f" {name}", done.stdout, page)
         # Options that are shown by the help of one command alone, and a line of a command.
         text = run("man", "-l", f"{prefix}/share/man/man8/parley.8").stdout
-        self.assertRegex(text, r"(?m)^ +key create --tenant T \[--name N\] \[--expires 90d\]\n +make a key")
+        self.assertRegex(text, r"(?m)^ +key revoke ID\n +revoke the key of that id")
         self.assertRegex(text, r"(?m)^ +--name N\n +what the key is for")
 
 
