@@ -55,7 +55,7 @@ struct metrics_slot {
             _Atomic int64_t pool_max, threads_busy;
             _Atomic int64_t body_bytes; /* that requests with large bodies have reserved */
             _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by index in DATABASE_URL */
-            /* Of the database: every worker with search has asked for the same numbers. */
+            /* Of the database, so the same in every worker with search: not to be added. */
             _Atomic int64_t search_waiting, search_oldest_s;
         };
         _Atomic int64_t gauges[10 + METRICS_SERVERS]; /* the same, for a loop */
@@ -81,15 +81,15 @@ struct metrics_slots {
 uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
 /* Of all routes: responses of 2xx and 3xx, of 4xx, of 5xx and others. */
 void metrics_count_classes(struct metrics_slots s, uint64_t out[3]);
-/* Of all routes: responses by their time, each with the smallest bound that is not below it. */
+/* Of all routes: responses by time, each counted at the smallest bound that is not below it. */
 void metrics_count_latency(struct metrics_slots s, uint64_t out[METRICS_BUCKETS + 1]);
 extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
-/* Writes the sums of all slots. route_names: one label a route; NULL entries are left out. Requests
- * and errors that never happened are left out. Other counters begin with 0, so that the first
- * event is an increase for Prometheus. */
+/* Writes the sums of all slots. route_names: one label a route; NULL entries are left out, and so
+ * are requests and errors that never happened. Other counters begin at 0, so that Prometheus sees
+ * the first event as an increase. */
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
                     size_t n_routes);
-/* Writes a counter, whose name ends in _total, or a gauge. help: NULL after the first of a family.
- * label: NULL: none; else its value is of. */
+/* Writes a counter, if the name ends in _total, or a gauge. help: NULL after the first of a family.
+ * label NULL: none; otherwise `of` is the value of the label. */
 void metrics_write(struct buf *out, const char *name, const char *help, const char *label,
                    const char *of, int64_t value);
