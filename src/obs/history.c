@@ -17,8 +17,6 @@ static const struct series {
     SERIES("memory_hits", source_hits[METRICS_MEMORY]),
     SERIES("redis_hits", source_hits[METRICS_REDIS]),
     SERIES("postgres_hits", source_hits[METRICS_POSTGRES]),
-    SERIES("memory_misses", source_misses[METRICS_MEMORY]),
-    SERIES("redis_misses", source_misses[METRICS_REDIS]),
     SERIES("append_batches", appends.size),
     SERIES("append_members", appends.members),
     SERIES("create_batches", creates.size),
@@ -31,26 +29,24 @@ static const struct series {
     SERIES("pool_open", pool_open),
     SERIES("pool_in_use", pool_in_use),
     SERIES("pool_waiting", pool_waiting),
-    SERIES("pool_max", pool_max),
     SERIES("threads_busy", threads_busy),
 };
 #undef SERIES
 
-/* Before these come the responses by class, then the response times. */
-enum { CLASSES = 3, FIRST_BUCKET = CLASSES, FIRST_SUM = FIRST_BUCKET + METRICS_BUCKETS + 1 };
-_Static_assert(FIRST_SUM + ARRAY_LEN(series) <= HISTORY_VALUES, "a sample has room for all");
+/* A sample has the counts of metrics_count_responses first, then the series. */
+enum { VALUES = METRICS_RESPONSES + ARRAY_LEN(series) };
+_Static_assert((int)VALUES <= (int)HISTORY_VALUES, "a sample has room for all");
 
 static void take_sample(struct metrics_history *h, struct metrics_slots s)
 {
     const uint64_t taken = atomic_load(&h->taken);
     const size_t at = taken % (HISTORY_SAMPLES + 1);
-    uint64_t value[HISTORY_VALUES] = {0};
-    metrics_count_classes(s, value);
-    metrics_count_latency(s, value + FIRST_BUCKET);
+    uint64_t value[VALUES] = {0};
+    metrics_count_responses(s, value);
     for (size_t i = 0; i < ARRAY_LEN(series); i++)
-        value[FIRST_SUM + i] = metrics_sum(s, series[i].offset, series[i].n);
+        value[METRICS_RESPONSES + i] = metrics_sum(s, series[i].offset, series[i].n);
     atomic_store(&h->sample[at].at_us, clock_wall_us());
-    for (size_t i = 0; i < HISTORY_VALUES; i++)
+    for (size_t i = 0; i < VALUES; i++)
         atomic_store_explicit(&h->sample[at].value[i], value[i], memory_order_relaxed);
     atomic_store(&h->taken, taken + 1);
 }
@@ -79,7 +75,7 @@ void metrics_history_render(struct buf *out, const struct metrics_history *h)
         const size_t at = k % (HISTORY_SAMPLES + 1);
         buf_printf(out, "%s[%" PRId64, k > first ? "," : "",
                    atomic_load(&h->sample[at].at_us) / 1000);
-        for (size_t i = 0; i < FIRST_SUM + ARRAY_LEN(series); i++)
+        for (size_t i = 0; i < VALUES; i++)
             buf_printf(out, ",%" PRIu64,
                        atomic_load_explicit(&h->sample[at].value[i], memory_order_relaxed));
         buf_printf(out, "]");

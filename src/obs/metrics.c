@@ -142,23 +142,18 @@ static uint64_t sum(struct metrics_slots s, size_t offset, size_t i)
     return metrics_sum(s, offset + i * sizeof(_Atomic uint64_t), 1);
 }
 
-void metrics_count_classes(struct metrics_slots s, uint64_t out[3])
+void metrics_count_responses(struct metrics_slots s, uint64_t *out)
 {
-    for (size_t i = 0; i < METRICS_STATUSES; i++) {
-        const short status = i < ARRAY_LEN(statuses) ? statuses[i] : 500;
-        for (size_t r = 0; r < METRICS_ROUTES_MAX; r++)
+    for (size_t r = 0; r < METRICS_ROUTES_MAX; r++) {
+        for (size_t i = 0; i < METRICS_STATUSES; i++) {
+            const short status = i < ARRAY_LEN(statuses) ? statuses[i] : 500;
             out[status < 400   ? 0
                 : status < 500 ? 1
-                               : 2] +=
-                sum(s, offsetof(struct metrics_slot, requests), r * METRICS_STATUSES + i);
-    }
-}
-
-void metrics_count_latency(struct metrics_slots s, uint64_t out[METRICS_BUCKETS + 1])
-{
-    for (size_t r = 0; r < METRICS_ROUTES_MAX; r++)
+                               : 2] += sum(s, offsetof(struct metrics_slot, requests[r]), i);
+        }
         for (size_t i = 0; i <= METRICS_BUCKETS; i++)
-            out[i] += sum(s, offsetof(struct metrics_slot, latency[r].bucket), i);
+            out[METRICS_CLASSES + i] += sum(s, offsetof(struct metrics_slot, latency[r].bucket), i);
+    }
 }
 
 static void write_family(struct buf *out, const char *name, const char *type, const char *help)

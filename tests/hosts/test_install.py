@@ -100,7 +100,7 @@ class Install(unittest.TestCase):
     def test_3_rotation(self):
         """logrotate's configuration: the service may write to its log, and a rotation loses no line. Fails without
         LogsDirectory= in the unit: tried."""
-        self.sh("echo PARLEY_LOG_FILE=/var/log/parley/parley.log >>/etc/parley/parley.conf; systemctl reload parley")
+        self.sh("echo PARLEY_LOG_FILE=/var/log/parley/parley.log >>/etc/parley/parley.conf; systemctl restart parley")
         self.sh("logrotate --force /etc/logrotate.d/parley")
         for name, event in ("parley.log.1", "handed_over|worker_ended|reloaded"), ("parley.log", "reloaded"):
             self.assertRegex(self.sh(f"cat /var/log/parley/{name}"), event)

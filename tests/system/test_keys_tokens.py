@@ -161,7 +161,7 @@ class SigningKeys(TokensTest):
     def test_what_it_prints(self):
         """The private key alone on standard output."""
         self.assertRegex(self.mine.pem, r"^-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/]{64}\n-----END PRIVATE KEY-----\n$")
-        self.assertRegex(self.mine.said, r"^parley: signing key [0-9a-f]{16} for tenant acme, until it is revoked; it is shown "
+        self.assertRegex(self.mine.said, r"(?m)^parley: signing key [0-9a-f]{16} for tenant acme, until it is revoked; it is shown "
                                          r"this once; its id is the kid of its tokens\n$")
         self.stack.parley.run("key", "create", "--tenant", "acme", "--signing", "--scope", "read", "--user", "zoë", "--name", "n")
         listed = self.stack.parley.do("key", "list")

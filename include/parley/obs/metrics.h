@@ -79,10 +79,10 @@ struct metrics_slots {
 };
 /* The sum over all slots of n counters, or gauges, from that offset in a slot on. */
 uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
-/* Of all routes: responses of 2xx and 3xx, of 4xx, of 5xx and others. */
-void metrics_count_classes(struct metrics_slots s, uint64_t out[3]);
-/* Of all routes: responses by time, each counted at the smallest bound that is not below it. */
-void metrics_count_latency(struct metrics_slots s, uint64_t out[METRICS_BUCKETS + 1]);
+/* Adds up the responses of all routes: first by class (2xx and 3xx, 4xx, all others), then by the
+ * bound of their time; the last count is of those that took longer than all bounds. */
+enum { METRICS_CLASSES = 3, METRICS_RESPONSES = METRICS_CLASSES + METRICS_BUCKETS + 1 };
+void metrics_count_responses(struct metrics_slots s, uint64_t *out);
 extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
 /* Writes the sums of all slots. route_names: one label a route; NULL entries are left out, and so
  * are requests and errors that never happened. Other counters begin at 0, so that Prometheus sees
