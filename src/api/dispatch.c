@@ -70,8 +70,8 @@ static struct sv request_id(const struct http_request *req, char made[UUID_LEN +
 }
 
 /* Writes one line about a request that failed in the server or was slow, and with PARLEY_LOG=debug
- * about one that was refused. The request id, and the ids of a valid traceparent, are the
- * only texts from the client in the line. */
+ * about one that was refused. The request id and the ids of a valid traceparent are the only texts
+ * from the client in the line. */
 static void log_request(const struct api_service *api, const struct request_ctx *ctx,
                         const struct http_request *req, const char *route, int status,
                         int64_t took_us)
@@ -143,7 +143,8 @@ static void leave_call(struct api_service *api, struct call *c)
     pthread_mutex_unlock(&api->calls_lock);
 }
 
-/* Only what was set before the call was entered, and what is atomic. */
+/* Another thread runs the call: only what was set before enter_call, and what is atomic, may be
+ * read here. */
 static void begin_hang(struct log_line *l, const struct call *c, int64_t took_us)
 {
     log_begin(l, LOG_ERROR, "request_hangs");
@@ -256,7 +257,7 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
     struct api_service *api = service;
     struct session_ahead *ahead[SESSION_AHEAD_MAX] = {NULL};
     size_t asked = 0;
-    /* One entry for all: a request that cannot be answered leaves no other trace. */
+    /* One entry for all these requests: if their reads hang, they have no entries of their own. */
     struct call all = {.ctx = {.request_id = SV("none")}, .began = clock_mono_us()};
     all.ctx.trace.route = "read_ahead";
     enter_call(api, &all);

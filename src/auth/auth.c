@@ -66,12 +66,13 @@ static bool is_proven(const struct credential *c, const struct snapshot_key *k)
     return sodium_memcmp(hash, k->hash, KEY_HASH_LEN) == 0 && !k->signing;
 }
 
-/* Takes the same time whether there is such a key or not. The lock is not held for long: a
+/* Takes the same time whether there is such a key or not. Verifies without the lock, because a
  * signature takes a hundred times as long as a hash. */
 static enum err look_up_key(struct auth *a, struct request_ctx *ctx, const struct credential *c,
                             struct snapshot_key *out, bool *good)
 {
-    /* A valid public key, the base point of RFC 8032: others are refused at once. */
+    /* The base point of RFC 8032, a valid public key: an invalid one would be refused at once, and
+     * the time would show that there is no such key. */
     struct snapshot_key none = {.hash = {0x58}};
     memset(none.hash + 1, 0x66, sizeof(none.hash) - 1);
     pthread_rwlock_rdlock(&a->swap);

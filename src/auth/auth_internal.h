@@ -19,7 +19,7 @@ MUSTCHECK bool key_parse(struct sv text, uint64_t *id, struct sv *secret);
 MUSTCHECK bool key_id_parse(struct sv hex, uint64_t *id);
 /* user: "" for all users. */
 void key_hash(struct sv secret, bool read_only, struct sv user, unsigned char out[KEY_HASH_LEN]);
-/* Makes an id, and the secret of key with its hash. */
+/* Makes an id, a secret as key says, and its hash (of a signing key: its public key). */
 void key_make(const struct auth_key *key, char id[AUTH_ID_LEN], char out[AUTH_SECRET_MAX + 1],
               unsigned char hash[KEY_HASH_LEN]);
 /* The key in the headers. ERR_UNAUTHENTICATED, in ctx: there is none, or two different ones. */
@@ -28,18 +28,19 @@ MUSTCHECK enum err key_presented(struct request_ctx *ctx, const struct http_requ
 
 /* ---- token.c: signed tokens ---- */
 
-/* What a request shows: the secret of a key, or a token that a key has signed. */
+/* What a request presents: the secret of a key, or a token that a key has signed. */
 struct credential {
     uint64_t id;      /* of the key */
     struct sv secret; /* absent: it is a token */
     struct sv signed_text, claims;
     unsigned char signature[crypto_sign_BYTES];
 };
-/* ERR_INVALID unless text has the form of a key or a token, whose claims are not read. */
+/* ERR_INVALID unless text has the form of a key or a token. Does not read the token's claims. */
 MUSTCHECK enum err credential_parse(struct request_ctx *ctx, struct sv text,
                                     struct credential *out);
-/* Reads the claims of a token with a good signature. Narrows what ctx has of its key. now_us: wall
- * clock. ERR_UNAUTHENTICATED, slug invalid_token: field names the claim at fault. */
+/* Reads the claims of a token whose signature is valid, and adds their restrictions to those of the
+ * key in ctx. now_us: wall clock. ERR_UNAUTHENTICATED, slug invalid_token: field names the claim at
+ * fault. */
 MUSTCHECK enum err token_claims(struct request_ctx *ctx, struct sv claims, int64_t now_us);
 
 /* ---- snapshot.c: all live keys at one instant, and the thread that keeps them up to date ---- */
@@ -50,7 +51,7 @@ struct snapshot_key {
     int64_t requests, sessions;       /* bounds of its tenant; 0: none */
     unsigned char hash[KEY_HASH_LEN]; /* of a signing key: its public key */
     bool read_only, signing;
-    struct sv text; /* the tenant, and after a blank the user, if it is for one */
+    struct sv text; /* the tenant; if the key is for a user, a blank and the user */
 };
 /* When a key was used last, in hours since 1970; 0: not by this worker. */
 struct key_use {
@@ -60,11 +61,11 @@ struct key_use {
 struct snapshot {
     int64_t version; /* of auth_state */
     size_t n;
-    struct key_use *use;        /* of each key; stored after the keys, and their texts after it */
+    struct key_use *use;        /* of each key; stored after the keys, and before their texts */
     struct snapshot_key keys[]; /* ascending by id */
 };
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id);
-/* Notes that a key is used, for the refresher. */
+/* Notes that a key is used; the refresher stores it. */
 void snapshot_note_use(struct auth *a, uint64_t id, int64_t now_us);
 void *snapshot_main(void *auth);
 

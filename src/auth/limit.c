@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bounds the requests a second of a tenant, and counts them for the metrics, in memory that all
+ * Limits the requests a second of each tenant, and counts them for the metrics, in memory that all
  * workers of a host share.
  *
  * The generic cell rate algorithm keeps for each tenant the time at which all its requests are paid
@@ -31,7 +31,7 @@ struct auth_shared {
         _Atomic uint64_t tenant_hash; /* 0: never used */
         _Atomic int64_t due_ns;       /* the theoretical arrival time; monotonic */
     } entries[ENTRIES];
-    /* For the metrics; the last one is of all tenants without a place. A place is never emptied. */
+    /* For the metrics. A tenant keeps its place. All tenants without one share the last count. */
     _Atomic uint64_t counted[AUTH_COUNTED_MAX]; /* tenant_hash; 0: free, as are all behind it */
     struct tenant_count {
         _Atomic char name[AUTH_TENANT_MAX]; /* its first byte is written last */
@@ -125,7 +125,7 @@ void auth_count(const struct auth *a, struct sv tenant, int status)
     const size_t at = place_of(a->set.shared, tenant, unnamed ? 0 : (size_t)a->set.counted);
     const struct sv name = at < AUTH_COUNTED_MAX ? tenant : SV("other");
     struct tenant_count *c = &a->set.shared->counts[at];
-    /* By whoever finds none: the process that took the place may have been killed. */
+    /* Any process writes a missing name: the one that took the place may have been killed. */
     for (size_t i = atomic_load(&c->name[0]) ? 0 : name.n; i > 0; i--)
         atomic_store(&c->name[i - 1], name.p[i - 1]);
     metrics_add(&c->requests[status < 400 ? 0 : status < 500 ? 1 : 2], 1);

@@ -48,7 +48,7 @@ static const struct db_stmt write_uses = {
     " SELECT count(*) AS older FROM u JOIN api_keys k ON k.id = u.id"
     " WHERE k.last_used_at IS NULL OR k.last_used_at < u.at"};
 
-/* room: for the key's text; moved on. */
+/* *room: where to store the key's text; is moved behind it. */
 static bool read_key(const struct db_rows *rows, int row, struct snapshot_key *out, char **room)
 {
     const struct sv hash = db_get_text(rows, row, db_column(rows, "hash"));

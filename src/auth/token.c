@@ -10,7 +10,7 @@
 #include "parley/base/encode.h"
 #include "parley/json/json_reader.h"
 
-/* LEEWAY_S: how far the clock of the bot's server may be ahead. A token ends without one. */
+/* LEEWAY_S: how far the clock of the bot's server may be ahead. exp itself has no leeway. */
 enum { TOKEN_MAX = 2048, AHEAD_S = 24 * 3600, LEEWAY_S = 60 };
 
 struct members {
@@ -18,7 +18,7 @@ struct members {
     const struct json_node *crit, *aud, *exp, *nbf;
 };
 
-/* Of the header and of the claims. */
+/* Members of the header, and claims. */
 #define AT(name) 0, offsetof(struct members, name), 0, 0
 static const struct json_field fields[] = {
     {"alg", JSON_STRING, AT(alg)}, {"kid", JSON_STRING, AT(kid)}, {"crit", JSON_ANY, AT(crit)},

@@ -18,7 +18,7 @@ struct loading {
     struct names names;
     const char *value[SETTINGS_MAX];
     bool bad[SETTINGS_MAX];
-    bool unread[SETTINGS_MAX]; /* its file has a fault, which was said */
+    bool unread[SETTINGS_MAX]; /* its file has a fault, which was reported */
     char *why;
     size_t why_n;
     bool faulty;
@@ -66,7 +66,7 @@ static void store_value(struct loading *l, size_t i, struct sv text)
         add_fault(l, "out of memory");
 }
 
-/* The setting that NAME_FILE is for, one that may hold a password; names.n: none. */
+/* The index of NAME, if name is NAME_FILE and NAME may hold a password; else names.n. */
 static size_t of_value_file(const struct loading *l, struct sv name)
 {
     const struct sv suffix = SV("_FILE");
@@ -88,7 +88,7 @@ static FILE *open_regular(struct loading *l, const char *file)
     return f;
 }
 
-/* The first line of that file is the value. */
+/* Takes the first line of a file as the value. */
 static void read_value_file(struct loading *l, size_t i, struct sv path)
 {
     char *line = NULL;

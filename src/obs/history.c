@@ -33,7 +33,7 @@ static const struct series {
 };
 #undef SERIES
 
-/* Before these come the responses. */
+/* A sample has the counts of metrics_count_responses first, then the series. */
 enum { VALUES = METRICS_RESPONSES + ARRAY_LEN(series) };
 _Static_assert((int)VALUES <= (int)HISTORY_VALUES, "a sample has room for all");
 

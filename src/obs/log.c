@@ -134,7 +134,7 @@ void log_audit(const struct request_ctx *ctx, const char *file, const char *acti
     static const char *const names[] = {"sessions", "messages", "records"};
     struct log_line l;
     char id[17];
-    /* Not made here: the service, as another user, could not open it. */
+    /* Without O_CREAT: the service, as another user, could not open a file that a command made. */
     const int fd = *file ? open(file, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
     log_begin(&l, LOG_INFO, "audit");
     log_str(&l, "action", action);
@@ -170,7 +170,7 @@ static void open_inherited(void)
     }
 }
 
-/* O_NONBLOCK: nothing waits for the reader of a FIFO. */
+/* O_NONBLOCK: if it is a FIFO, nothing waits for its reader. */
 static int open_file(const char *file)
 {
     return open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0640);

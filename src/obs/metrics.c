@@ -180,7 +180,7 @@ static void render_requests(struct buf *out, struct metrics_slots s, const char 
     }
 }
 
-/* label: NULL: none; else its value is of. */
+/* label NULL: none; otherwise `of` is the value of the label. */
 static void render_histogram(struct buf *out, struct metrics_slots s, const char *name,
                              size_t offset, const char *label, const char *of)
 {

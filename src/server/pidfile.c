@@ -130,7 +130,8 @@ static void forget_service(const struct service *s)
         close(s->process);
 }
 
-/* The pid of who holds the lock; 0: nobody. Between two supervisors nobody does for a moment. */
+/* The pid of the lock's holder; 0: none. Looks several times, because for a moment between two
+ * supervisors nobody holds it. */
 static pid_t open_holder(struct service *s)
 {
     enum { LOOKS = 5 };
@@ -142,7 +143,8 @@ static pid_t open_holder(struct service *s)
         pid = holder(s->fd);
         if (pid > 0)
             s->process = (int)syscall(SYS_pidfd_open, pid, 0);
-        /* The descriptor is of that very process if it still holds the lock. */
+        /* If the process still holds the lock, its pid was not reused before the descriptor was
+         * opened. */
         if (s->process >= 0 && holder(s->fd) != pid) {
             close(s->process);
             s->process = -1;
@@ -209,7 +211,7 @@ static bool await_reload(struct service *s, long long before, char *why, size_t 
     return false;
 }
 
-/* See block_signals: a program of before --binary would end by SIGUSR2. */
+/* SIGUSR2 would end a program from before --binary. See block_signals. */
 static bool ignores(pid_t pid, int signo)
 {
     char path[64], line[128];

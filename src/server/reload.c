@@ -29,7 +29,7 @@ static void drain_set(struct supervisor *s, struct worker_set *set)
     worker_set_destroy(set);
 }
 
-/* Also of recycling; drops the next set. */
+/* Refuses a reload or gives up recycling, and drops the next set. */
 void reload_refuse(struct supervisor *s, const char *fmt, ...)
 {
     struct api_host *host = &s->run.shared->host;
@@ -46,7 +46,7 @@ void reload_refuse(struct supervisor *s, const char *fmt, ...)
         api_host_set_reload_reason(host, why);
         atomic_fetch_add(&host->reloads_refused, 1);
         for (char *p = why; (p = strchr(p, '\n'));)
-            *p = ' '; /* those below have lines of their own */
+            *p = ' '; /* the pid file and the service manager take one line */
         (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "refused: ", why);
         service_manager_notify("READY=1\nSTATUS=serving; the last reload was refused: %s", why);
     }
@@ -146,7 +146,7 @@ static void activate_next(struct supervisor *s)
     s->current = s->next;
     s->next = NULL;
     if (*s->current->cfg->log_file)
-        (void)!log_open(s->current->cfg->log_file); /* it could be opened just now */
+        (void)!log_open(s->current->cfg->log_file); /* log_can_open was true just now */
     drain_set(s, old);
     atomic_store(&host->worker_set, s->current->number);
     atomic_store(&host->crash_looping, 0);

@@ -27,10 +27,10 @@
 struct shared {
     struct api_host host;
     atomic_bool served;  /* a worker has been ready once */
-    atomic_uint foreign; /* bits: listeners that another process keeps, see struct listener */
+    atomic_uint foreign; /* bits: listeners that another process owns, see struct listener */
     struct {
         atomic_bool ready;             /* it takes requests and has PostgreSQL */
-        atomic_bool wants_replacement; /* it has served PARLEY_RECYCLE requests */
+        atomic_bool wants_replacement; /* after PARLEY_RECYCLE requests, or a handler hangs */
         char reason[API_REASON_MAX];   /* why it could not begin; else "" */
     } reports[API_SLOTS_MAX];          /* each written by its worker */
     struct metrics_history history;
@@ -64,7 +64,7 @@ int64_t descriptors_for_nginx(const struct config *cfg);
 
 struct listener {
     int fd;         /* -1: none */
-    bool inherited; /* the service manager opened it, and keeps it */
+    bool inherited; /* the service manager or another supervisor owns it: not to be removed */
     char path[108]; /* "" for TCP, and if it is inherited */
     dev_t dev;
     ino_t ino;
@@ -73,25 +73,25 @@ struct listener {
 /* Of PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH. */
 enum { LISTENER_CLIENTS, LISTENER_ADMIN, LISTENER_HEALTH, LISTENERS };
 
-/* Takes the socket of the service manager that listens at path, or at tcp://ADDRESS:PORT, or makes
- * one: non-blocking, CLOEXEC, mode 0660.
- * Does not replace the socket of a server that answers, or anything but a socket. On failure l->fd
- * is -1 and why holds one line. */
+/* Takes the socket that the service manager has opened for path, which may be tcp://ADDRESS:PORT,
+ * or else makes one: non-blocking, CLOEXEC, mode 0660. Does not replace the socket of a server that
+ * answers, or anything but a socket. On failure l->fd is -1 and why holds one line. */
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
-/* Refuses further connections. Those to an inherited one wait for the next service. */
+/* Refuses further connections. On an inherited socket they wait for the next service instead. */
 void listener_stop(const struct listener *l);
-/* It becomes another process's, as if it were inherited; and back. path: of the setting. */
+/* Marks it as owned by another process, like an inherited one; or as owned by this process, which
+ * then removes path, the value of the setting, at its end. */
 void listener_disown(struct listener *l);
 void listener_own(struct listener *l, const char *path);
-/* Bits for those that another process keeps. */
+/* A bit for each listener that another process owns. */
 unsigned listeners_foreign(const struct listener l[LISTENERS]);
 /* Closes it and removes its name, unless that names another socket by now. */
 void listener_close(struct listener *l);
 
 /* ---- service_manager.c ---- */
 
-/* Sends assignments such as "READY=1", one a line (sd_notify(3)). Nothing if no service manager
- * waits for them. */
+/* Sends assignments such as "READY=1", one a line (sd_notify(3)). Does nothing if no service
+ * manager waits for them. */
 void PRINTF_LIKE(1, 2) service_manager_notify(const char *fmt, ...);
 /* How often it wants to hear WATCHDOG=1; 0: never. */
 int64_t service_manager_watchdog_us(void);
@@ -115,11 +115,11 @@ MUSTCHECK int pidfile_open(const char *listen, char *why, size_t why_n);
  * and why. */
 bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why);
 void pidfile_close(int fd, const char *listen); /* removes it; -1 is fine */
-/* The lock that tells who the supervisor is: gives it up to a successor, which has the file open;
- * and takes it. */
+/* The holder of this lock is the supervisor. Release it for a successor, which has the file open,
+ * and acquire it. */
 void pidfile_unlock(int fd);
 void pidfile_lock(int fd);
-/* Whether it is the pid file of that PARLEY_LISTEN. */
+/* Whether fd is the pid file that belongs to this PARLEY_LISTEN. */
 bool pidfile_is(int fd, const char *listen);
 
 /* ---- the supervisor ---- */
@@ -170,9 +170,9 @@ struct supervisor {
     bool stopping;
     int exit_status;
     /* For the service manager. */
-    int announced;       /* 0: nothing, 1: that it waits for PostgreSQL, 2: that it serves */
-    int64_t announce_us; /* at the latest */
-    int64_t watchdog_us; /* when it must hear from this process next */
+    int announced;       /* 0: nothing, 1: that this waits for PostgreSQL, 2: that this serves */
+    int64_t announce_us; /* when to announce 1 */
+    int64_t watchdog_us; /* when to send WATCHDOG=1 next */
     /* reload.c */
     bool reload_wanted;
     struct worker_set *next;      /* its workers are being started */
@@ -186,7 +186,7 @@ struct supervisor {
         int channel;
         int64_t due_us; /* when it must be ready */
         bool asked;     /* to take over */
-        bool serves;    /* it has: this process only drains */
+        bool serves;    /* it has taken over: this process only drains */
     } successor;
     struct {
         pid_t pid;      /* 0: there is none */
@@ -234,9 +234,9 @@ void worker_table_log(enum log_level level, const char *event, int worker, pid_t
 void reload_request(struct supervisor *s);
 /* Continues what is under way, begins what is due. */
 void reload_step(struct supervisor *s);
-/* Whether no other set of workers drains or starts. */
+/* Whether no other set of workers, of this or another supervisor, drains or starts. */
 bool reload_may_begin(const struct supervisor *s);
-/* Counts a reload, and says that it has begun, or why it failed. */
+/* Counts a reload and reports that it has begun; reports why it was refused. */
 void reload_begin(struct supervisor *s);
 void PRINTF_LIKE(2, 3) reload_refuse(struct supervisor *s, const char *fmt, ...);
 /* A worker has ended that was not draining. True: a reload or recycling waited for it, and has
@@ -250,7 +250,7 @@ void successor_request(struct supervisor *s);
 void successor_step(struct supervisor *s);
 /* Sends a signal to the successor, if there is one. */
 void successor_forward(const struct supervisor *s, int signo);
-/* A child has ended. False: it was no successor. */
+/* A child has ended. False: it was not the successor. */
 bool successor_ended(struct supervisor *s, pid_t pid, int status);
-/* In a successor: takes the pid file and the channel from the environment. False: it is none. */
+/* Takes the pid file and the channel from the environment. False: this process is no successor. */
 bool successor_inherit(struct supervisor *s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The service manager: tells systemd how the service is, and takes the sockets that it has opened.
- * Both protocols are stable and a few lines each. sd_notify(3) advises to implement the first one,
- * since libsystemd brings five more libraries into the process.
+ * Both protocols are stable and need a few lines each. libsystemd would bring five more libraries
+ * into the process; sd_notify(3) itself advises programs to implement the first protocol.
  */
 #include "server_internal.h"
 
@@ -31,7 +31,7 @@ void service_manager_notify(const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, ap); /* a long reason is cut */
     va_end(ap);
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    /* Nothing depends on it: a service manager that does not listen is its own fault. */
+    /* A failure is ignored: nothing depends on the message. */
     if (fd >= 0)
         (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT,
                       (const struct sockaddr *)&a,
@@ -40,7 +40,8 @@ void service_manager_notify(const char *fmt, ...)
         close(fd);
 }
 
-/* A number that is for this process; 0: none. of_anybody: also where no process is named. */
+/* A number in the environment that is meant for this process; 0: none. of_anybody: also if no
+ * process is named. */
 static int64_t number_of(const char *name, const char *pid_name, bool of_anybody)
 {
     const char *number = getenv(name), *pid = getenv(pid_name);

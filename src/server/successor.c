@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Replaces the program of a running service (parley reload --binary). The supervisor executes the
- * program that is installed now, as its successor, which inherits the sockets and the lock of the
- * pid file. Once all workers of the successor are ready, it takes over, and the old workers drain.
- * Until then the old service goes on if the successor fails, and the successor ends if the old
- * supervisor dies. To the database the two are two hosts.
+ * newly installed program as its successor, which inherits the sockets and the open pid file. Once
+ * all workers of the successor are ready, it takes over the lock of the pid file, and the old
+ * workers drain. If the successor fails before, the old service continues; if the old supervisor
+ * dies before, the successor ends. The database sees the two as two hosts.
  */
 #include "server_internal.h"
 
@@ -22,8 +22,9 @@
  * whether it will own the sockets, and the predecessor's pid. */
 static const char variable[] = "SUCCESSOR_OF_PARLEY";
 
-/* What is said over the channel, a byte each: the successor is ready, the predecessor lets it take
- * over, it has. The predecessor stays until it knows, so that one of them always serves. */
+/* Messages over the channel, a byte each: the successor is ready; the predecessor lets it take
+ * over; it has taken over. The predecessor serves until the last one, so that one of them always
+ * does. */
 enum { IS_READY = 'r', TAKE_OVER = 't', HAS_TAKEN = 'h' };
 
 static const int64_t start_margin_us = 10 * 1000000;
@@ -35,8 +36,8 @@ static void say(int channel, char byte)
 
 /* ---- the predecessor ---- */
 
-/* The program that is installed where this one was, for a process that was found in PATH, and the
- * arguments of this process. */
+/* The path and the arguments of this process. The path is for a process that was found in PATH; it
+ * may name a newer program by now. */
 static bool read_command(char path[4096], char args[8192], char *argv[64])
 {
     static const char deleted[] = " (deleted)"; /* replaced by another file */
@@ -58,8 +59,8 @@ static bool read_command(char path[4096], char args[8192], char *argv[64])
     return true;
 }
 
-/* In the child: never returns. The sockets become descriptors 3 and up, as sd_listen_fds(3) has
- * them. */
+/* Runs in the child, and never returns. The sockets become descriptors 3 and up, as
+ * sd_listen_fds(3) specifies. */
 static void execute(const struct supervisor *s, int channel, pid_t predecessor)
 {
     enum { FIRST = 3, HIGH = 100 };
@@ -89,7 +90,7 @@ static void execute(const struct supervisor *s, int channel, pid_t predecessor)
     _exit(EXIT_FAULT);
 }
 
-/* Why the end of this process would be taken for that of the service; NULL: it would not. */
+/* Why the service would end with this process; NULL: it would not. */
 static const char *tied_to_pid(void)
 {
     if (getpid() == 1)
@@ -155,7 +156,7 @@ static void hand_over(struct supervisor *s)
     atomic_store(&s->run.shared->foreign, listeners_foreign(s->listeners));
     close(s->pidfile_fd);
     s->pidfile_fd = -1;
-    /* In this order: systemd follows the first of them, and then the successor speaks. */
+    /* MAINPID first: systemd then accepts what the successor sends. */
     service_manager_notify("MAINPID=%ld\nREADY=1\nSTATUS=serving", (long)s->successor.pid);
     log_say(LOG_INFO, "handed_over", "to process %ld", (long)s->successor.pid);
     if (s->reload_wanted)
@@ -213,7 +214,7 @@ static void take_over(struct supervisor *s)
 
 /* ---- both ---- */
 
-/* The next byte that was said; 0: none. */
+/* The next message; 0: none. */
 static char heard(int channel)
 {
     char byte = 0;

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* To find PostgreSQL, in addition to the time to connect to it. */
+/* Time to find PostgreSQL, in addition to the time to connect to it. */
 enum { ANNOUNCE_MS = 5000 };
 
 /* Time for the other workers when one has found the configuration to be wrong. */
@@ -89,7 +89,7 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
         return; /* a child that this process had before it executed parley */
     struct worker_slot *slot = worker_set_slot_of(s->current, worker);
     if (!s->stopping && !was_draining && !reload_lost(s, worker) && slot) {
-        if (s->predecessor.channel >= 0) { /* the predecessor goes on */
+        if (s->predecessor.channel >= 0) { /* the predecessor continues to serve */
             const char *reason = s->run.shared->reports[worker].reason;
             fprintf(stderr, "parley: %s\n",
                     reason[0] ? reason : "a worker ended before it was ready");
@@ -137,8 +137,8 @@ static void handle_signal(struct supervisor *s, int signo)
     }
 }
 
-/* Ready: a worker has PostgreSQL, or serves without it because that is away. A wrong configuration
- * is found before. */
+/* READY means that a worker is connected to PostgreSQL, or serves without it because PostgreSQL is
+ * away. Faults of the configuration are found before. */
 static void tell_service_manager(struct supervisor *s)
 {
     const int64_t now = clock_mono_us(), pause = service_manager_watchdog_us();
@@ -190,12 +190,13 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGUSR2);
     sigaddset(set, SIGCHLD);
     sigprocmask(SIG_BLOCK, set, NULL);
-    /* It is waited for all the same. /proc shows by that that this program knows it. */
+    /* sigtimedwait receives it all the same. Commands see in /proc that this program ignores it,
+     * and so knows it. */
     (void)signal(SIGUSR2, SIG_IGN);
 }
 
-/* All sockets that are passed must be used: nobody would answer at the others. A successor must
- * have those of its predecessor, and no other. */
+/* All sockets that are passed must be used, because nobody would answer on the others. A successor
+ * must have exactly the sockets of its predecessor. */
 static enum err open_listeners(struct supervisor *s, const struct config *cfg, char *why,
                                size_t why_n)
 {
@@ -281,7 +282,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
     }
     for (int i = 0; i < LISTENERS; i++)
         listener_close(&s.listeners[i]);
-    if (s.predecessor.channel >= 0) /* it goes on with the pid file */
+    if (s.predecessor.channel >= 0) /* the predecessor keeps the pid file */
         s.exit_status = s.exit_status == EXIT_GOOD ? EXIT_FAULT : s.exit_status;
     else
         pidfile_close(s.pidfile_fd, cfg->listen);

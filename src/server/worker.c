@@ -21,8 +21,8 @@ enum {
     TRIM_TICKS = 100,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
-    HANG_MARGIN_MS = 10000, /* after the time of two requests, a handler hangs */
-    BEGIN_MS = 3000,        /* to be registered, in addition to the time to connect to PostgreSQL */
+    HANG_MARGIN_MS = 10000, /* a handler hangs after 2 * PARLEY_REQUEST_MS and this */
+    BEGIN_MS = 3000,        /* to register, in addition to the time to connect to PostgreSQL */
     /* How long a quarantine outlives the longest write that it may have to cover. */
     QUARANTINE_MARGIN_MS = 2000,
     CACHE_VALUE_MAX = 128 * 1024,

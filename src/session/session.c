@@ -62,7 +62,7 @@ enum err session_message_id_taken(struct request_ctx *ctx, const struct session_
 
 enum err session_full(const struct sessions *s, struct request_ctx *ctx)
 {
-    ctx->err.retry_after_s = 30; /* there is room again when messages are removed */
+    ctx->err.retry_after_s = 30; /* messages may have been removed by then */
     return ctx_fail(ctx, ERR_LIMITED, "session_messages", NULL,
                     "The session would have more than the %lld messages that it may have.",
                     (long long)s->settings.messages_max);

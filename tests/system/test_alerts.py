@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""packaging/monitoring: a Prometheus with the delivered rules scrapes a stack that is broken in the way of each section of
-docs/operate/runbook.md, and the alert of that section begins (pending or firing). The metrics that alerts, dashboard and
+"""packaging/monitoring: a Prometheus with the delivered rules scrapes a stack. Each test breaks the stack as a section of
+docs/operate/runbook.md says, and the alert of that section begins (pending or firing). The metrics that alerts, dashboard and
 documents name exist. ParleyHandlerHangs is tested by tests/faults/test_hanging_handler.py, ParleyFormerPrimary by
 tests/hosts/test_two_primaries.py: both look at the metric."""
 import json

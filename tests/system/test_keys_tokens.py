@@ -138,8 +138,8 @@ class Claims(TokensTest):
         wait_until(lambda: self.stack.psql(used) == "t", 10, "the use is written")
 
     def test_while_postgresql_is_away(self):
-        """A token is as good as its key: PARLEY_KEYS_STALE. Fails if tokens are refused then, or if a wrong one gets a
-        401, as if it were known to be wrong: tried."""
+        """A token is accepted as long as its key is (PARLEY_KEYS_STALE). Fails if tokens are refused then, or if a wrong
+        one gets a 401, as if it were known to be wrong: tried."""
         token, wrong = self.mine.token(sub="ann"), self.theirs.token(sub="ann", headers={"kid": self.mine.kid})
         self.assertEqual(self.ask(token).status, 200)
         self.stack.postgres.stop()
@@ -171,8 +171,8 @@ class SigningKeys(TokensTest):
         self.assertIn(None, [k["user_id"] for k in json.loads(self.stack.parley.do("key", "list", "--json"))["keys"]])
 
     def test_it_is_no_bearer_key(self):
-        """Its public key is where a bearer key has its hash: a secret with that hash would be needed, and not even
-        that is let in. A key that is no signing key signs nothing. Fails if either is not looked at: tried."""
+        """A signing key is not a bearer key, and a bearer key does not sign. The public key is stored where a bearer key
+        has its hash; even a secret with that hash is refused. Fails if either is not checked: tried."""
         key = self.stack.parley.make_key("acme")
         self.assertEqual(self.ask(key).status, 200)
         self.stack.psql(f"UPDATE api_keys SET signing = true WHERE id = '{key[7:23]}'")

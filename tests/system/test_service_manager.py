@@ -145,8 +145,8 @@ class Managed(ReloadTest):
         self.assertEqual(list(self.told.messages[-1][1]), ["STOPPING", "STATUS"])
 
     def test_watchdog(self):
-        """Twice as often as it must be, by the supervisor, until that hangs. Fails if each worker's life counts: tried,
-        with a thread of its own. Not if the watchdog is another process's."""
+        """The supervisor sends WATCHDOG=1 twice as often as required, until it hangs, and nothing if the watchdog is for
+        another process. Fails if a thread of its own sends it, since that would not hang with it: tried."""
         self.start(WATCHDOG_USEC="600000", WATCHDOG_PID="1")
         time.sleep(0.8)
         self.assertEqual(self.told.of("WATCHDOG"), [])

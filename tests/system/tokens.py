@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tokens made by libraries that know nothing of parley: PyJWT and cryptography, Debian's python3-jwt. They are of
-Debian's python3, which need not be the one that runs the tests. So this file is also a program for that one: a
+"""Makes tokens with independent libraries: PyJWT and cryptography, from Debian's python3-jwt. They are installed for
+Debian's python3, which need not be the one that runs the tests. So this file is also a program for that python3: a
 line of JSON in, a token out."""
 import base64
 import json

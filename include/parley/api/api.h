@@ -86,8 +86,8 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 /* service: struct api_service *. The type is fcgi_answer_fn. */
 void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);
-/* Whether a handler has not returned for that long, long after the deadline of its request. A line
- * in the log says once what it was doing. */
+/* Whether a handler has run for longer than limit_us, which is long after the deadline of its
+ * request. Each such handler is logged once, with its request. */
 bool api_hangs(struct api_service *api, int64_t limit_us);
 /* For fcgi_settings: GETs of one session each, whose stamps are read together
  * (session_ahead_read). */

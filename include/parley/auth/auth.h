@@ -44,7 +44,7 @@ struct auth_settings {
     int64_t sessions; /* open ones; as above */
     struct auth_shared *shared;          /* borrowed */
     const struct db_hosts_shared *hosts; /* the host's polls; borrowed; NULL: none */
-    int64_t counted; /* how many tenants have counters of their own; 0: none is counted */
+    int64_t counted; /* tenants that get their own counters; 0: none is counted */
 };
 
 /* Begins to load the keys in the background. db is borrowed. NULL: no memory or no thread. */
@@ -64,8 +64,9 @@ bool auth_accepts_keys(const struct auth *a);
 MUSTCHECK enum err auth_check(struct auth *a, struct request_ctx *ctx,
                               const struct http_request *req);
 
-/* Counts an answer for the metrics of its tenant ("": of none), and writes them. */
+/* Counts an answer to a tenant for the metrics. tenant "": does nothing. */
 void auth_count(const struct auth *a, struct sv tenant, int status);
+/* Writes these metrics. */
 void auth_write_counts(const struct auth *a, struct buf *out);
 
 /* ---- for an operator's commands; db logs in as the owner of the tables (db_settings.owner) ----
@@ -81,7 +82,7 @@ MUSTCHECK bool auth_key_id(struct sv text, struct sv *id);
 struct auth_key {
     struct sv id, tenant, name;
     struct sv user;          /* the key is for this user alone; "": for all */
-    bool read_only, signing; /* it may change nothing; it signs tokens, and is no bearer key */
+    bool read_only, signing; /* it may change nothing; it signs tokens, and is not a bearer key */
     int64_t created_at;
     int64_t expires_at, revoked_at; /* 0: never, not */
     int64_t last_used_at;           /* the beginning of the hour; 0: never */
@@ -93,8 +94,8 @@ MUSTCHECK enum err auth_key_create(struct db *db, struct request_ctx *ctx, struc
 /* Oldest first, with those that have expired or are revoked. */
 MUSTCHECK enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key **out,
                                  size_t *n);
-/* May be repeated; ctx->tenant becomes that of the key. ERR_NOT_FOUND (nothing in ctx->err): none
- * has that id. */
+/* May be repeated. Sets ctx->tenant to the tenant of the key. ERR_NOT_FOUND, with nothing in
+ * ctx->err: there is no key with that id. */
 MUSTCHECK enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id);
 /* How many keys are valid now; also for the serving role. */
 MUSTCHECK enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n);

@@ -73,8 +73,8 @@ struct sv http_header_get(const struct http_request *req, const char *name);
 /* ERR_INVALID if a header that parley reads was sent twice, or has a control character. */
 MUSTCHECK enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req);
 
-/* The trace and the caller's span in the header traceparent (W3C Trace Context, level 1), in
- * hexadecimal. False unless there is one such header, and it is valid. */
+/* The hexadecimal ids of the trace and of the caller's span in the header traceparent (W3C Trace
+ * Context, level 1). False unless there is exactly one such header, and it is valid. */
 MUSTCHECK bool http_trace(const struct http_request *req, struct sv *trace, struct sv *parent);
 
 struct sv http_param_get(const struct http_request *req, const char *name); /* SV_NONE: absent */

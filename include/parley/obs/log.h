@@ -32,17 +32,18 @@ void log_str(struct log_line *l, const char *key, const char *value);
 void log_int(struct log_line *l, const char *key, int64_t value);
 /* Ends the line and writes it; a line that cannot be written is lost. */
 void log_end(struct log_line *l);
-/* The log, and all else that is written to standard error, goes to this file from here on; "": to
- * where standard error goes, and a line that does not fit into a pipe is lost rather than waits for
- * its reader. Call it when the server starts, and to open a file anew that was renamed. False, and
- * errno: the file cannot be opened, and nothing changed. */
+/* Directs the log, and everything else that is written to standard error, to this file. file "":
+ * standard error stays, but no longer blocks: a line that does not fit into a pipe is lost. Call it
+ * when the server starts, and to open a file again that was renamed. False, and errno: the file
+ * cannot be opened, and nothing changed. */
 MUSTCHECK bool log_open(const char *file);
-/* Whether log_open would succeed; it makes the file. */
+/* Whether log_open would succeed. Creates the file. */
 MUSTCHECK bool log_can_open(const char *file);
 
-/* The line of the event audit: ctx's key, or a command, did this. done: nothing is left to do. key:
- * one that was made or revoked, or absent. counts: of sessions, messages and records, or NULL.
- * file: takes the line if it is there; "": stderr does. It never has content or users. */
+/* Writes a line of the event audit: the key of ctx, or a command, did this action. done:
+ * completely. key: the key that was made or revoked, or absent. counts: sessions, messages and
+ * records; NULL: none. The line goes to file if it exists, otherwise to stderr. Never pass content
+ * or users. */
 void log_audit(const struct request_ctx *ctx, const char *file, const char *action, bool done,
                struct sv key, const int64_t counts[3]);
 

@@ -55,7 +55,7 @@ struct metrics_slot {
             _Atomic int64_t pool_max, threads_busy;
             _Atomic int64_t body_bytes; /* that requests with large bodies have reserved */
             _Atomic int64_t pool_servers[METRICS_SERVERS]; /* by index in DATABASE_URL */
-            /* Of the database: every worker with search has asked for the same numbers. */
+            /* Of the database, so the same in every worker with search: not to be added. */
             _Atomic int64_t search_waiting, search_oldest_s;
         };
         _Atomic int64_t gauges[10 + METRICS_SERVERS]; /* the same, for a loop */
@@ -79,17 +79,17 @@ struct metrics_slots {
 };
 /* The sum over all slots of n counters, or gauges, from that offset in a slot on. */
 uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
-/* Adds the responses of all routes: METRICS_CLASSES classes (2xx and 3xx, 4xx, all others), then by
- * the bound of their time, the last ones being longer. */
+/* Adds up the responses of all routes: first by class (2xx and 3xx, 4xx, all others), then by the
+ * bound of their time; the last count is of those that took longer than all bounds. */
 enum { METRICS_CLASSES = 3, METRICS_RESPONSES = METRICS_CLASSES + METRICS_BUCKETS + 1 };
 void metrics_count_responses(struct metrics_slots s, uint64_t *out);
 extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
-/* Writes the sums of all slots. route_names: one label a route; NULL entries are left out. Requests
- * and errors that never happened are left out. Other counters begin with 0, so that the first
- * event is an increase for Prometheus. */
+/* Writes the sums of all slots. route_names: one label a route; NULL entries are left out, and so
+ * are requests and errors that never happened. Other counters begin at 0, so that Prometheus sees
+ * the first event as an increase. */
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
                     size_t n_routes);
-/* Writes a counter, whose name ends in _total, or a gauge. help: NULL after the first of a family.
- * label: NULL: none; else its value is of. */
+/* Writes a counter, if the name ends in _total, or a gauge. help: NULL after the first of a family.
+ * label NULL: none; otherwise `of` is the value of the label. */
 void metrics_write(struct buf *out, const char *name, const char *help, const char *label,
                    const char *of, int64_t value);

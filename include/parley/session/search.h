@@ -40,7 +40,7 @@ MUSTCHECK enum err session_messages_search(struct sessions *s, struct request_ct
 
 /* Indexes what is in the queue, for about 100 ms. Does nothing while somebody else indexes.
  * failures: how many calls in a row ended with ERR_TIMEOUT before this one. *more: there is more
- * to do. Before that, it measures the queue for the metrics. */
+ * to do. It measures the queue for the metrics first. */
 MUSTCHECK enum err session_index_step(struct sessions *s, struct request_ctx *ctx, int64_t failures,
                                       bool *more);
 

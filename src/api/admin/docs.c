@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* /openapi.json, the description of all interfaces, and /docs, the page that shows it; and /, which
- * says where they are. None needs an API key. The page /status/ for operators is here, too. The
- * build embeds all three from docs/ (embed.sh). */
+/* Documents that need no API key: /openapi.json, which describes all interfaces; /docs, the page
+ * that shows it; /, which says where they are; and /status/, the page for operators. The build
+ * embeds the JSON and both pages from docs/ (embed.sh). */
 #include "api/common/handler.h"
 
-/* Made by embed.sh. A policy allows the page's own script and style and nothing else. */
+/* Made by embed.sh. A policy (CSP) allows only the page's own script and style. */
 extern const char docs_openapi[], docs_openapi_tag[];
 extern const char docs_page[], docs_page_tag[], docs_page_policy[];
 extern const char docs_status[], docs_status_tag[], docs_status_policy[];

@@ -108,7 +108,8 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
 
 enum { NAMES_SESSION = API_SESSION | API_CONVERSATION | API_THREAD };
 
-/* A token for a session alone does not say who its user is, so its client may not either. */
+/* A token for a session without a user does not say who its user is, so its client may not say so
+ * either. */
 static enum err check_scope(struct api_call *c, unsigned takes)
 {
     struct request_ctx *ctx = c->ctx;

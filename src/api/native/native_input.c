@@ -162,7 +162,7 @@ static enum err check_owner_and_language(const struct json_input *body, struct s
     return ERR_NONE;
 }
 
-/* user: from X-Parley-User or the key; given: from the body. */
+/* user: from X-Parley-User or the key. given: from the body. */
 static enum err check_user(const struct json_input *body, struct sv user, struct sv given)
 {
     const bool bound = user.p || body->ctx->only_session.p;
@@ -218,7 +218,7 @@ enum err native_read_patch(const struct json_input *body, struct session_patch *
     TRY(json_read(body, patch_fields, JSON_REFUSED, out));
     TRY(check_owner_and_language(body, out->user_id, out->language));
     out->has_user_id = member_of(body, "user_id").p;
-    /* X-Parley-User alone lets a client give a session away; a restriction of its key does not. */
+    /* With X-Parley-User a client may give a session to another user; with a restricted key not. */
     if (out->has_user_id)
         TRY(check_user(body, body->ctx->only_user, out->user_id));
     out->has_language = member_of(body, "language").p;

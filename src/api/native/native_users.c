@@ -137,7 +137,7 @@ static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
                     own > 0 ? " of this tenant" : "");
 }
 
-/* Runs when the arena is reset, however the request ends; its memory is still there. */
+/* Runs when the arena is reset, however the request ends. The arena's memory is still valid. */
 static void release_export_slot(void *arg)
 {
     struct export *e = arg;

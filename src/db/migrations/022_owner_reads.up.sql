@@ -1,7 +1,7 @@
 -- min_compatible: 16
--- The login that owns the tables reads the rows of all tenants if it sets parley.all_tenants to on. So pg_dump as this
--- login writes a whole backup (docs/operate/backup.md). Without the setting, row-level security binds it as before. A
--- function of the owner that another login calls still reads one tenant: pg_has_role asks for the login itself.
+-- If the owner of the tables sets parley.all_tenants to on, it reads the rows of all tenants. So pg_dump as this login
+-- writes a complete backup (docs/operate/backup.md). Without the setting, row-level security binds it as before. A
+-- function of the owner that another login calls still reads one tenant, because pg_has_role checks session_user.
 DO $$
 DECLARE
     its text;

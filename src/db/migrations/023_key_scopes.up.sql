@@ -1,7 +1,7 @@
 -- min_compatible: 16
--- What a key may do: read alone (scope), or everything for one user alone (user_id). The hash of such a key covers its
--- restrictions, so that a program that does not know them does not find the key valid. A signing key is no bearer
--- key: it signs tokens, and in place of a hash it has its public key.
+-- Restrictions of a key: to reading (scope), or to one user (user_id). The hash of a restricted key covers them, so
+-- that a program that does not know them does not accept the key. A signing key signs tokens and is not a bearer key:
+-- in place of a hash it has its public key.
 ALTER TABLE api_keys
     ADD COLUMN scope   text NOT NULL DEFAULT 'write' CHECK (scope IN ('read', 'write')),
     ADD COLUMN user_id text COLLATE "C" CHECK (octet_length(user_id) BETWEEN 1 AND 256),
