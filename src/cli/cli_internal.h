@@ -58,6 +58,7 @@ int command_finish(struct command_context *c, enum err e);
 /* ---- output.c ---- */
 
 /* What a command prints is a JSON tree: printed as it is, or its rows as a table. */
+enum { OUTPUT_COLUMNS_MAX = 12 }; /* further columns are left out */
 struct output_column {
     const char *title, *member;
     const char *null_text; /* for null */

@@ -56,10 +56,10 @@ static const char *cell_text(const struct json_object *row, const struct output_
 static void print_table(const struct json_object *rows, const struct output_column *columns,
                         size_t n)
 {
-    int widths[8] = {0};
+    int widths[OUTPUT_COLUMNS_MAX] = {0};
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i <= json_object_array_length(rows); i++)
-            for (size_t k = 0; k < n; k++) {
+            for (size_t k = 0; k < n && k < OUTPUT_COLUMNS_MAX; k++) {
                 char buffer[CELL_MAX];
                 const bool last = k + 1 == n;
                 const struct json_object *row =

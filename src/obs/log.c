@@ -135,7 +135,9 @@ void log_audit(const struct request_ctx *ctx, const char *file, const char *acti
     struct log_line l;
     char id[17];
     /* Without O_CREAT: the service, as another user, could not open a file that a command made. */
-    const int fd = *file ? open(file, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
+    const int fd =
+        *file ? open(file, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
+              : -1;
     log_begin(&l, LOG_INFO, "audit");
     log_str(&l, "action", action);
     log_str(&l, "outcome", done ? "done" : "partial");

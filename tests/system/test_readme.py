@@ -98,7 +98,7 @@ class Pasted(StackTest):
             "docs/guide/quick-start.md", '"user_id":"ann"', '"content":"Hello!"', '"topic":"trains"',
             '"topic":"trains".*"Hello!"', "204 No Content", r"^parley_[\w-]+ $",
             "PostgreSQL: ok.*API keys: . live", *[" the sea"] * 4)
-        self.assertRegex(errors, r"^parley: key \w+ for tenant acme, until .*\n.*PostgreSQL answers.*\n$")
+        self.assertRegex(errors, r"parley: key \w+ for tenant acme, until .*\n.*PostgreSQL answers.*\n$")
 
     def test_concepts(self):
         """Pages both ways; a patch under the tag of the state. Fails if the tag is the one of something else, or

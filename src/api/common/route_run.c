@@ -43,10 +43,10 @@ static bool decode_user(struct request_ctx *ctx, struct sv *user)
 static enum err read_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
 {
     *out = http_header_get(req, "x-parley-user");
-    if (!out->p)
+    if (!out->p) {
         *out = ctx->only_user;
-    if (!out->p)
         return ERR_NONE;
+    }
     /* nginx from 1.23 on joins two headers in this way (RFC 9110, section 5.3). The result names
      * neither of the two users. */
     if (out->n > 0 && memmem(out->p, out->n, ", ", 2))
@@ -64,6 +64,23 @@ static enum err read_user(struct request_ctx *ctx, const struct http_request *re
     return ERR_NONE;
 }
 
+/* Keys are unique in a tenant. Those of a restricted API key have a space of their own, so that its
+ * holder cannot take the keys of others. */
+static enum err restrict_key(struct request_ctx *ctx, struct sv *key)
+{
+    const struct sv parts[] = {SV("restricted key"), ctx->only_user, ctx->only_session, *key};
+    unsigned char digest[SHA256_LEN];
+    if (!ctx->only_user.p && !ctx->only_session.p)
+        return ERR_NONE;
+    sha256_parts(parts, ARRAY_LEN(parts), digest);
+    char *text = arena_alloc(ctx->arena, BASE64URL_LEN(SHA256_LEN) + 1);
+    if (!text)
+        return ctx_nomem(ctx);
+    base64url_write(digest, SHA256_LEN, text);
+    *key = (struct sv){text, BASE64URL_LEN(SHA256_LEN)};
+    return ERR_NONE;
+}
+
 static enum err read_key(struct request_ctx *ctx, const struct http_request *req,
                          struct session_precondition *out)
 {
@@ -77,6 +94,7 @@ static enum err read_key(struct request_ctx *ctx, const struct http_request *req
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "Idempotency-Key",
                         "A key is 1 to %d printable ASCII characters without spaces.",
                         SESSION_KEY_MAX);
+    TRY(restrict_key(ctx, &out->key));
     return http_fingerprint(ctx, req, out->user, &out->fingerprint);
 }
 

@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     FOREACH its IN ARRAY '{sessions,messages,summaries,user_states,idempotency_keys,tenant_sessions}'::text[] LOOP
         EXECUTE format('CREATE POLICY owner ON %I FOR SELECT TO CURRENT_USER'
-            ' USING (current_setting(''parley.all_tenants'', true) = ''on'' AND pg_has_role(session_user, current_user, ''USAGE''))',
+            ' USING (current_setting(''parley.all_tenants'', true) = ''on'' AND (SELECT pg_has_role(session_user, current_user, ''USAGE'')))',
             its);
     END LOOP;
 END
