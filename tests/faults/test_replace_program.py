@@ -127,6 +127,8 @@ class ReplaceProgram(ReloadedTest):
         time.sleep(1)
         self.assertEqual(self.supervisor(), first)
         both = tree(first)
+        for pid in both:
+            self.stack.keep(pid)
         os.kill(first, signal.SIGKILL)
         self.stack.parley.process.wait()
         self.stack.postgres.resume()
