@@ -144,11 +144,9 @@ static void check_search(struct report *r, struct command_context *c)
         add_check(r, false, "search", "%s", command_cause(c, c->ctx.err.err));
     else
         add_check(r, true, "search", "%s",
-                  rows.count == 0            ? "warning: there is no index: run `parley search "
-                                               "build`"
+                  rows.count == 0            ? "warning: no index: run `parley search build`"
                   : db_get_bool(&rows, 0, 0) ? "ok"
-                                             : "the index is not complete: see `parley search "
-                                               "build`");
+                                             : "not complete: see `parley search build`");
 }
 
 static void check_postgres(struct report *r, const struct config *cfg)

@@ -25,7 +25,7 @@ static const char *make_sql(struct request_ctx *ctx, const char *table,
 
 enum err db_bulk_insert(struct db *db, struct request_ctx *ctx, const char *table,
                         const struct db_bulk_column *columns, size_t n_columns,
-                        const struct sv *values, size_t n_rows, int *inserted)
+                        const struct sv *values, size_t n_rows)
 {
     if (n_rows == 0 || n_columns == 0 || n_columns > DB_BULK_COLUMNS_MAX)
         return ctx_fault(ctx, ERR_INTERNAL, "bulk insert of %zu rows with %zu columns", n_rows,
@@ -42,9 +42,5 @@ enum err db_bulk_insert(struct db *db, struct request_ctx *ctx, const char *tabl
             column[row] = values[row * n_columns + i];
         TRY(db_text_array(ctx, column, n_rows, &params[i]));
     }
-    struct db_rows rows;
-    TRY(db_query(db, ctx, DB_WRITE, &stmt, params, (int)n_columns, &rows, NULL));
-    if (inserted)
-        *inserted = rows.count;
-    return ERR_NONE;
+    return db_query(db, ctx, DB_WRITE, &stmt, params, (int)n_columns, NULL, NULL);
 }

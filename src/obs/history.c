@@ -51,13 +51,12 @@ static void take_sample(struct metrics_history *h, struct metrics_slots s)
     atomic_store(&h->taken, taken + 1);
 }
 
-void metrics_history_step(struct metrics_history *h, struct metrics_slots s)
+void metrics_history_step(struct metrics_history *h, const struct metrics_slot *slots, size_t n)
 {
-    const int64_t now_us = clock_mono_us();
-    if (now_us < h->due_us)
+    if (clock_mono_us() < h->due_us)
         return;
-    take_sample(h, s);
-    h->due_us = now_us + HISTORY_PAUSE_MS * INT64_C(1000);
+    take_sample(h, (struct metrics_slots){slots, n});
+    h->due_us = deadline_in_ms(HISTORY_PAUSE_MS).at_us;
 }
 
 void metrics_history_render(struct buf *out, const struct metrics_history *h)

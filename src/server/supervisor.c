@@ -156,14 +156,13 @@ static void tell_service_manager(struct supervisor *s)
 
 static void run_loop(struct supervisor *s)
 {
+    struct shared *shared = s->run.shared;
     /* Due work begins, and flags of workers are seen, at most this late. */
     static const struct timespec tick = {.tv_nsec = 50 * 1000000};
     while (!s->stopping || worker_table_any(s, false) ||
            (s->successor.pid > 0 && !s->successor.serves)) {
         tell_service_manager(s);
-        metrics_history_step(&s->run.shared->history,
-                             (struct metrics_slots){s->run.shared->slots,
-                                                    atomic_load(&s->run.shared->host.n_slots)});
+        metrics_history_step(&shared->history, shared->slots, atomic_load(&shared->host.n_slots));
         worker_table_kill_late(s);
         if (!s->stopping) {
             start_due(s);

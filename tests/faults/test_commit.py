@@ -2,7 +2,7 @@
 """The answer to a commit is lost, or the request for it: on every route that writes, with a key and without.
 
 Each write is one round trip: one implicit transaction, which the server commits when it has the Sync. No route
-uses BEGIN and COMMIT; tests/service/db/test_tx.c loses that COMMIT.
+uses BEGIN and COMMIT; tests/service/db/test_repeats.c loses that COMMIT.
 """
 import collections
 import json

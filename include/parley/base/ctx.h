@@ -49,7 +49,6 @@ struct request_ctx {
     int64_t rate_limit, rate_left; /* requests a second of the tenant (0: any number); left now */
     bool known_roles;              /* PARLEY_ROLES=known */
     bool caches_only;        /* the API key could not be confirmed: as if PostgreSQL were away */
-    bool in_transaction;     /* inside db_transaction */
     bool reserve;            /* may take a connection that is reserved for reads */
     bool urgent;             /* a poll that other requests depend on: first in the queue for a
                               * connection, and not counted in the metrics as a request */

@@ -142,25 +142,10 @@ struct db_bulk_column {
 
 /* Inserts n_rows rows (1 to DB_BULK_ROWS_MAX) into the table in one round trip: all or none. table
  * is SQL, as the columns are. values holds the rows one after the other, each column in its text
- * form; SV_NONE is NULL. inserted may be NULL. ERR_TOO_LARGE: too many rows. */
+ * form; SV_NONE is NULL. ERR_TOO_LARGE: too many rows. */
 MUSTCHECK enum err db_bulk_insert(struct db *db, struct request_ctx *ctx, const char *table,
                                   const struct db_bulk_column *columns, size_t n_columns,
-                                  const struct sv *values, size_t n_rows, int *inserted);
-
-/* ---- transactions of several round trips ---- */
-
-struct db_tx;
-/* Most writes need none: one statement, or one db_batch, is a transaction by itself.
- * BEGIN (READ COMMITTED), fn, COMMIT; ROLLBACK if anything fails. After a serialization failure or
- * a deadlock all of it is repeated (at most 3 times, with the arena rewound), so fn must have no
- * effect outside the database. Returns fn's own error as it is. ERR_INTERNAL: called inside fn.
- * ERR_OUTCOME_UNKNOWN: the connection was lost during COMMIT. */
-typedef enum err (*db_tx_fn)(struct db_tx *tx, struct request_ctx *ctx, void *arg);
-MUSTCHECK enum err db_transaction(struct db *db, struct request_ctx *ctx, db_tx_fn fn, void *arg);
-/* As db_query, inside fn. */
-MUSTCHECK enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx,
-                               const struct db_stmt *stmt, const struct db_param *params,
-                               int n_params, struct db_rows *out, struct db_failure *failure);
+                                  const struct sv *values, size_t n_rows);
 
 /* ---- reads of several requests in one round trip ---- */
 

@@ -20,7 +20,7 @@ struct metrics_history {
 };
 
 /* Takes a sample if HISTORY_PAUSE_MS have passed since the last one. */
-void metrics_history_step(struct metrics_history *h, struct metrics_slots s);
+void metrics_history_step(struct metrics_history *h, const struct metrics_slot *slots, size_t n);
 /* Writes a JSON object: "series" names the values of a sample, "samples" has them, oldest first.
  * Counters count from the start of the service. */
 void metrics_history_render(struct buf *out, const struct metrics_history *h);

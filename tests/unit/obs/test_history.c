@@ -28,7 +28,7 @@ static size_t count(const char *text, const char *part)
 static void step(struct metrics_history *h, const struct metrics_slot *slots)
 {
     h->due_us = 0;
-    metrics_history_step(h, (struct metrics_slots){slots, 2});
+    metrics_history_step(h, slots, 2);
 }
 
 /* The value with this name in the last sample. */
@@ -93,7 +93,7 @@ TEST(the_last_hour_is_kept)
     static struct metrics_history h;
     CU_ASSERT_EQUAL(count(render(&h), "["), 2);
     step(&h, s);
-    metrics_history_step(&h, (struct metrics_slots){s, 2});
+    metrics_history_step(&h, s, 2);
     CU_ASSERT_EQUAL(count(render(&h), "["), 3);
     for (int i = 1; i < 2 * HISTORY_SAMPLES; i++) {
         metrics_add(&s[1].queue_refused, 1);
