@@ -37,7 +37,7 @@ class Install(unittest.TestCase):
             shutil.copy(f"{packages}/{name}", cls.debian.root + "/root")
         # What needs the mirrors.
         cls.debian.sh(block("install.md", "What you need", "bash"))
-        cls.debian.sh("apt-get install -y --no-install-recommends logrotate")
+        cls.debian.sh("apt-get install -y --no-install-recommends logrotate jq")
         cls.debian.sh("apt-get install -y --no-install-recommends --download-only ./parley_0.1.0_*.deb")
         cls.debian.boot()
         cls.sh = cls.debian.sh
@@ -170,6 +170,33 @@ application/json' -d '{{"role":"user","content":"x"}}' "http://127.0.0.1/v1/sess
         self.assertTrue(self.ready())
         self.sh("systemctl stop parley; apt-get install -y --reinstall ./parley_0.1.1_*.deb")
         self.assertEqual(self.show("ActiveState"), "inactive")
+
+    def test_6b_postgresql_lost(self):
+        """The files of the database are gone. The alert's section of the runbook says what is wrong; the steps of
+        "PostgreSQL is lost" bring back what the backup has. Fails if the dump is made without its two settings: tried."""
+        self.sh("systemctl start parley")
+        self.assertIsNotNone(eventually(self.ready, 20))
+        self.append_while("true")
+        count = f"curl -s -H 'X-Api-Key: {self.key}' http://127.0.0.1/v1/sessions/sockets | grep -o '\"message_count\":[0-9]*'"
+        before = self.sh(count)
+        dump, restore = (block("backup.md", "pg_dump", "bash", i) for i in (0, 1))
+        owner = self.sh("sed -n 's/^DATABASE_ADMIN_URL=//p' /etc/parley/admin.conf").strip()
+        export = f"cd /root; export OWNER_URL={owner}\n"
+        self.sh(export + dump.split("\n", 1)[1])
+        self.sh("systemctl stop postgresql@15-main; rm -r /var/lib/postgresql/15/main/base")
+        self.debian.run("systemctl start postgresql@15-main")
+        look = block("runbook.md", "ParleyNotReady").replace(":8080", "")
+        self.assertIsNotNone(eventually(lambda: '"status":"down"' in self.debian.run(look).stdout, 20))
+        say(self.debian.run(look).stdout.splitlines()[-1])
+        self.sh("systemctl stop parley; pg_dropcluster --stop 15 main; pg_createcluster 15 main; "
+                "systemctl start postgresql@15-main")
+        self.sh(f"cd /; runuser -u postgres psql <<'END'\n{block('install.md', 'Two logins', 'sql')}END")
+        self.sh(export + restore)
+        self.assertNotRegex(self.sh("parley --config /etc/parley/parley.conf check"), "(?m)^FAIL")
+        self.sh("systemctl start parley")
+        self.assertIsNotNone(eventually(self.ready, 20))
+        self.assertEqual(self.sh(count), before)
+        self.append_while("true")
 
     def test_7_boot(self):
         """The service starts with the machine, whose /run is empty then. Fails if the package does not enable it: tried."""

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What an operator can undo: the schema is taken down and brought up again with its data, and parley runs
-without Redis and with it again. Answers are compared byte for byte."""
+"""What an operator can undo: each migration is reverted and applied again with the data in it, and parley runs without
+Redis and with it again. Answers are compared byte for byte. test_backup.py has backups."""
 import re
 
-from harness import message, run
-from stack import PARLEY, ROOT, StackTest, wait_until
+from harness import message
+from stack import StackTest, wait_until
 
-SCHEMA = ROOT + "/tests/schema-backup/schema"
 KEYED = {"role": "user", "content": "keyed"}
 
 
-class BackupTest(StackTest):
+class GoBackTest(StackTest):
     """Six sessions with all kinds of content, and the answers about them."""
     env = {"PARLEY_DRAIN": "1"}
 
@@ -49,11 +48,6 @@ class BackupTest(StackTest):
         self.assertEqual(again.headers["Idempotent-Replayed"], "true")
         return answers + [again.body]
 
-    def schema(self, *arguments):
-        """Runs the script as the owner of the tables."""
-        return run(SCHEMA, *arguments, env={**self.stack.parley.environment(), "PARLEY": PARLEY},
-                   cwd=self.stack.dir)
-
     def migrate(self, version):
         self.stack.parley.do("migrate", "--to", str(version))
 
@@ -61,52 +55,8 @@ class BackupTest(StackTest):
         return int(self.stack.psql("SELECT max(version) FROM parley_schema"))
 
 
-class Schema(BackupTest):
-    """The schema is taken down and brought up again."""
-
-    def test_around(self):
-        """Fails if row-level security applies to the owner (nothing is saved), if idempotency_keys is left out,
-        or if search_state is saved: the triggers of search are not there afterwards. Tried."""
-        self.stack.parley.do("search", "build")
-        before = self.seen()
-        refused = self.schema("around", "saved")
-        self.assertEqual(refused.returncode, 1)
-        self.assertRegex(refused.stderr, r"^schema: parley is connected \d+ times; stop it first\n$")
-        forced = "SELECT relname, relforcerowsecurity FROM pg_class WHERE relkind = 'r' AND" \
-                 " relnamespace = 'public'::regnamespace ORDER BY 1"
-        security = self.stack.psql(forced)
-        self.stack.parley.stop()
-        done = self.schema("around", "saved")
-        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-        self.assertIn("migration 1 sessions down: done", done.stdout)
-        self.assertEqual(self.stack.psql(forced), security)
-        self.assertEqual(self.stack.psql("SELECT count(*) FROM search_state"), "0")
-        # Nothing is restored over sessions, or from files that have changed.
-        again = self.schema("restore", "saved")
-        self.assertEqual(again.returncode, 1)
-        self.assertIn("there are sessions in it", again.stderr)
-        with open(self.stack.dir + "/saved/messages.copy", "ab") as f:
-            f.write(b"x")
-        self.assertIn("is not what was saved", self.schema("restore", "saved").stderr)
-        # Every answer comes from PostgreSQL.
-        self.stack.parley.restart()
-        self.assertEqual(self.seen(), before)
-        self.put(self.paths[0] + ":new", {}, status=201)
-        self.append(self.paths[1], message("goes on"))
-
-    def test_cut_off(self):
-        """A run ended after the schema was taken down: the data is in the directory."""
-        before = self.seen()
-        self.stack.parley.stop()
-        self.assertEqual(self.schema("save", "cut").returncode, 0)
-        self.assertEqual(self.schema("save", "cut").stderr, "schema: cut is there already\n")
-        self.migrate(0)
-        refused = self.schema("restore", "cut")
-        self.assertEqual(refused.returncode, 1)
-        self.stack.parley.do("migrate")
-        self.assertEqual(self.schema("restore", "cut").returncode, 0)
-        self.stack.parley.restart()
-        self.assertEqual(self.seen(), before)
+class Schema(GoBackTest):
+    """The schema is taken down by steps and brought up again."""
 
     def test_each_step(self):
         """Every migration but the first is reverted and applied again with the data in it. Before the eighth
@@ -122,7 +72,7 @@ class Schema(BackupTest):
         self.assertEqual(self.seen(marks=False), before)
 
 
-class WithoutRedis(BackupTest):
+class WithoutRedis(GoBackTest):
     """REDIS_URL is removed, and set again."""
 
     env = {"PARLEY_DRAIN": "1", "PARLEY_MEMORY": "0"}
