@@ -210,8 +210,8 @@ class BrokenPeer(SanitizedTest):
 
     @staticmethod
     def shape(reply):
-        """An answer without what differs each time."""
-        return reply.status, re.sub(rb"[0-9a-f]{8}-[0-9a-f-]{27}|\d+", b"N", reply.body)
+        """An answer without what differs each time. A PUT whose id a mutation made creates a session the first time: 201."""
+        return 200 if reply.status == 201 else reply.status, re.sub(rb"[0-9a-f]{8}-[0-9a-f-]{27}|\d+", b"N", reply.body)
 
     def expected(self, pairs, body):
         """The answer to this request when it is sent correctly."""
