@@ -7,7 +7,7 @@ RUN bash tests/stack/install build && rm -rf /var/lib/apt/lists/*
 COPY Makefile ./
 COPY include include
 COPY src src
-COPY docs/openapi.json docs/api.html docs/
+COPY docs/openapi.json docs/api.html docs/status.html docs/
 RUN make -s -j"$(nproc)" BUILD=out out/parley
 
 FROM debian:bookworm-slim AS parley

@@ -135,14 +135,16 @@ void auth_write_counts(const struct auth *a, struct buf *out)
 {
     static const char *const labels[] = {"class=\"2xx\",tenant", "class=\"4xx\",tenant",
                                          "class=\"5xx\",tenant"};
-    const char *help = "Requests by tenant.";
+    bool first = true;
     for (size_t i = 0; a->set.counted > 0 && i <= AUTH_COUNTED_MAX; i++) {
         const struct tenant_count *c = &a->set.shared->counts[i];
         char name[AUTH_TENANT_MAX + 1] = "";
         for (size_t k = 0; k < AUTH_TENANT_MAX; k++)
             name[k] = atomic_load(&c->name[k]);
-        for (size_t k = 0; name[0] && k < ARRAY_LEN(labels); k++, help = NULL)
-            metrics_write(out, "parley_tenant_requests_total", help, labels[k], name,
-                          (int64_t)atomic_load(&c->requests[k]));
+        for (size_t k = 0; name[0] && k < ARRAY_LEN(labels); k++) {
+            metrics_write(out, "parley_tenant_requests_total", first ? "Requests by tenant." : NULL,
+                          labels[k], name, (int64_t)atomic_load(&c->requests[k]));
+            first = false;
+        }
     }
 }

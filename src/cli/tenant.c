@@ -199,10 +199,10 @@ int tenant_set_run(struct command_context *c)
     if (status != EXIT_GOOD)
         return status;
     const enum err e = auth_tenant_set(c->db, &c->ctx, &tenant);
-    if (e == ERR_NONE)
+    if (e == ERR_NONE) {
         log_audit(&c->ctx, c->cfg->log_file, "tenant_set", true, SV_NONE, NULL);
-    if (e == ERR_NONE)
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
+    }
     return print_tenants(c, e, &tenant, 1, false);
 }
 

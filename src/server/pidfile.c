@@ -162,8 +162,7 @@ static bool find_service(struct service *s, const char *listen, char *why, size_
     if (s->process >= 0)
         return true;
     snprintf(why, why_n, "no service was found: pid file %s: %s", path,
-             s->fd < 0 || (pid > 0 && s->process < 0) ? strerror(errno)
-                                                      : "no process of this machine holds it");
+             s->fd < 0 || pid > 0 ? strerror(errno) : "no process of this machine holds it");
     forget_service(s);
     return false;
 }

@@ -32,12 +32,11 @@ void service_manager_notify(const char *fmt, ...)
     va_end(ap);
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     /* A failure is ignored: nothing depends on the message. */
-    if (fd >= 0)
-        (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT,
-                      (const struct sockaddr *)&a,
-                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-    if (fd >= 0)
-        close(fd);
+    if (fd < 0)
+        return;
+    (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&a,
+                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+    close(fd);
 }
 
 /* A number in the environment that is meant for this process; 0: none. of_anybody: also if no
