@@ -211,6 +211,13 @@ class BehindHaproxy(TwoPrimaries):
         self.expect_none("while the balancer led to it")
         self.expect_few_lines()
 
+    def moves_a_connection(self):
+        """Ends one connection to the former primary, unless the service has seen the newer one meanwhile and closed
+        all of them, and says whether one to the newer one is open. One is enough that the service sees it."""
+        self.stack.a.psql("SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity"
+                          " WHERE usename = 'parley_app' LIMIT 1) AS one")
+        return self.open_connections(self.stack.b)
+
     def test_connections_that_stay_open(self):
         """The former primary was never away, and its connections are in use. Fails if only a connection that is
         opened is compared with the highest timeline."""
@@ -222,10 +229,7 @@ class BehindHaproxy(TwoPrimaries):
         with Workers(self.clients, lambda i: self.wires[i].attempt("POST", "/v1/sessions", new)) as workers:
             workers.pause(0.3)
             open_before = self.open_connections(a)
-            # One is enough that the service sees the newer one.
-            wait_until(lambda: a.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                                      " WHERE usename = 'parley_app' LIMIT 1") and self.open_connections(b),
-                       10, "a connection to the new primary")
+            wait_until(self.moves_a_connection, 10, "a connection to the new primary")
             workers.pause(0.3)
             old, new_before = a.count(), b.count()
             workers.pause(self.seconds)
