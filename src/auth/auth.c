@@ -161,6 +161,7 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
     ctx_clear_error(ctx);
     TRY(find_key(a, ctx, e == ERR_NONE ? &c : NULL, out));
     ctx->read_only = out->read_only;
+    ctx->key_expires_at = out->expires_at;
     ctx->only_user = out->text;
     (void)sv_cut(&ctx->only_user, ' ');
     return c.secret.p ? ERR_NONE : token_claims(ctx, c.claims, db_now_us(a->db));
@@ -175,6 +176,7 @@ static enum err check_address(const struct auth *a, struct request_ctx *ctx, str
         return ctx_fail(ctx, ERR_FORBIDDEN, "auth_off", NULL,
                         "This server answers its own machine only; for others it must be run with "
                         "PARLEY_AUTH=keys.");
+    ctx->key_expires_at = INT64_MAX;
     *out = (struct snapshot_key){
         .requests = a->set.requests, .sessions = a->set.sessions, .text = SV("default")};
     return ERR_NONE;

@@ -97,5 +97,7 @@ enum err token_claims(struct request_ctx *ctx, struct sv claims, int64_t now_us)
     if (m.sub.p)
         ctx->only_user = m.sub;
     ctx->only_session = m.sid;
+    if (exp * 1e6 < (double)ctx->key_expires_at)
+        ctx->key_expires_at = (int64_t)(exp * 1e6);
     return ERR_NONE;
 }

@@ -163,6 +163,7 @@ static enum err open_all(struct worker *w)
         .each_setting = each_setting,
         .settings = cfg,
         .known_roles = cfg->known_roles,
+        .search = cfg->search,
         .items_max = cfg->items_max,
         .cors_origins = cfg->cors_origins,
         .operations_allow = cfg->operations_allow,

@@ -98,6 +98,7 @@ TARGETS = (
     (400, "repeated_parameter", "messages", ("GET {}?messages=1&%6dessages=2",)),
     (400, "unknown_parameter", "limit", ("GET {}?limit=1", "GET /v1/users/a/export?limit=1")),
     (400, "unknown_parameter", "", ("GET {}?=1",)),
+    (400, "unknown_parameter", "tenant", ("GET /v1/key?tenant=x",)),
     (400, "invalid_target", "query", ("GET {}?a%zz=1", "GET {}?" + "&".join(f"a{i}=1" for i in range(40)))),
     (400, "invalid_target", "messages", ("GET {}?messages=%zz",)),
     (400, "invalid_target", "q", ("GET /v1/search?q=a%00b", "GET /v1/search?q=a%0Ab", "GET /v1/search?q=%FF")),
@@ -125,7 +126,7 @@ TARGETS = (
     (400, "invalid_id", "user_id", (f"GET /v1/users/{'%C3%A9' * 129}/export",
      f"DELETE /v1/users/{'x' * 257}")),
     (404, "no_such_route", None, ("GET /v1/users", "DELETE /v1/users/a/b", "GET /v1/", "GET /v2/sessions",
-     "GET /v1/sessions/a/messages/1/2", "GET /v1/search/a", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i",
+     "GET /v1/sessions/a/messages/1/2", "GET /v1/search/a", "GET /v1/key/a", "GET /v1/keys", "GET /V1/sessions", "GET //v1/sessions", "GET /v1/a/b/c/d/e/f/g/h/i",
      "GET /v1/sessions/", "GET {}/messages/", "GET /v1/users//sessions")),
     (400, "invalid_parameter", "cursor", ("GET /v1/users/a/sessions?cursor=",
      "GET /v1/search?q=a&cursor=", "GET /v1/search?q=a&cursor=" + "A" * 54,
@@ -169,7 +170,7 @@ HEADERS = (
 
 # Methods: (status, code, requests); each is sent with a body that would be stored.
 METHODS = (
-    (405, "method_not_allowed", ("POST /v1/search", "PUT /v1/sessions", "PATCH /v1/sessions", "DELETE /v1/sessions",
+    (405, "method_not_allowed", ("POST /v1/search", "POST /v1/key", "DELETE /v1/key", "PUT /v1/sessions", "PATCH /v1/sessions", "DELETE /v1/sessions",
      "POST {}", "PUT {}/messages", "PATCH {}/messages", "GET {}/fork", "PUT {}/fork",
      "POST {}/messages/1", "BREW {}", "TRACE {}", "X" * 100 + " {}/messages", "DELETE /v1/users/a/sessions")),
     (404, "no_such_route", ("POST /v1/session", "POST {}/", "POST /v1//sessions",

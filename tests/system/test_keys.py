@@ -625,6 +625,10 @@ class Off(StackTest):
                 headers = {"X-Test-Address": address, **bearer("any")}
                 answer = self.client.get("/v1/users/u/sessions", headers=headers)
                 self.assertEqual(answer.status, status, answer)
+                if status == 200:
+                    self.assertEqual(self.client.get("/v1/key", headers=headers).json, {
+                        "tenant": "default", "scope": "write", "user_id": None, "session_id": None, "expires_at": None,
+                        "search": False})
                 if status == 403:
                     self.assertEqual(answer.json["code"], "auth_off")
                     self.assertIn("PARLEY_AUTH=keys", answer.json["detail"])

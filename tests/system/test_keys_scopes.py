@@ -145,6 +145,8 @@ class Scopes(KeysTest):
         """Tokens with sid, with and without sub. Fails if a route without a session is answered, or if another session
         of the same user is: tried."""
         for op in SECURED:
+            if op.name == "key_get":    # test_what_it_may_do
+                continue
             with self.subTest(route=op.name):
                 own, second, foreign = self.fresh(), self.fresh(), self.fresh("bob")
                 before = rows(self.stack)
@@ -174,6 +176,29 @@ class Scopes(KeysTest):
             token = self.signing.token(sid=sid)
             for path in ("/v1/conversations/" + made, "/v1/sessions/" + uuid, "/v1/sessions/" + made, "/threads/" + uuid):
                 self.assertEqual(self.client.get(path, headers=bearer(token)).status, 200, (sid, path))
+
+    def test_what_it_may_do(self):
+        """GET /v1/key. Fails if a token for a session may not ask, if a token has the expiry of its key, or if one without an
+        expiry has a time: tried."""
+        brief = self.stack.parley.make_key("acme", "--expires", "1d")
+        end = int(time.time()) + 600
+        told = "2[0-9-]{9}T[0-9:]{8}[.][0-9]{6}Z"
+        for name, key, expected in (
+                ("write", self.key, {}), ("read", self.reader, {"scope": "read"}), ("user", self.ann, {"user_id": "ann"}),
+                ("read, user", self.ann_reads, {"scope": "read", "user_id": "ann"}), ("expires", brief, {"expires_at": told}),
+                ("token of a user", self.signing.token(sub="ann", exp=end + 0.5), {
+                    "user_id": "ann", "expires_at": time.strftime("%Y-%m-%dT%H:%M:%S[.]500000Z", time.gmtime(end))}),
+                ("token of a session", self.signing.token(sid="a/b", scope="read"), {
+                    "session_id": "a/b", "scope": "read", "expires_at": told})):
+            with self.subTest(key=name):
+                answer = self.client.get("/v1/key", headers=bearer(key))
+                self.ok(answer, 200)
+                said = dict(answer.json)
+                if "expires_at" in expected:
+                    self.assertRegex(said["expires_at"], "^" + expected["expires_at"] + "$")
+                    expected = {**expected, "expires_at": said["expires_at"]}
+                self.assertEqual(said, {"tenant": "acme", "scope": "write", "user_id": None, "session_id": None,
+                                        "expires_at": None, "search": True, **expected})
 
     def test_lists_and_searches(self):
         """Fails if a filter widens what a key for one user finds: tried."""

@@ -64,6 +64,7 @@ struct api_service {
     const struct metrics_history *history; /* NULL: there is none */
     const char *version;
     bool known_roles;         /* PARLEY_ROLES=known */
+    bool search;              /* PARLEY_SEARCH=on */
     const char *cors_origins; /* PARLEY_CORS_ORIGINS; NULL: none */
     int64_t items_max;        /* items in one request of OpenAI's interface */
     int exports_max;          /* exports at once in this worker; 0: any number */

@@ -31,7 +31,8 @@ enum api_takes {
     API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match, Idempotency-Key: it changes something */
     API_CREATES = 1 << 9,       /* a session: If-Match is refused */
     API_IF_NONE_MATCH = 1 << 10, /* If-None-Match */
-    API_FORKS = 1 << 14          /* reads nothing more; makes a session beside the one it names */
+    API_FORKS = 1 << 14,         /* reads nothing more; makes a session beside the one it names */
+    API_ANY_TOKEN = 1 << 15      /* reads nothing more; a token for one session may use it, too */
 };
 /* The body, which is a JSON object. A route takes one of these, or none. */
 enum api_body_kind {

@@ -137,7 +137,7 @@ static enum err check_scope(struct api_call *c, unsigned takes)
     if (ctx->read_only && (takes & API_PRECONDITIONS))
         return ctx_fail(ctx, ERR_FORBIDDEN, "read_only_key", NULL,
                         "The key or the token is for reading only.");
-    if (session.p && (!(takes & NAMES_SESSION) || (takes & API_FORKS)))
+    if (session.p && (!(takes & (NAMES_SESSION | API_ANY_TOKEN)) || (takes & API_FORKS)))
         return ctx_fail(ctx, ERR_FORBIDDEN, "session_token", NULL,
                         "The token is for one session, and for nothing beyond it.");
     TRY(session_id_canonical(ctx, &session));

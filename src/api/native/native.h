@@ -7,11 +7,12 @@
 #include "parley/session/window.h"
 
 /* native_sessions.c, native_messages.c, native_edit.c, native_users.c,
- * native_list.c, native_state.c, native_search.c */
+ * native_list.c, native_state.c, native_search.c, native_key.c */
 api_handler native_session_create, native_session_get, native_session_patch, native_messages_append,
     native_messages_page, native_message_get, native_message_delete, native_message_patch,
     native_messages_truncate, native_session_fork, native_window_get, native_summary_change,
-    native_session_list, native_user_export, native_user_delete, native_user_state, native_search;
+    native_session_list, native_user_export, native_user_delete, native_user_state, native_search,
+    native_key;
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
     native_message_params[], native_truncate_params[], native_list_params[],
     native_user_list_params[], native_window_params[], native_search_params[];

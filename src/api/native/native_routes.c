@@ -39,6 +39,8 @@ static const struct api_route routes[] = {
      {native_message_delete, WRITE | API_MESSAGE | API_NO_BODY, native_message_params}},
     {{HTTP_GET, "/v1/search", "messages_search", api_run},
      {native_search, API_USER_HEADER, native_search_params}},
+    {{HTTP_GET, "/v1/key", "key_get", api_run},
+     {native_key, API_USER_HEADER | API_ANY_TOKEN, api_no_params}},
     {{HTTP_GET, "/v1/users/*/sessions", "user_sessions", api_run},
      {native_session_list, API_PATH_USER, native_user_list_params}},
     {{HTTP_GET, "/v1/users/*/export", "user_export", api_run},
