@@ -34,11 +34,12 @@ ENTRYPOINT ["parley"]
 CMD ["serve"]
 
 FROM nginx:1.27 AS nginx
-COPY nginx/ /etc/nginx/
+COPY nginx/*.conf /etc/nginx/
+COPY nginx/console /usr/share/parley/console
 # As an ordinary user it cannot listen below 1024. The checkout may be readable by its owner only.
 RUN sed -i 's/listen      80 /listen 8080 /' /etc/nginx/parley.conf && \
     grep -q 'listen 8080 ' /etc/nginx/parley.conf && \
-    chmod -R a+rX /etc/nginx && install -d -o 10001 -g 10001 -m 0750 /run/parley
+    chmod -R a+rX /etc/nginx /usr/share/parley && install -d -o 10001 -g 10001 -m 0750 /run/parley
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title=parley-nginx org.opencontainers.image.licenses=MIT \

@@ -21,11 +21,13 @@ install: $(BUILD)/parley $(MAN)
 	install -D -m 0644 packaging/systemd/sysusers.conf $(to)/lib/sysusers.d/parley.conf
 	install -D -m 0644 packaging/systemd/tmpfiles.conf $(to)/lib/tmpfiles.d/parley.conf
 	install -D -m 0644 -t $(to)/share/parley/nginx nginx/*.conf
+	install -D -m 0644 -t $(to)/share/parley/console nginx/console/*
 	install -D -m 0644 -t $(to)/share/parley/monitoring packaging/monitoring/*.yml packaging/monitoring/*.json
 	install -D -m 0755 tests/integration.sh $(to)/share/parley/integration.sh
 	install -D -m 0644 -t $(to)/share/doc/parley README.md CHANGELOG.md SECURITY.md LICENSE
 	find docs -name node_modules -prune -o -type f -exec install -D -m 0644 {} $(to)/share/doc/parley/{} \;
-	sed -i 's,/usr/\(bin\|share\)/,$(PREFIX)/\1/,g' $(to)/lib/systemd/system/parley.service $(to)/share/man/man8/parley.8
+	sed -i 's,/usr/\(bin\|share\)/,$(PREFIX)/\1/,g' $(to)/lib/systemd/system/parley.service $(to)/share/man/man8/parley.8 \
+	    $(to)/share/parley/nginx/parley.conf
 uninstall:
 	rm -rf $(to)/bin/parley $(to)/share/man/man8/parley.8 $(to)/share/man/man5/parley.conf.5 $(to)/share/parley \
 	    $(to)/share/doc/parley $(to)/lib/systemd/system/parley.s* $(to)/lib/sysusers.d/parley.conf $(to)/lib/tmpfiles.d/parley.conf

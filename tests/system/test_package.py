@@ -53,13 +53,13 @@ class Installed(unittest.TestCase):
             "lib/systemd/system/parley.socket", "lib/sysusers.d/parley.conf", "lib/tmpfiles.d/parley.conf",
             "share/parley/nginx/nginx.conf", "share/parley/nginx/parley.conf", "share/parley/nginx/problems.conf",
             "share/parley/monitoring/alerts.yml", "share/parley/monitoring/alerts_test.yml", "share/parley/monitoring/dashboard.json",
-            "share/parley/integration.sh"})
+            "share/parley/integration.sh"} | {"share/parley/console/" + name for name in os.listdir(ROOT + "/nginx/console")})
         self.assertLessEqual({DOC + "README.md", DOC + "LICENSE", DOC + "docs/operate/install.md"}, docs)
         for name, mode in files.items():
             self.assertEqual(mode, 0o755 if name in ("bin/parley", "share/parley/integration.sh") else 0o644, name)
             if name != "bin/parley":
                 self.assertNotIn(self.dir.encode(), (prefix / name).read_bytes(), name)
-        for name in ("lib/systemd/system/parley.service", "share/man/man8/parley.8"):
+        for name in ("lib/systemd/system/parley.service", "share/man/man8/parley.8", "share/parley/nginx/parley.conf"):
             text = (prefix / name).read_text(encoding="utf-8")
             self.assertIn("/opt/parley/", text)
             self.assertNotRegex(text, r"(?<!parley)/(usr|share)/")
