@@ -120,7 +120,7 @@ async function route(said = "") {
   }
   at("q").value = to.name === "search" ? to.query.q ?? "" : "";
   if (!work) {
-    show("There is no such page", h("p", {}, h("a", { href: view("sessions") }, "Sessions")));
+    show("There is no such page", h("p", { class: "line" }, h("a", { href: view("sessions") }, "Sessions")));
     return;
   }
   const own = (done) => (...args) => { if (!signal.aborted) done(...args); };
