@@ -47,6 +47,31 @@ class Operate(StackTest):
         with open(self.etc + "/parley.conf", encoding="utf-8") as f:
             self.assertNotIn("ADMIN", f.read())
 
+    def test_console(self):
+        """The files of the console, a key, and the networks that may open it. Fails if the line of the location in
+        nginx/parley.conf has another form, or the files go elsewhere than it says: both tried."""
+        files = block("console.md", "Install it").replace("/usr/share/", self.etc + "/share/")
+        self.paste(files.replace("nginx/console", f"{ROOT}/nginx/console"))
+        for name in ("problems.conf", "parley.conf"):
+            shutil.copy(f"{ROOT}/nginx/{name}", self.etc + "/conf.d")
+        conf = f"{self.etc}/conf.d/parley.conf"
+        with open(conf, encoding="utf-8") as f:
+            path = re.search(r"alias +/usr(/share/\S+);", f.read())[1]
+        self.assertEqual(sorted(os.listdir(self.etc + path)), sorted(os.listdir(ROOT + "/nginx/console")))
+        os.symlink(PARLEY, self.etc + "/parley")
+        said = self.paste(block("console.md", "Install it", number=1), PATH=f"{self.etc}:{os.environ['PATH']}",
+                          **self.stack.parley.env)
+        self.assertRegex(said, r"(?m)^parley_\S+$")
+        change, check = block("console.md", "Who can open it").replace("/etc/nginx", self.etc).split("\nnginx ")
+        self.paste(change)
+        self.assertEqual(check, "-t && nginx -s reload\n")
+        with open(self.etc + "/nginx.conf", "w", encoding="utf-8") as f:
+            f.write(f"pid {self.etc}/pid; events {{}} http {{ access_log off; include {self.etc}/conf.d/*.conf; }}\n")
+        run("sed", "-i", "s/listen      80 /listen 127.0.0.1:8099 /", conf)
+        self.paste(f"nginx -t -q -e {self.etc}/log -c {self.etc}/nginx.conf")
+        with open(conf, encoding="utf-8") as f:
+            self.assertRegex(f.read(), r"location \^~ /console/ \{\n +allow 127.0.0.1;\n +allow 10.0.0.0/8;\n +deny  all;\n")
+
     def test_tls(self):
         """A certificate and the changed listen line. Fails if the line in nginx/parley.conf has another form."""
         for name in ("problems.conf", "parley.conf"):
