@@ -45,13 +45,14 @@ function signOut(why) {
   key.forget();
   may = null;
   for (const name of ["nav", "search", "who", "out"]) at(name).hidden = true;
+  for (const name of ["nav", "who"]) at(name).replaceChildren();
   at("q").value = "";
   document.querySelector("dialog")?.close();
   signIn(why);
 }
 
 function signIn(why) {
-  const secret = field("API key or token", { type: "password", spellcheck: "false", "aria-describedby": "about-key" });
+  const secret = field("API key or token", { type: "password", "aria-describedby": "about-key" });
   const enter = async () => {
     clear();
     const text = secret.input.value.trim();
@@ -69,7 +70,8 @@ function signIn(why) {
     }
   };
   show("Sign in", form({ class: "sign-in" }, enter, secret.box, h("p", { id: "about-key", class: "quiet" },
-    "The key stays in this tab, and is forgotten with it. Leave it empty if the server needs none."), h("button", {}, "Sign in")));
+    "The key stays in this tab, and is forgotten with it. Leave it empty if the server needs none."),
+  h("button", {}, "Sign in")));
   secret.input.focus();
   clear();
   if (why) report(new Problem(400, why));
@@ -106,6 +108,7 @@ async function route(said = "") {
   ends.abort();
   ends = new AbortController();
   clear();
+  document.querySelector("dialog")?.close(); // it asks about the view that is left
   if (!may) return;
   const { signal } = ends;
   let to = { ids: [], query: {} };
@@ -153,15 +156,23 @@ at("skip").addEventListener("click", (e) => {
   e.preventDefault();
   main.focus();
 });
-at("out").addEventListener("click", () => signOut());
+at("out").addEventListener("click", () => {
+  history.replaceState(null, "", "#/"); // ids are not for whoever signs in next
+  signOut();
+});
 at("search").addEventListener("submit", (e) => {
   e.preventDefault();
   if (at("q").value) location.hash = view("search", { q: at("q").value });
 });
 
 async function begin() {
-  if (key.get() === null) {
-    signIn();
+  try {
+    if (key.get() === null) {
+      signIn();
+      return;
+    }
+  } catch { // the browser is set to keep nothing
+    show("parley", h("p", {}, "The console keeps your key in sessionStorage, which this browser refuses to the page."));
     return;
   }
   show("parley", h("p", { class: "quiet" }, "Reading…"));

@@ -49,7 +49,7 @@ export const facts = (pairs) => h("dl", { class: "facts" }, pairs
 let fields = 0;
 export function field(label, attributes, ...children) {
   const name = `field${++fields}`, tag = children.length ? "select" : "input";
-  const input = h(tag, { autocomplete: "off", ...attributes, id: name }, ...children);
+  const input = h(tag, { autocomplete: "off", spellcheck: "false", ...attributes, id: name }, ...children);
   return { input, box: h("p", { class: "field" }, h("label", { for: name }, label), input) };
 }
 
@@ -69,7 +69,7 @@ function dialog(title, ...children) {
 export function confirmed(title, text, action, { typed, danger } = {}) {
   return new Promise((resolve) => {
     const yes = h("button", { class: danger ? "danger" : "", disabled: typed !== undefined }, action);
-    const word = typed === undefined ? null : field("Type the id to confirm", { spellcheck: "false",
+    const word = typed === undefined ? null : field("Type the id to confirm", {
       oninput: () => { yes.disabled = word.input.value !== typed; } });
     let answer = false;
     const box = dialog(title, form({}, () => {

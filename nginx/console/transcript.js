@@ -81,8 +81,8 @@ export function message(m, raw, session) {
 export function transcript(session, { signal, report }) {
   const list = h("ol", { class: "transcript", "aria-label": "Messages" });
   const begin = h("p", { class: "end", hidden: true });
-  const older = h("button", { type: "button", class: "more", hidden: true, onclick: () => grow(true) }, "Older messages");
-  const newer = h("button", { type: "button", class: "more", hidden: true, onclick: () => grow(false, true) });
+  const end = (onclick, label) => h("button", { type: "button", class: "more", hidden: true, onclick }, label);
+  const older = end(() => grow(true), "Older messages"), newer = end(() => grow(false, true), "");
   const wanted = field("Message", { type: "number", min: 1, inputmode: "numeric" });
   const go = (at) => once(() => jump(at));
   const said = h("p", { class: "said", role: "status" });
@@ -90,7 +90,8 @@ export function transcript(session, { signal, report }) {
   const tools = h("div", { class: "tools", role: "group", "aria-label": "Move in the transcript" },
     h("button", { type: "button", onclick: () => go("first") }, "First"),
     h("button", { type: "button", onclick: () => go("last") }, "Last"),
-    form({ class: "line" }, () => wanted.input.value && go(wanted.input.value), wanted.box, h("button", {}, "Go")), said);
+    form({ class: "line" }, () => wanted.input.value && go(wanted.input.value), wanted.box,
+      h("button", {}, "Go")), said);
   const near = new IntersectionObserver((seen) => {
     for (const { isIntersecting, target: button } of seen)
       if (isIntersecting && !button.hidden && (button === older || more.newer)) grow(button === older);
@@ -156,7 +157,8 @@ export function transcript(session, { signal, report }) {
 
   async function jump(at) {
     const n = Number(at) || 0, last = at === "last";
-    const { found, goes_on } = last ? await page({}, "desc") : await page({ after: Math.max(0, n - BEFORE - 1) }, "asc");
+    const { found, goes_on } = last ? await page({}, "desc")
+      : await page({ after: Math.max(0, n - BEFORE - 1) }, "asc");
     if (!last && !found.length && at !== "first") {
       say(`There is no message ${n}. These are the last ones.`);
       return jump("last");

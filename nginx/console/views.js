@@ -2,12 +2,14 @@
 // The views. Each shows its heading at once and then what it reads. c has what a view works with: ids of the
 // address, query, signal (ends with the view), may (what the key may do), show, report and say.
 import { erase, exported, pages, read, target } from "./api.js";
-import { confirmed, content, count, facts, field, fold, form, h, id, megabytes, pre, progress, save, time, view } from "./dom.js";
+import { confirmed, content, count, facts, field, fold, form, h, id, megabytes, pre, progress, save, time,
+  view } from "./dom.js";
 import { parts, pretty } from "./json.js";
 import { message, transcript } from "./transcript.js";
 
 const PAGE = 50;
 const utc = (local) => (local ? new Date(local).toISOString() : "");
+const danger = (label, onclick) => h("button", { type: "button", class: "danger", onclick }, label);
 const quiet = (text) => h("p", { class: "quiet" }, text);
 
 // Rows that a button adds to, page by page; add(entries) puts them into the document.
@@ -19,8 +21,8 @@ function listing(c, source, empty, add) {
     try {
       const { found, complete } = await source.next();
       const first = add(found);
-      state.hidden = found.length > 0 && complete;
-      state.textContent = complete ? (first || more.hidden === false ? "" : empty) : "The index is being built: older messages may be missing.";
+      state.hidden = complete && (found.length > 0 || more.hidden === false);
+      state.textContent = complete ? empty : "The index is being built: older messages may be missing.";
       more.hidden = !source.more;
       if (asked) first?.querySelector("a")?.focus();
     } catch (e) {
@@ -57,35 +59,41 @@ function sessionTable(c, source, empty) {
   return { box: [box, ...list.box], step: list.step };
 }
 
+// A form that opens a view by an id.
+function opener(to, label) {
+  const open = field(label, { required: true });
+  return form({ class: "line" }, () => { location.hash = view(to, open.input.value); }, open.box,
+    h("button", {}, "Open"));
+}
+
 export async function sessions(c) {
   const q = c.query, member = Object.keys(q).find((name) => name.startsWith("metadata."));
-  const open = field("Session id", { required: true, spellcheck: "false" });
-  const user = field("User", { value: q.user_id ?? "", spellcheck: "false" });
+  const user = field("User", { value: q.user_id ?? "" });
   const after = field("Created after", { type: "datetime-local", value: q.after ?? "" });
   const before = field("Created before", { type: "datetime-local", value: q.before ?? "" });
-  const metadata = field("Metadata", { value: member ? `${member.slice(9)}=${q[member]}` : "", placeholder: "name=value",
-    pattern: "[^=]+=.+", title: "name=value", spellcheck: "false" });
+  const metadata = field("Metadata", { value: member ? `${member.slice(9)}=${q[member]}` : "",
+    placeholder: "name=value", pattern: "[^=]+=.+", title: "name=value" });
   const chosen = () => {
     const [name, ...value] = metadata.input.value.split("=");
-    location.hash = view("sessions", { user_id: user.input.value, after: after.input.value, before: before.input.value,
-      ...(name ? { [`metadata.${name}`]: value.join("=") } : {}) });
+    location.hash = view("sessions", { user_id: user.input.value, after: after.input.value,
+      before: before.input.value, ...(name ? { [`metadata.${name}`]: value.join("=") } : {}) });
   };
   const source = pages(["sessions"], { limit: PAGE, user_id: q.user_id, created_after: utc(q.after),
     created_before: utc(q.before), ...(member ? { [member]: q[member] } : {}) }, c.signal);
   const list = sessionTable(c, source, "There are no such sessions.");
   c.show("Sessions",
-    form({ class: "line" }, () => { location.hash = view("sessions", open.input.value); }, open.box, h("button", {}, "Open")),
-    fold("Filter", form({ class: "line", "aria-label": "Filter" }, chosen, c.may.user_id === null ? user.box : null, after.box,
-      before.box, metadata.box, h("button", {}, "Filter"), h("a", { href: view("sessions") }, "All sessions")),
-    Object.keys(q).length > 0), ...list.box);
+    opener("sessions", "Session id"),
+    fold("Filter", form({ class: "line", "aria-label": "Filter" }, chosen, c.may.user_id === null ? user.box : null,
+      after.box, before.box, metadata.box, h("button", {}, "Filter"),
+      h("a", { href: view("sessions") }, "All sessions")), Object.keys(q).length > 0), ...list.box);
   await list.step();
 }
 
 const USER_CELLS = ["User", "Sessions", "Newest session"];
 export async function users(c) {
-  const open = field("User id", { required: true, spellcheck: "false" });
   const known = new Map(), { box, rows } = table(USER_CELLS, "Users of the sessions that were read");
-  const list = listing(c, pages(["sessions"], { limit: 100 }, c.signal), "There are no sessions.", (found) => {
+  const source = pages(["sessions"], { limit: 100 }, c.signal);
+  const list = listing(c, source, "There are no sessions.", (found) => {
     let first = null;
     for (const s of found) {
       const old = known.get(s.user_id);
@@ -100,29 +108,33 @@ export async function users(c) {
   });
   box.hidden = true;
   c.show("Users",
-    form({ class: "line" }, () => { location.hash = view("users", open.input.value); }, open.box, h("button", {}, "Open")),
-    quiet("The users of the newest sessions. More reads older sessions."), box, ...list.box);
+    opener("users", "User id"), quiet("The users of the newest sessions. More reads older ones."), box, ...list.box);
   await list.step();
 }
 
 async function exportUser(c, user) {
   const text = "A file with the user's state, sessions and messages is made, one JSON object a line.";
-  if (!await confirmed("Export everything of this user?", text, "Export")) return;
+  if (!await confirmed("Export everything of this user?", text, "Export")) return null;
   const got = await progress("Export", (signal, told) => exported(user, signal,
     (bytes) => told(`${megabytes(bytes)} so far`)), c.signal);
   if (!got) return c.say("The export was ended.");
   save(got.blob, `parley-${encodeURIComponent(user).slice(0, 100)}${got.end ? "" : ".incomplete"}.jsonl`);
   if (!got.end) throw new Error(`The export is incomplete: it broke off after ${megabytes(got.bytes)}. Export again.`);
-  return c.say(`Exported: ${count(got.end.sessions, "session")}, ${count(got.end.messages, "message")}, ${megabytes(got.bytes)}.`);
+  const { sessions: s, messages: m } = got.end;
+  return c.say(`Exported: ${count(s, "session")}, ${count(m, "message")}, ${megabytes(got.bytes)}.`);
 }
 
 async function eraseUser(c, user) {
-  const text = ["Every session of ", id(user), " is deleted, with its messages, and so is the user's state. It cannot be undone."];
-  if (!await confirmed("Erase this user?", text, "Erase", { typed: user, danger: true })) return;
+  const text = ["Every session of ", id(user), " is deleted, with its messages, and so is the user's state. ",
+    "It cannot be undone."];
+  if (!await confirmed("Erase this user?", text, "Erase", { typed: user, danger: true })) return null;
   const sum = ({ sessions: s, messages: m }) => `${count(s, "session")}, ${count(m, "message")}`;
-  const done = await progress("Erase", (signal, told) => erase(user, signal, (so_far) => told(`${sum(so_far)} so far`)), c.signal);
-  const until = done && done.caches !== "cleared" ? ` A cache may hold some of it until ${new Date(done.caches.expire_by).toLocaleString()}.` : "";
-  c.again(done ? `Erased: ${sum(done)}.${until}` : "The erasure was stopped. Erase again to finish it.");
+  const done = await progress("Erase", (signal, told) =>
+    erase(user, signal, (so_far) => told(`${sum(so_far)} so far`)), c.signal);
+  if (!done) return c.again("The erasure was stopped. Erase again to finish it.");
+  const until = done.caches === "cleared" ? ""
+    : ` A cache may hold some of it until ${new Date(done.caches.expire_by).toLocaleString()}.`;
+  return c.again(`Erased: ${sum(done)}.${until}`);
 }
 
 export async function user(c) {
@@ -134,10 +146,11 @@ export async function user(c) {
       c.report(e, act(work));
     }
   };
-  const list = sessionTable(c, pages(["users", name, "sessions"], { limit: PAGE }, c.signal), "The user has no sessions.");
+  const source = pages(["users", name, "sessions"], { limit: PAGE }, c.signal);
+  const list = sessionTable(c, source, "The user has no sessions.");
   c.show(["User ", id(name)], h("p", { class: "actions" },
     h("button", { type: "button", onclick: act(exportUser) }, "Export"),
-    c.may.scope === "write" ? h("button", { type: "button", class: "danger", onclick: act(eraseUser) }, "Erase") : null),
+    c.may.scope === "write" ? danger("Erase", act(eraseUser)) : null),
   h("h2", {}, "State"), state, h("h2", {}, "Sessions"), ...list.box);
   const remembered = async () => {
     try {
@@ -159,8 +172,8 @@ async function sessionHead(c, current, query, ...body) {
     "aria-current": title === current ? "page" : null }, title);
   const remove = async () => {
     try {
-      if (!await confirmed("Delete this session?", ["The session ", id(name), " and its messages are deleted. It cannot be undone."],
-        "Delete", { danger: true })) return;
+      const text = ["The session ", id(name), " and its messages are deleted. It cannot be undone."];
+      if (!await confirmed("Delete this session?", text, "Delete", { danger: true })) return;
       await read("DELETE", target(["sessions", name]), c.signal);
       c.gone("The session was deleted.");
     } catch (e) {
@@ -174,7 +187,7 @@ async function sessionHead(c, current, query, ...body) {
     ["Messages", s.message_count.toLocaleString()], ["Language", id(s.language)], ["Created", time(s.created_at)],
     ["Last change", time(s.updated_at)], ["Expires", time(s.expires_at)]]),
   h("div", { class: "tabs" }, h("nav", { "aria-label": "Session" }, tab("Transcript"), tab("Window", "window"),
-    tab("Details", "details")), c.may.scope === "write" ? h("button", { type: "button", class: "danger", onclick: remove }, "Delete") : null), ...body);
+    tab("Details", "details")), c.may.scope === "write" ? danger("Delete", remove) : null), ...body);
   if (s.degraded) c.say("PostgreSQL is away: what is shown may be old.");
   return got;
 }
@@ -192,16 +205,18 @@ export async function details(c) {
   const from = s.forked_from && h("a", { href: view("sessions", s.forked_from.session_id) },
     id(s.forked_from.session_id), ` up to message ${s.forked_from.last_seq}`);
   const sum = s.summary;
-  box.append(facts([["Version", `${s.version}, of the state ${s.state_version}`], ["Time to live", s.ttl_seconds && `${s.ttl_seconds} s, ${s.expiry}`],
-    ["Forked from", from]]), json("Context", raw("context")), json("Metadata", raw("metadata")),
-  sum ? fold(["Summary of the messages up to ", String(sum.last_seq), sum.stale ? ", stale" : ""], [facts([
-    ["Created", time(sum.created_at)], ["Tokens", sum.tokens?.toString()]]), h("p", { class: "text" }, content(sum.content))], true)
-    : quiet("There is no summary."));
+  box.append(facts([["Version", `${s.version}, of the state ${s.state_version}`],
+    ["Time to live", s.ttl_seconds && `${s.ttl_seconds} s, ${s.expiry}`], ["Forked from", from]]),
+  json("Context", raw("context")), json("Metadata", raw("metadata")),
+  sum ? fold(["Summary of the messages up to ", String(sum.last_seq), sum.stale ? ", stale" : ""], [
+    facts([["Created", time(sum.created_at)], ["Tokens", sum.tokens?.toString()]]),
+    h("p", { class: "text" }, content(sum.content))], true) : quiet("There is no summary."));
   if (s.user_state) box.append(json("State of the user", parts(raw("user_state")).get("state")));
 }
 
 export async function windowOf(c) {
-  const box = h("div"), q = c.query, fields = { max_tokens: "Most tokens", max_messages: "Most messages", max_bytes: "Most bytes" };
+  const box = h("div"), q = c.query;
+  const fields = { max_tokens: "Most tokens", max_messages: "Most messages", max_bytes: "Most bytes" };
   const inputs = Object.entries(fields).map(([name, label]) =>
     [name, field(label, { type: "number", min: 1, inputmode: "numeric", value: q[name] ?? "" })]);
   const system = field("System message", {}, h("option", { value: "" }, "comes along"),
@@ -209,45 +224,52 @@ export async function windowOf(c) {
   const chosen = () => { location.hash = view("sessions", c.ids[0], "window", { include_system: system.input.value,
     ...Object.fromEntries(inputs.map(([name, f]) => [name, f.input.value])) }); };
   await sessionHead(c, "Window", {}, quiet("What a model would get, within these budgets."),
-    form({ class: "line", "aria-label": "Budgets" }, chosen, inputs.map(([, f]) => f.box), system.box, h("button", {}, "Show")), box);
-  const { value: w, raw } = await read("GET", target(["sessions", c.ids[0], "window"], q), c.signal), texts = parts(raw("data"));
-  const span = (from, to) => (from === null ? null : `${from} to ${to}`), list = (a) => (a.length ? a.map((x, i) => [i ? ", " : "", id(String(x))]).flat() : null);
-  box.append(facts([["Messages", w.data.length.toLocaleString()], ["Tokens", `${w.tokens.toLocaleString()}, ${count(w.estimated, "message")} estimated`], ["Bytes", w.bytes.toLocaleString()],
-    ["Range", span(w.first_seq, w.last_seq)], ["Summary up to", w.summary_seq?.toString()], ["System message", w.system_seq?.toString()],
+    form({ class: "line", "aria-label": "Budgets" }, chosen, inputs.map(([, f]) => f.box), system.box,
+      h("button", {}, "Show")), box);
+  const { value: w, raw } = await read("GET", target(["sessions", c.ids[0], "window"], q), c.signal);
+  const texts = parts(raw("data")), items = w.data.map((m, i) => message(m, parts(texts[i]), c.ids[0]));
+  const span = (from, to) => (from === null ? null : `${from} to ${to}`);
+  const list = (all) => (all.length ? all.map((x, i) => [i ? ", " : "", id(String(x))]).flat() : null);
+  box.append(facts([["Messages", items.length.toLocaleString()],
+    ["Tokens", `${w.tokens.toLocaleString()}, ${count(w.estimated, "message")} estimated`],
+    ["Bytes", w.bytes.toLocaleString()], ["Range", span(w.first_seq, w.last_seq)],
+    ["Summary up to", w.summary_seq?.toString()], ["System message", w.system_seq?.toString()],
     ["Older ones missing", w.truncated ? "yes" : "no"], ["Gap", w.gap && span(w.gap.first_seq, w.gap.last_seq)],
     ["Open calls", list(w.open_calls)], ["Left out", list(w.omitted)]]),
-  w.data.length ? h("ol", { class: "transcript", "aria-label": "Window" }, w.data.map((m, i) => message(m, parts(texts[i]), c.ids[0]))) : quiet("The session has no messages."));
+  items.length ? h("ol", { class: "transcript", "aria-label": "Window" }, items)
+    : quiet("The session has no messages."));
 }
 
 // The snippet with its matches, which count in code points.
 function marked({ text, matches }) {
-  const characters = [...text], out = [];
+  const characters = [...text], out = [], cut = (from, to) => content(characters.slice(from, to).join(""));
   let at = 0;
   for (const [start, end] of matches) {
-    out.push(content(characters.slice(at, start).join("")), h("mark", {}, content(characters.slice(start, end).join(""))));
+    out.push(cut(at, start), h("mark", {}, cut(start, end)));
     at = end;
   }
-  return [...out, content(characters.slice(at).join(""))];
+  return [...out, cut(at)];
 }
 
 export async function search(c) {
   const q = c.query, hits = h("ol", { class: "hits", "aria-label": "Messages found" });
   const fields = { user_id: "User", session_id: "Session", role: "Role" };
   const inputs = Object.entries(fields).filter(([name]) => name !== "user_id" || c.may.user_id === null)
-    .map(([name, label]) => [name, field(label, { value: q[name] ?? "", spellcheck: "false" })]);
+    .map(([name, label]) => [name, field(label, { value: q[name] ?? "" })]);
   const sort = field("Order", {}, h("option", { value: "" }, "best first"),
     h("option", { value: "newest", selected: q.sort === "newest" }, "newest first"));
   const words = field("Words", { value: q.q ?? "", required: true, maxlength: 1000 });
   const chosen = () => { location.hash = view("search", { q: words.input.value, sort: sort.input.value,
     ...Object.fromEntries(inputs.map(([name, f]) => [name, f.input.value])) }); };
-  const list = listing(c, pages(["search"], { limit: 20, ...q }, c.signal), "Nothing was found.", (found) => {
+  const source = pages(["search"], { limit: 20, ...q }, c.signal);
+  const list = listing(c, source, "Nothing was found.", (found) => {
     const added = found.map((hit) => h("li", { class: "box" }, h("div", { class: "head" },
       h("a", { href: view("sessions", hit.session_id, { at: hit.seq }) }, id(hit.session_id), ` #${hit.seq}`),
       h("span", {}, id(hit.role ?? "")), time(hit.created_at)), h("p", { class: "text" }, marked(hit.snippet))));
     hits.append(...added);
     return added[0];
   });
-  c.show("Search", form({ class: "line", "aria-label": "Search with filters" }, chosen, words.box, inputs.map(([, f]) => f.box), sort.box, h("button", {}, "Search")),
-    hits, ...(q.q ? list.box : []));
+  c.show("Search", form({ class: "line", "aria-label": "Search with filters" }, chosen, words.box,
+    inputs.map(([, f]) => f.box), sort.box, h("button", {}, "Search")), hits, ...(q.q ? list.box : []));
   if (q.q) await list.step();
 }

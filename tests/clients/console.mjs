@@ -58,6 +58,7 @@ async function open(t, hash, { secret = key, forbidden = OTHER, width = 1280, ..
     document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective}`));
   });
   const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
   page.on("dialog", (d) => { wrong.push(`dialog ${d.message()}`); d.dismiss(); });
   page.on("pageerror", (e) => wrong.push(`error ${e.stack}`));
   page.on("console", (m) => {
