@@ -21,6 +21,7 @@ const HOSTILE = [
   "w".repeat(256),
 ];
 const WORD = "W".repeat(100_000);
+const LIMIT = { timeout: 120_000 };
 let browser;
 
 const put = (id, body, secret = key) =>
@@ -106,7 +107,7 @@ const VIEWS = {
 };
 
 // Fails if the key goes to localStorage, if a wrong key is kept, or if a 401 does not sign out: tried.
-test("sign_in", async (t) => {
+test("sign_in", LIMIT, async (t) => {
   const page = await open(t, "", { secret: null });
   const enter = async (text) => {
     await page.getByLabel("API key or token").fill(text);
@@ -145,7 +146,7 @@ test("sign_in", async (t) => {
 
 // Fails if the builder of elements takes its strings as markup, with and without the policy, and if an id is put
 // into an address as it is: tried.
-test("hostile_content", async (t) => {
+test("hostile_content", LIMIT, async (t) => {
   const page = await open(t, "#/sessions");
   const open_it = async (id) => {
     await page.locator("tbody tr").first().waitFor();
@@ -182,7 +183,7 @@ test("hostile_content", async (t) => {
 
 // Fails without the escape of a control character, with JSON.parse and JSON.stringify in place of the text, and if a
 // reload of a view shows another: tried.
-test("exact_values", async (t) => {
+test("exact_values", LIMIT, async (t) => {
   const text = '{"a":1e400,"b":12345678901234567890,"c":"\\ud83d\\u0000","d":[],"e":{},"f":1.50}';
   await native("PUT", "/v1/sessions/exact", { user_id: "exact", messages: [{ role: "user", content: "a\u0000b" }] });
   const patched = await fetch(`${url}/v1/sessions/exact`, { method: "PATCH", body: `{"context":${text}}`,
@@ -200,7 +201,7 @@ test("exact_values", async (t) => {
 
 // Scrolls to the other end while messages arrive. Fails if a page overlaps the one before it or leaves one out, if
 // the older messages are put in the wrong order, and if the list grows without end: tried.
-test("paging", async (t) => {
+test("paging", LIMIT, async (t) => {
   await put("growing", { user_id: "grow", messages: numbered(1, 1000) });
   const page = await open(t, "#/sessions/growing"), seen = new Set();
   let last = 1000;
@@ -250,7 +251,7 @@ test("paging", async (t) => {
 });
 
 // Fails if the message that was read disappears, and if the reason or the request's id is not shown: tried.
-test("deleted_meanwhile", async (t) => {
+test("deleted_meanwhile", LIMIT, async (t) => {
   await put("doomed", { messages: numbered(1, 200) });
   const page = await open(t, "#/sessions/doomed");
   await page.locator('.message[data-seq="200"]').waitFor();
@@ -262,7 +263,7 @@ test("deleted_meanwhile", async (t) => {
 });
 
 // Fails if matches are cut in UTF-16 units, or if the link does not lead to the message: tried.
-test("search", async (t) => {
+test("search", LIMIT, async (t) => {
   for (let i = 0, found = []; !found.length; i++) {
     assert.ok(i < 300, "it is indexed");
     found = (await native("GET", "/v1/search?q=lemon")).data;
@@ -283,7 +284,7 @@ test("search", async (t) => {
 });
 
 // Fails if a byte of the file is another one, and if an export without its last line is called complete: tried.
-test("export", async (t) => {
+test("export", LIMIT, async (t) => {
   const page = await open(t, "#/users/bob");
   const take = async () => {
     await button(page, "Export").click();
@@ -312,7 +313,7 @@ test("export", async (t) => {
 
 // Fails if the button is enabled before the id is typed, if the erasure is not repeated, and if Escape or a No
 // deletes: tried.
-test("erase_and_delete", async (t) => {
+test("erase_and_delete", LIMIT, async (t) => {
   await put("erase-me", { user_id: "to erase", messages: numbered(1, 3) });
   await put("delete-me", { user_id: "bob" });
   const page = await open(t, `#/users/${enc("to erase")}`), there = (id) =>
@@ -351,7 +352,7 @@ test("erase_and_delete", async (t) => {
 });
 
 // Fails if one view forgets what the key may do: tried for a session and for a user.
-test("read_only", async (t) => {
+test("read_only", LIMIT, async (t) => {
   const buttons = {};
   for (const name of ["write", "read", "session", "reader"]) {
     const page = await open(t, "", { secret: keys[name] });
@@ -370,7 +371,7 @@ test("read_only", async (t) => {
 });
 
 // Fails if the other key's answers are kept: tried, with a cache of answers in api.js.
-test("another_tenant", async (t) => {
+test("another_tenant", LIMIT, async (t) => {
   const page = await open(t, "#/sessions/long", { secret: otherKey, forbidden: "number 1000" });
   await page.getByText(`${OTHER} cake`).waitFor();
   assert.deepEqual(await seqs(page), [1]);
@@ -380,7 +381,7 @@ test("another_tenant", async (t) => {
 
 // Fails if a lost network, a 503 or a 429 leaves no sentence or no way on, if the page is blank then, and without the wait
 // that Retry-After names: tried.
-test("failures", async (t) => {
+test("failures", LIMIT, async (t) => {
   const page = await open(t, "#/users/bob");
   await page.locator("tbody tr").first().waitFor();
   const again = button(page, "Try again");
@@ -407,7 +408,7 @@ test("failures", async (t) => {
 });
 
 // Fails if the heading does not get the focus, if the skip link is not the first, and if / types into a field: tried.
-test("keyboard", async (t) => {
+test("keyboard", LIMIT, async (t) => {
   const page = await open(t, "", { secret: null });
   const focused = () => page.evaluate(() => document.activeElement.textContent || document.activeElement.id || document.activeElement.tagName);
   await page.keyboard.type(key);
@@ -445,13 +446,15 @@ test("keyboard", async (t) => {
 
 // Each view at both widths, light and dark. Fails with a colour of too little contrast, without the label of a field,
 // with a page wider than the phone, and with a button of 40 pixels there: tried.
-test("accessible", async (t) => {
+test("accessible", LIMIT, async (t) => {
   for (const width of [1280, 390]) {
     const page = await open(t, "", { width, hasTouch: width === 390, bypassCSP: true });
     await page.evaluate(axe.source);
-    for (const [name, [hash, ready]] of Object.entries({ ...VIEWS, "sign in": [null, "input[type=password]"] })) {
+    const all = { ...VIEWS, erase: ["#/users/word?x", "text=Nothing is remembered"], "sign in": [null, "input[type=password]"] };
+    for (const [name, [hash, ready]] of Object.entries(all)) {
       await (hash ? go(page, hash) : button(page, "Sign out").click());
       await page.locator(ready).first().waitFor();
+      if (name === "erase") await button(page, "Erase").click();
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
@@ -466,6 +469,7 @@ test("accessible", async (t) => {
       assert.deepEqual(width === 390 ? small : [], [], name);
       assert.equal(await page.locator("h1").count(), 1, name);
       assert.match(await page.title(), / · parley$/);
+      if (name === "erase") await page.keyboard.press("Escape");
     }
   }
 });

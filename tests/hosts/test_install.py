@@ -52,7 +52,7 @@ class Install(unittest.TestCase):
 
     def test_1_page(self):
         """From the package to a service that answers. Fails if parley.conf cannot be read by the service, nginx is not in
-        its group, or the sandbox forbids what parley does: each tried."""
+        its group, the sandbox forbids what parley does, or the package lacks the console: each tried."""
         said = self.sh(block("install.md", "The package", "bash", 1).replace("-y", "-y --no-install-recommends").replace(
             "0.1.0_amd64", "0.1.0_*"))
         self.assertIn("parley: not started", said)
@@ -70,6 +70,7 @@ class Install(unittest.TestCase):
         self.assertIn(READY, said)
         self.assertNotRegex(said, "(?m)^FAIL")
         say(said.splitlines()[-1])
+        self.assertIn("<title>parley: console</title>", self.sh("curl -s http://127.0.0.1/console/"))
 
     def test_2_sandbox(self):
         """It is in force, also for the workers. Fails without CapabilityBoundingSet=, or with ProtectHome=no: tried."""

@@ -186,6 +186,8 @@ class Commands(RunTest):
         self.assertNotEqual(bare, curl)
         done = subprocess.run(["bash", "-c", bare], capture_output=True, text=True, check=True)
         self.assertRegex(done.stdout, "^HTTP/1.1 401")
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/console/") as answer:
+            self.assertIn(b"<title>parley: console</title>", answer.read())
         self.end(process)
 
     def test_data_stays_for_the_next_run(self):
