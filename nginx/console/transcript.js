@@ -94,15 +94,17 @@ export function transcript(session, { signal, report }) {
       h("button", {}, "Go")), said);
   const near = new IntersectionObserver((seen) => {
     for (const { isIntersecting, target: button } of seen)
-      if (isIntersecting && !button.hidden && (button === older || more.newer)) grow(button === older);
+      if (isIntersecting && !busy && !button.hidden && (button === older || more.newer)) grow(button === older);
   }, { rootMargin: "400px" });
   signal.addEventListener("abort", () => near.disconnect());
   const more = { older: false, newer: false };
-  let busy = false;
+  let busy = 0, before = null;
 
-  async function once(work) {
-    if (busy) return;
-    busy = true;
+  // One after the other, in the order of the clicks.
+  const once = (work) => (before = run(work, before));
+  async function run(work, earlier) {
+    busy++;
+    await earlier;
     say("");
     list.setAttribute("aria-busy", "true");
     try {
@@ -110,7 +112,7 @@ export function transcript(session, { signal, report }) {
     } catch (e) {
       report(e, () => once(work));
     } finally {
-      busy = false;
+      busy--;
       list.removeAttribute("aria-busy");
     }
   }
