@@ -186,8 +186,7 @@ test("hostile_content", LIMIT, async (t) => {
   assert.equal((await page.locator(".text").innerText()).length, WORD.length);
 });
 
-// Fails without the escape of a control character, with JSON.parse and JSON.stringify in place of the text, and if a
-// reload of a view shows another: tried.
+// Fails without the escape of a control character, and with JSON.parse and JSON.stringify in place of the text: tried.
 test("exact_values", LIMIT, async (t) => {
   const text = '{"a":1e400,"b":12345678901234567890,"c":"\\ud83d\\u0000","d":[],"e":{},"f":1.50}';
   await native("PUT", "/v1/sessions/exact", { user_id: "exact", messages: [{ role: "user", content: "a\u0000b" }] });
