@@ -8,7 +8,7 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
-ROOMS   ?= base obs config json db auth cache session/sql session http api/common api/native api/openai api/langgraph \
+ROOMS   ?= base obs config json db auth cache session/sql session http api/common api/native api/transfer api/openai api/langgraph \
            api/admin api fcgi server cli
 comma   := ,
 

@@ -153,7 +153,7 @@ static void check_postgres(struct report *r, const struct config *cfg)
 {
     struct command_context c = {.cfg = cfg};
     char why[320];
-    if (cfg->database_url && !command_connect(&c, false, 0, why, sizeof why)) {
+    if (cfg->database_url && !command_connect(&c, cfg->database_url, true, why, sizeof why)) {
         add_check(r, false, "PostgreSQL", "%s", why);
     } else if (cfg->database_url) {
         check_server(r, &c);
@@ -166,7 +166,7 @@ static void check_postgres(struct report *r, const struct config *cfg)
     }
     if (!cfg->database_admin_url || !cfg->database_admin_url[0])
         return;
-    if (!command_connect(&c, true, 0, why, sizeof why)) {
+    if (!command_connect(&c, command_admin_url(cfg), false, why, sizeof why)) {
         add_check(r, false, "PostgreSQL owner", "%s", why);
         return;
     }

@@ -13,7 +13,7 @@
 /* NULL: it was not given; "" if it has no value. */
 struct command_options {
     const char *to, *json, *tenant, *name, *expires, *requests, *sessions, *stale, *create, *erase;
-    const char *binary, *scope, *user, *signing;
+    const char *binary, *scope, *user, *signing, *from, *dry_run, *resume;
     const char *config, *help, *version; /* of every command */
 };
 
@@ -38,17 +38,27 @@ struct command_context {
 int command_usage_error(const char *what, const char *value);
 /* The URL that logs in as the owner of the tables. */
 const char *command_admin_url(const struct config *cfg);
-/* Connects as the owner of the tables, or as the login that serves. False: why holds one line. All
- * that follows must be done within connect_ms + statement_ms + more_ms. */
-MUSTCHECK bool command_connect(struct command_context *c, bool owner, int64_t more_ms, char *why,
+/* Connects. serves: as the hosts do, so that the login may not own the tables, and what is odd is
+ * logged. False: why holds one line. All that follows must be done within connect_ms +
+ * statement_ms, or begin with command_renew_deadline. */
+MUSTCHECK bool command_connect(struct command_context *c, const char *url, bool serves, char *why,
                                size_t n);
-/* The same as the owner. False: it has printed why. */
-MUSTCHECK bool command_connect_owner(struct command_context *c, int64_t more_ms);
-/* Connects as the owner, and opens the session service. EXIT_GOOD, or the exit status after it has
- * printed why. */
-MUSTCHECK int command_open_sessions(struct command_context *c);
+/* Connects as the owner of the tables. False: it has printed why. */
+MUSTCHECK bool command_connect_owner(struct command_context *c);
+/* Connects, and opens the session service. EXIT_GOOD, or the exit status after it has printed why.
+ */
+MUSTCHECK int command_open_sessions(struct command_context *c, const char *url);
+/* Makes it the tenant of c->ctx, which borrows the name. ERR_NOT_FOUND: it has no key, no limit and
+ * no session. */
+MUSTCHECK enum err command_check_tenant(struct command_context *c, const char *tenant);
+/* Reads "90d", "12h", "30m" or "45s", up to 3650 days. */
+MUSTCHECK bool command_parse_lifetime(const char *text, int64_t *seconds);
+#define COMMAND_LIFETIME_RULE \
+    "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and is "
 /* For the next of several steps: time for one statement. */
 void command_renew_deadline(struct command_context *c);
+/* The same, and without the memory and the error of the step before. */
+void command_begin_step(struct command_context *c);
 void command_disconnect(struct command_context *c);
 /* The cause of e, one line. */
 const char *command_cause(const struct command_context *c, enum err e);
@@ -88,3 +98,5 @@ int host_list_run(struct command_context *c);
 int host_forget_run(struct command_context *c);
 int search_build_run(struct command_context *c);
 int search_drop_run(struct command_context *c);
+int export_run(struct command_context *c);
+int import_run(struct command_context *c);

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parley/auth/auth.h"
+#include "parley/base/names.h"
 #include "parley/db/migrate.h"
-#include "parley/session/session.h"
+#include "parley/session/users.h"
 
 enum { POLL_MS = 20, STEP_MARGIN_MS = 1000, ARENA_LIMIT = 64 * 1024 * 1024 };
 
@@ -29,15 +31,15 @@ void command_disconnect(struct command_context *c)
     arena_destroy(c->arena);
 }
 
-bool command_connect(struct command_context *c, bool owner, int64_t more_ms, char *why, size_t n)
+bool command_connect(struct command_context *c, const char *url, bool serves, char *why, size_t n)
 {
     const struct config *cfg = c->cfg;
-    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms + more_ms);
+    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
     struct db_status status = {.state = DB_STARTING, .reason = "out of memory"};
     struct db_settings settings = db_settings_from(cfg);
-    settings.owner = owner;
-    settings.app_name = owner ? "parley key" : "parley check";
-    settings.url = owner ? command_admin_url(cfg) : cfg->database_url;
+    settings.owner = !serves;
+    settings.app_name = "parley command";
+    settings.url = url;
     settings.url_name = settings.url == cfg->database_url ? "DATABASE_URL" : "DATABASE_ADMIN_URL";
     settings.pool_min = settings.pool_max = settings.workers = 1;
     c->arena = arena_create(ARENA_LIMIT);
@@ -55,27 +57,71 @@ bool command_connect(struct command_context *c, bool owner, int64_t more_ms, cha
     return false;
 }
 
-bool command_connect_owner(struct command_context *c, int64_t more_ms)
+static bool connect_or_say(struct command_context *c, const char *url)
 {
     char why[320];
-    const bool good = command_connect(c, true, more_ms, why, sizeof why);
+    const bool good = command_connect(c, url, false, why, sizeof why);
     if (!good)
         fprintf(stderr, "parley: PostgreSQL: %s\n", why);
     return good;
 }
 
-int command_open_sessions(struct command_context *c)
+bool command_connect_owner(struct command_context *c)
 {
-    const struct sessions_settings settings = {.sweep_s = 0};
-    if (!command_connect_owner(c, 0))
+    return connect_or_say(c, command_admin_url(c->cfg));
+}
+
+int command_open_sessions(struct command_context *c, const char *url)
+{
+    const struct sessions_settings settings = {.ttl_seconds = c->cfg->session_ttl,
+                                               .page_bytes = c->cfg->page_bytes};
+    if (!connect_or_say(c, url))
         return EXIT_FAULT;
     c->sessions = sessions_open(&settings, c->db, NULL, NULL);
     return c->sessions ? EXIT_GOOD : command_finish(c, ctx_nomem(&c->ctx));
 }
 
+enum err command_check_tenant(struct command_context *c, const char *tenant)
+{
+    struct auth_tenant *tenants;
+    size_t n;
+    bool left, live;
+    c->ctx.tenant = sv_from(tenant);
+    TRY(auth_tenant_list(c->db, &c->ctx, false, &tenants, &n));
+    const struct names names = {tenants, n, sizeof *tenants};
+    if (names_index(&names, c->ctx.tenant) < n)
+        return ERR_NONE;
+    TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
+    const char *nearest = names_nearest(&names, c->ctx.tenant);
+    return left ? ERR_NONE
+                : ctx_fault(&c->ctx, ERR_NOT_FOUND, "there is no tenant %s%s%s%s", tenant,
+                            nearest ? "; did you mean " : "", nearest ? nearest : "",
+                            nearest ? "?" : "");
+}
+
+bool command_parse_lifetime(const char *text, int64_t *out)
+{
+    static const char units[] = "dhms";
+    static const int64_t seconds[] = {86400, 3600, 60, 1};
+    struct sv number = sv_from(text);
+    const char *unit = number.n > 1 ? strchr(units, text[--number.n]) : NULL;
+    const int64_t each_s = unit ? seconds[unit - units] : 1;
+    if (!unit || !sv_to_i64(number, out) || *out < 1 || *out > 3650 * INT64_C(86400) / each_s)
+        return false;
+    *out *= each_s;
+    return true;
+}
+
 void command_renew_deadline(struct command_context *c)
 {
     c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + STEP_MARGIN_MS);
+}
+
+void command_begin_step(struct command_context *c)
+{
+    arena_reset(c->arena);
+    ctx_clear_error(&c->ctx);
+    command_renew_deadline(c);
 }
 
 const char *command_cause(const struct command_context *c, enum err e)

@@ -23,7 +23,7 @@ int host_list_run(struct command_context *c)
     };
     struct db_host *hosts = NULL;
     size_t n = 0;
-    if (!command_connect_owner(c, 0))
+    if (!command_connect_owner(c))
         return EXIT_FAULT;
     const enum err e = db_hosts_list(c->db, &c->ctx, &hosts, &n);
     struct json_object *rows = json_tree_array(&c->out, c->out.root, "hosts");
@@ -57,8 +57,9 @@ int host_forget_run(struct command_context *c)
     const int status = read_selection(c, &id, &stale_s);
     if (status != EXIT_GOOD)
         return status;
-    if (!command_connect_owner(c, FORGET_MS))
+    if (!command_connect_owner(c))
         return EXIT_FAULT;
+    c->ctx.deadline = deadline_in_ms(c->cfg->statement_ms + FORGET_MS);
     enum err e = db_hosts_forget(c->db, &c->ctx, id, stale_s, &removed, &alive);
     if (e == ERR_NOT_FOUND)
         ctx_fault(&c->ctx, e, "there is no host %s", c->argument);

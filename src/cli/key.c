@@ -9,20 +9,6 @@
 #include "parley/auth/auth.h"
 #include "parley/obs/log.h"
 
-/* "90d", "12h", "30m", "45s": seconds. */
-static bool parse_lifetime(const char *text, int64_t *out)
-{
-    static const char units[] = "dhms";
-    static const int64_t seconds[] = {86400, 3600, 60, 1};
-    struct sv number = sv_from(text);
-    const char *unit = number.n > 1 ? strchr(units, text[--number.n]) : NULL;
-    const int64_t each_s = unit ? seconds[unit - units] : 1;
-    if (!unit || !sv_to_i64(number, out) || *out < 1 || *out > 3650 * INT64_C(86400) / each_s)
-        return false;
-    *out *= each_s;
-    return true;
-}
-
 int key_create_run(struct command_context *c)
 {
     const struct command_options *o = &c->options;
@@ -46,11 +32,9 @@ int key_create_run(struct command_context *c)
         return command_usage_error("--scope must be read or write, and is ", o->scope);
     if (key.user.p && !auth_user_valid(key.user))
         return command_usage_error("--user must be " AUTH_USER_RULE, NULL);
-    if (o->expires && !parse_lifetime(o->expires, &lives_s))
-        return command_usage_error(
-            "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and is ",
-            o->expires);
-    if (!command_connect_owner(c, 0))
+    if (o->expires && !command_parse_lifetime(o->expires, &lives_s))
+        return command_usage_error(COMMAND_LIFETIME_RULE, o->expires);
+    if (!command_connect_owner(c))
         return EXIT_FAULT;
     enum err e = auth_key_create(c->db, &c->ctx, &key, lives_s, secret);
     if (e == ERR_NONE) {
@@ -81,7 +65,7 @@ int key_revoke_run(struct command_context *c)
     if (!auth_key_id(sv_from(c->argument), &id))
         return command_usage_error(
             "key revoke takes a key, or the id of one, which has 16 hexadecimal digits", NULL);
-    if (!command_connect_owner(c, 0))
+    if (!command_connect_owner(c))
         return EXIT_FAULT;
     enum err e = auth_key_revoke(c->db, &c->ctx, id);
     if (e == ERR_NOT_FOUND)
@@ -119,7 +103,7 @@ int key_list_run(struct command_context *c)
     };
     struct auth_key *keys = NULL;
     size_t n = 0;
-    if (!command_connect_owner(c, 0))
+    if (!command_connect_owner(c))
         return EXIT_FAULT;
     const enum err e = auth_key_list(c->db, &c->ctx, &keys, &n);
     struct json_object *rows = json_tree_array(&c->out, c->out.root, "keys");

@@ -31,17 +31,20 @@ static const struct option_row {
 } options[] = {
     {"to", "N", false, "a schema version, from 0 to that of this program", FIELD(to)},
     {"json", NULL, false, "one JSON document on standard output", FIELD(json)},
-    {"tenant", "T", false, "1 to 64 of A-Z a-z 0-9 . _ -; required", FIELD(tenant)},
+    {"tenant", "T", false, "1 to 64 of A-Z a-z 0-9 . _ -", FIELD(tenant)},
     {"name", "N", false, "what the key is for: up to 100 characters", FIELD(name)},
     {"expires", "90d", false, "a number of d, h, m or s, up to 3650d", FIELD(expires)},
     {"scope", "read", false, "read, or write, which is the default", FIELD(scope)},
-    {"user", "ID", false, "the key is for this user alone", FIELD(user)},
+    {"user", "ID", false, "one user alone, or the user of sessions that name none", FIELD(user)},
     {"signing", NULL, false, "a private key that signs tokens", FIELD(signing)},
     {"requests", "N", false, "a second: 1 to 1000000, none or default", FIELD(requests)},
     {"sessions", "N", false, "open ones: 1 to 1000000000, none or default", FIELD(sessions)},
     {"stale", "SECONDS", false, "10 to 315360000", FIELD(stale)},
     {"create", NULL, false, "also a tenant without a key, a limit or a session", FIELD(create)},
     {"erase", NULL, false, "its sessions, too; nothing can restore them", FIELD(erase)},
+    {"from", "FORMAT", false, "parley, chat, langchain or chatgpt", FIELD(from)},
+    {"dry-run", NULL, false, "check all of it, and store nothing", FIELD(dry_run)},
+    {"resume", NULL, false, "continue a file that was cut off", FIELD(resume)},
     {"binary", NULL, false, "run the program that is installed now", FIELD(binary)},
     {"config", "FILE", true, "NAME=value lines; the environment wins [PARLEY_CONFIG]",
      FIELD(config)},
@@ -216,6 +219,14 @@ static const struct command {
      "index all messages for PARLEY_SEARCH while hosts serve, and from\n"
      "now on what is written; an interrupted build continues"},
     {"search drop", "", search_drop_run, false, "remove that index; nothing is indexed any more"},
+    {"export", "FILE [--tenant T] [--user ID] [--resume]", export_run, false,
+     "write users' states, sessions and messages as JSON lines, of one\n"
+     "tenant or of all; FILE - is standard output"},
+    {"import", "FILE [--from FORMAT] [--tenant T] [--user ID] [--expires 90d] [--dry-run]",
+     import_run, false,
+     "check all of FILE, then store it; what is there already is skipped,\n"
+     "so an import that was interrupted is repeated; --expires: how long\n"
+     "each session lives from now on"},
 };
 
 /* more: what follows the name; "": nothing. */

@@ -10,14 +10,6 @@
 
 enum { LOCK_TRIES = 60, PAUSE_MS = 1000, STEP_MS = 100, SAY_MS = 10000 };
 
-/* Each step begins without the memory and the error of the one before. */
-static void begin_step(struct command_context *c)
-{
-    arena_reset(c->arena);
-    ctx_clear_error(&c->ctx);
-    command_renew_deadline(c);
-}
-
 /* While a change of a table waits for its lock, writes to the table wait, too. So the change gives
  * up soon, and is tried again. */
 static enum err try_locked(struct command_context *c,
@@ -27,7 +19,7 @@ static enum err try_locked(struct command_context *c,
     for (int i = 0; i < LOCK_TRIES && e == ERR_BUSY; i++) {
         if (i > 0)
             deadline_wait(deadline_in_ms(PAUSE_MS));
-        begin_step(c);
+        command_begin_step(c);
         e = change(c->sessions, &c->ctx);
     }
     return e;
@@ -48,7 +40,7 @@ static enum err index_all(struct command_context *c)
     bool more = true;
     int64_t failures = 0;
     for (int64_t total = 0, left = 1; left > 0;) {
-        begin_step(c);
+        command_begin_step(c);
         const enum err e = session_index_step(c->sessions, &c->ctx, failures, &more);
         failures = e == ERR_TIMEOUT ? failures + 1 : 0;
         if (e != ERR_NONE && e != ERR_TIMEOUT)
@@ -72,7 +64,7 @@ static enum err queue_all(struct command_context *c)
     bool more = true;
     TRY(try_locked(c, session_index_begin));
     while (more) {
-        begin_step(c);
+        command_begin_step(c);
         TRY(session_index_queue(c->sessions, &c->ctx, &more));
     }
     return ERR_NONE;
@@ -80,7 +72,7 @@ static enum err queue_all(struct command_context *c)
 
 int search_build_run(struct command_context *c)
 {
-    const int status = command_open_sessions(c);
+    const int status = command_open_sessions(c, command_admin_url(c->cfg));
     if (status != EXIT_GOOD)
         return status;
     enum err e = queue_all(c);
@@ -93,7 +85,7 @@ int search_build_run(struct command_context *c)
 
 int search_drop_run(struct command_context *c)
 {
-    const int status = command_open_sessions(c);
+    const int status = command_open_sessions(c, command_admin_url(c->cfg));
     if (status != EXIT_GOOD)
         return status;
     return command_finish(c, try_locked(c, session_index_drop));

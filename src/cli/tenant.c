@@ -68,24 +68,6 @@ static int print_tenants(struct command_context *c, enum err e, const struct aut
 
 /* ---- one tenant ---- */
 
-/* ERR_NOT_FOUND: it has no key, no limit and no session. */
-static enum err check_known(struct command_context *c)
-{
-    struct auth_tenant *tenants;
-    size_t n;
-    bool left, live;
-    TRY(auth_tenant_list(c->db, &c->ctx, false, &tenants, &n));
-    const struct names names = {tenants, n, sizeof *tenants};
-    if (names_index(&names, c->ctx.tenant) < n)
-        return ERR_NONE;
-    TRY(session_tenant_inspect(c->sessions, &c->ctx, &left, &live));
-    const char *nearest = names_nearest(&names, c->ctx.tenant);
-    return left ? ERR_NONE
-                : ctx_fault(&c->ctx, ERR_NOT_FOUND, "there is no tenant %s%s%s%s", c->argument,
-                            nearest ? "; did you mean " : "", nearest ? nearest : "",
-                            nearest ? "?" : "");
-}
-
 /* Connects, and makes it the tenant of c->ctx. known: it must be there. */
 static int open_tenant(struct command_context *c, bool known)
 {
@@ -93,11 +75,11 @@ static int open_tenant(struct command_context *c, bool known)
     if (!auth_tenant_valid(name))
         return command_usage_error("a tenant's name must be 1 to 64 of A-Z a-z 0-9 . _ -, and is ",
                                    c->argument);
-    const int status = command_open_sessions(c);
+    const int status = command_open_sessions(c, command_admin_url(c->cfg));
     if (status != EXIT_GOOD)
         return status;
     c->ctx.tenant = name;
-    const enum err e = known ? check_known(c) : ERR_NONE;
+    const enum err e = known ? command_check_tenant(c, c->argument) : ERR_NONE;
     return e == ERR_NONE ? EXIT_GOOD : command_finish(c, e);
 }
 
@@ -210,7 +192,7 @@ int tenant_list_run(struct command_context *c)
 {
     struct auth_tenant *tenants = NULL;
     size_t n = 0;
-    if (!command_connect_owner(c, 0))
+    if (!command_connect_owner(c))
         return EXIT_FAULT;
     const enum err e = auth_tenant_list(c->db, &c->ctx, true, &tenants, &n);
     return print_tenants(c, e, tenants, n, true);

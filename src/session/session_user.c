@@ -58,6 +58,28 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
     return ERR_NONE;
 }
 
+/* *out: NULL if there are no more. */
+static enum err export_state(struct sessions *s, struct request_ctx *ctx, struct session_export *x,
+                             struct session **out)
+{
+    struct session *state = arena_alloc(ctx->arena, sizeof(*state));
+    if (!state)
+        return ctx_nomem(ctx);
+    const enum err e = x->user.p ? session_user_state_get(s, ctx, x->user, 0, state)
+                                 : sql_user_state_next(s, ctx, (struct sv){x->id, x->id_n}, state);
+    x->states_end = e != ERR_NONE || x->user.p;
+    if (e == ERR_NOT_FOUND)
+        ctx_clear_error(ctx);
+    else
+        TRY(e);
+    if (e == ERR_NONE) {
+        *out = state;
+        x->id_n = state->user_id.n;
+        memcpy(x->id, state->user_id.p, x->id_n);
+    }
+    return ERR_NONE;
+}
+
 enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct session_export *x,
                              struct session_export_part *out)
 {
@@ -72,7 +94,12 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
         TRY(first_after(s, ctx, x->user, NULL, false, &list));
         x->begun = true;
         x->until = list.end;
+        x->states_end = x->at.generation != 0;
     }
+    if (!x->states_end)
+        TRY(export_state(s, ctx, x, &out->state));
+    if (out->state)
+        return ERR_NONE;
     TRY(first_after(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, &list));
     out->end = list.n == 0 || is_after(list.end, x->until);
     if (out->end)

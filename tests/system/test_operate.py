@@ -72,6 +72,23 @@ class Operate(StackTest):
         with open(conf, encoding="utf-8") as f:
             self.assertRegex(f.read(), r"location \^~ /console/ \{\n +allow 127.0.0.1;\n +allow 10.0.0.0/8;\n +deny  all;\n")
 
+    def test_move(self):
+        """A tenant moves into another one, twice: a second export is another file. Fails if an import stores what is
+        there already: tried."""
+        os.symlink(PARLEY, self.etc + "/parley")
+        environment = self.stack.parley.environment()
+        with open(self.etc + "/admin.conf", "w", encoding="utf-8") as f:
+            f.writelines(f"{name}={environment[name]}\n" for name in ("DATABASE_URL", "DATABASE_ADMIN_URL"))
+        self.stack.parley.make_key("acme")
+        with open(self.etc + "/one.jsonl", "w", encoding="utf-8") as f:
+            f.write('{"session_id":"a","message":{"role":"user","content":"x"}}\n')
+        self.stack.parley.do("import", self.etc + "/one.jsonl", "--tenant", "acme")
+        text = block("move.md", "Between two parleys").replace("/etc/parley", self.etc)
+        for _ in range(2):
+            self.paste(text, PATH=f"{self.etc}:{os.environ['PATH']}")
+            os.remove(self.etc + "/acme.jsonl")
+        self.assertEqual(self.stack.psql("SELECT tenant FROM sessions ORDER BY 1"), "acme\nacme2")
+
     def test_tls(self):
         """A certificate and the changed listen line. Fails if the line in nginx/parley.conf has another form."""
         for name in ("problems.conf", "parley.conf"):

@@ -48,7 +48,10 @@ class Pasted(StackTest):
         return done
 
     def here(self, text):
-        return text.replace("127.0.0.1:8080", f"127.0.0.1:{self.stack.nginx.port}")
+        """With the servers of the test, also in place of those that a bot used before."""
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.stack.nginx.port}")
+        text = text.replace("postgresql://127.0.0.1/bot", f"'postgresql:///parley?host={self.stack.postgres.dir}&user=postgres'")
+        return text.replace('redis-cli -u "$source"', f"redis-cli -s {self.stack.redis.socket}")
 
     def paste(self, page):
         """All sh blocks of a page in one shell; what each printed, and what went to standard error."""
@@ -152,13 +155,51 @@ class Pasted(StackTest):
         self.twice("docs/guide/users.md", "404 $", '"session_id":"users:1"', '"complete":true,"sessions":1,"messages":1',
                    '"sessions_deleted":1,"messages_deleted":1,"has_more":false,"caches":"cleared"')
 
+    def moved(self, page, there, *expected):
+        """Pastes a page that imports. The second time all of its sessions are there already."""
+        errors = self.twice(page, *expected)
+        self.assertEqual(re.findall(r" 0 sessions, 0 messages .* stored; (\d+) sessions were there already", errors), [str(n) for n in there], errors)
+
+    def test_move(self):
+        """Fails if the program makes a line for each conversation alone, and none for its messages: tried."""
+        page = "docs/guide/move-anything.md"
+        self.moved(page, [2], "^$", "^$", '"user_id":"kim".*"created_at":"2026-05-01T09:01:00.000000Z".*"message_count":2')
+        page = "docs/guide/move-from-openai-chat.md"
+        self.moved(page, [2], '"session_id":"web:17","user_id":"ann".*"When does it sail[?]"')
+        page = "docs/guide/move-from-chatgpt.md"
+        self.moved(page, [1], '"title": "Trains".*"Is the 9:12 late[?]".*"seq":2,.*"Yes, by four minutes."')
+        page = "docs/guide/move-from-assistants.md"
+        self.moved(page, [1], '"How many legs has a cat[?]"|"Four. .1."')
+
+    def test_move_from_langchain(self):
+        """Rows of both languages. Fails if a statement leaves the type out: tried for each."""
+        self.stack.psql("""
+            CREATE TABLE langchain_chat_histories (id SERIAL PRIMARY KEY, session_id VARCHAR(255) NOT NULL, message JSONB NOT NULL);
+            INSERT INTO langchain_chat_histories (session_id, message) VALUES
+              ('telegram:17', '{"type":"human","content":"one\\nline","additional_kwargs":{},"response_metadata":{}}'),
+              ('telegram:18', '{"type":"human","content":"hi"}'), ('telegram:17', '{"type":"ai","content":"two","tool_calls":[]}');
+            CREATE TABLE message_store (id SERIAL PRIMARY KEY, session_id TEXT NOT NULL, message JSONB NOT NULL);
+            INSERT INTO message_store (session_id, message) VALUES
+              ('py:1', '{"type":"human","data":{"content":"three","name":null,"example":false}}'),
+              ('py:1', '{"type":"ai","data":{"content":"four","additional_kwargs":{}}}')""")
+        self.moved("docs/guide/move-from-langchain.md", [2, 1], "^$", r'"content":"one.nline".*"type":"ai"', "^$")
+
+    def test_move_from_redis(self):
+        """Fails if the keys are not in quotes: tried."""
+        for name in ("5f2c", "with a space"):
+            self.stack.redis.cli("set", "session:" + name, json.dumps({
+                "session_id": name, "user_id": "ann", "created_at": "2026-05-01T09:01:00", "updated_at": "2026-05-01T09:05:00",
+                "expires_at": "2099-01-01T00:00:00", "language": "en", "messages": [{"role": "user", "content": "Hi"}],
+                "context": {}, "metadata": {}}))
+        self.moved("docs/guide/move-from-redis.md", [2], '"created_at":"2026-05-01T09:01:00.000000Z".*"content":"Hi"')
+
     def test_every_page(self):
         """Each page of the guide with something to paste has a test here."""
         with open(__file__, encoding="utf-8") as f:
             tests = f.read()
         for page in glob.glob("docs/guide/*.md", root_dir=ROOT):
             if blocks(page):
-                self.assertIn(f'self.twice("{page}"', tests.replace("twice(\n            ", "twice("))
+                self.assertRegex(tests.replace("twice(\n            ", "twice("), rf'(self[.](twice|moved)[(]|page = )"{page}"')
 
     def test_variable(self):
         """The page /docs takes the key from the variable that the documents set."""

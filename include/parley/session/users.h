@@ -41,22 +41,27 @@ MUSTCHECK enum err session_user_state_change(struct sessions *s, struct request_
                                              const struct session_precondition *precondition,
                                              struct session *out, struct session_receipt *receipt);
 
-/* An export, oldest session first. Each call reads one session, or some messages of the last one.
- * No connection is held between calls. The export has each session that was live when it began and
- * is still live when it is read, with its messages at that moment. The caller sets user, which must
- * outlive the export, and zeroes the rest. */
+/* An export: the states of users, and then the sessions, oldest first. Each call reads one state,
+ * one session, or some messages of the last session. No connection is held between calls. The
+ * export has each session that was live when it began and is still live when it is read, with its
+ * messages at that moment. The caller sets user, which must outlive the export, and zeroes the
+ * rest. */
 struct session_export {
-    struct sv user;
+    struct sv user;             /* absent: all users, and sessions of nobody */
     int64_t sessions, messages; /* given so far */
+    /* Of the last session that was given. Set before the first call: no states, and the sessions
+     * after this position. */
+    struct session_position at;
     /* Internal: */
-    bool begun;
-    struct session_position at, until; /* at: of the session whose messages are being read */
-    char id[SESSION_ID_MAX];
+    bool begun, states_end;
+    struct session_position until;
+    char id[SESSION_ID_MAX]; /* of the last session, or of the last user with a state */
     size_t id_n;
     int64_t seq, last_seq; /* seq == last_seq: it has no more messages */
 };
 struct session_export_part {
     bool end;                /* the export is complete; nothing else is set */
+    struct session *state;   /* of a user, as session_user_state_get gives it */
     struct session *session; /* without messages; NULL: messages of the last session */
     struct sv session_id;
     struct session_message *messages; /* in the order of seq */

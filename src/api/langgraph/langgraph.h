@@ -29,6 +29,8 @@ MUSTCHECK enum err langgraph_read_patch(const struct json_input *body, struct se
 
 /* langgraph_values.c */
 
+/* One message, in any of LangChain's forms. */
+MUSTCHECK enum err langgraph_read_message(const struct json_input *in, struct session_message *out);
 /* The sum of one or more updates of a thread's values, with the rules of LangGraph's reducer
  * add_messages: a message replaces the one with its id, or is appended; one of type "remove"
  * removes. Zero it before the first update; its arrays are in the arena, and it must not move. All

@@ -142,6 +142,13 @@ static enum err read_item(const struct json_input *in, const struct sent_message
     return json_members_without(in->ctx, f->body->raw, own, &out->extra);
 }
 
+enum err langgraph_read_message(const struct json_input *in, struct session_message *out)
+{
+    struct sent_message f;
+    TRY(read_parts(in, &f));
+    return read_item(in, &f, out);
+}
+
 /* ---- add_messages ---- */
 
 static size_t index_of(const struct langgraph_values *v, struct sv id)

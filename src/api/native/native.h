@@ -35,10 +35,22 @@ MUSTCHECK enum err native_read_fork(const struct json_input *body, struct sv use
 /* A summary; its last_seq becomes out->seq. */
 MUSTCHECK enum err native_read_summary(const struct json_input *body, struct session_message *out);
 
+/* What parley or another server stored, for an import. times: RFC 3339, UTC if no offset is given,
+ * or seconds since 1970; absent or null: *out stays. */
+MUSTCHECK enum err native_stored_time(const struct json_input *in, const char *field,
+                                      struct sv text, int64_t *out);
+/* With its seq and times. any_member: unknown members go into extra; else they are refused. */
+MUSTCHECK enum err native_read_stored_message(const struct json_input *in, bool any_member,
+                                              struct session_message *out);
+/* *messages: those in the object, not read; NULL: none. The id may be absent. */
+MUSTCHECK enum err native_read_stored_session(const struct json_input *in, struct session *out,
+                                              const struct json_node **messages);
+
 /* native_state.c. For ?with=user_state. Reads it into the call: see session_user_state_get. Its
  * mark becomes what changes that of the entity tag. */
 MUSTCHECK enum err native_read_with(struct api_call *c, struct sv user, int64_t generation,
                                     bool degraded);
+void native_write_state(struct json_writer *j, const struct session *state);
 /* Writes the member, if it was read. c may be NULL. */
 void native_write_with(struct json_writer *j, const struct api_call *c);
 

@@ -2,6 +2,9 @@
 /* Reads bodies of the native interface into the structs of the session module. */
 #include "native.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "parley/json/members.h"
 #include "parley/session/session_json.h"
 
@@ -13,10 +16,36 @@ static struct sv member_of(const struct json_input *body, const char *name)
     return member ? member->raw : SV_NONE;
 }
 
+enum err native_stored_time(const struct json_input *in, const char *field, struct sv text,
+                            int64_t *out)
+{
+    enum { SECONDS_MAX = 32, DATE_LEN = 10 };
+    char z[CLOCK_RFC3339_MAX + 2] = "";
+    if (!text.p || sv_eq(text, SV("null")))
+        return ERR_NONE;
+    if (text.p[0] != '"') {
+        /* strtod ends at the comma or bracket that follows. */
+        const double seconds = strtod(text.p, NULL);
+        if (text.n > SECONDS_MAX || !(seconds > 0 && seconds < SESSION_ANY_TIME / 1e6))
+            return api_bad_field(in, field, "must be a time: of RFC 3339, or seconds since 1970.");
+        *out = (int64_t)(seconds * 1e6);
+        return ERR_NONE;
+    }
+    const struct sv time = {text.p + 1, text.n - 2};
+    if (time.n <= CLOCK_RFC3339_MAX)
+        snprintf(z, sizeof(z), "%.*sZ", SV_ARG(time));
+    if (z[DATE_LEN] == ' ') /* as Python's str() writes it */
+        z[DATE_LEN] = 'T';
+    if (!clock_read_rfc3339((struct sv){z, time.n}, out) && !clock_read_rfc3339(sv_from(z), out))
+        return api_bad_field(in, field, "must be a time of RFC 3339.");
+    return ERR_NONE;
+}
+
 /* ---- messages ---- */
 
 struct sent_message {
     struct session_message draft;
+    struct sv created_at, edited_at; /* JSON text */
     struct sv unused; /* of the chat members only the types are checked; read_chat takes them */
 };
 #define IN_MESSAGE(field) offsetof(struct sent_message, draft.field)
@@ -35,7 +64,12 @@ static const struct json_field message_fields[] = {
     {"function_call", JSON_OBJECT, JSON_NULLABLE, UNUSED},
     {"refusal", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},
     {"audio", JSON_OBJECT, JSON_NULLABLE, UNUSED},
-    {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED}};
+    {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED},
+    /* Only of one that was stored: */
+    {"seq", JSON_I64, JSON_NULLABLE, IN_MESSAGE(seq), 1, INT64_MAX},
+    {"created_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, created_at), 0, 0},
+    {"edited_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, edited_at), 0, 0}};
+enum { SENT_FIELDS = ARRAY_LEN(message_fields) - 3 };
 
 /* The members of OpenAI's chat format go into extra. */
 static enum err read_chat(const struct json_input *in, struct session_message *out)
@@ -65,11 +99,12 @@ static enum err read_chat(const struct json_input *in, struct session_message *o
 
 /* An item of type "message" needs a role and a content of text or parts. Other types may have
  * neither, and their content may also be an object. */
-static enum err read_message(const struct json_input *in, struct session_message *out)
+static enum err read_fields(const struct json_input *in, size_t n_fields, enum json_unknown unknown,
+                            struct session_message *out)
 {
-    struct sent_message sent = {{.type = SV("message"), .metadata = SV("{}")}, SV_NONE};
+    struct sent_message sent = {.draft = {.type = SV("message"), .metadata = SV("{}")}};
     struct session_message *m = &sent.draft;
-    TRY(json_read(in, message_fields, JSON_REFUSED, &sent));
+    TRY(json_read_fields(in, message_fields, n_fields, unknown, &sent));
     const bool is_message = sv_eq(m->type, SV("message"));
     if (!is_message && sv_eq(m->content, SV("null")))
         m->content = SV_NONE;
@@ -79,8 +114,33 @@ static enum err read_message(const struct json_input *in, struct session_message
         TRY(api_check_role(in, m->role));
     if (is_message || (m->content.p && m->content.p[0] != '{'))
         TRY(api_check_content(in, &m->content));
+    TRY(native_stored_time(in, "created_at", sent.created_at, &m->created_at));
+    TRY(native_stored_time(in, "edited_at", sent.edited_at, &m->edited_at));
     *out = *m;
     return read_chat(in, out);
+}
+
+static enum err read_message(const struct json_input *in, struct session_message *out)
+{
+    return read_fields(in, SENT_FIELDS, JSON_REFUSED, out);
+}
+
+enum err native_read_stored_message(const struct json_input *in, bool any_member,
+                                    struct session_message *out)
+{
+    const char *known[ARRAY_LEN(message_fields) + 1] = {NULL};
+    struct sv more;
+    TRY(read_fields(in, ARRAY_LEN(message_fields), any_member ? JSON_IGNORED : JSON_REFUSED, out));
+    if (!any_member)
+        return ERR_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(message_fields); i++)
+        known[i] = message_fields[i].name;
+    TRY(json_members_without(in->ctx, in->node->raw, known, &more));
+    if (more.p && out->extra.p)
+        return json_merge(in->ctx, more, out->extra, JSON_MERGE_OVERLAY, &out->extra);
+    if (more.p)
+        out->extra = more;
+    return ERR_NONE;
 }
 
 /* The members stay JSON text: what null does depends on the stored message. */
@@ -140,14 +200,18 @@ struct members {
 };
 
 #define IN_DRAFT(field) offsetof(struct members, draft.field)
+#define SESSION_FIELDS(type, field)                                                            \
+    {"session_id", JSON_STRING, JSON_NULLABLE, field(session_id), 1, SESSION_ID_MAX},          \
+        {"user_id", JSON_STRING, JSON_NULLABLE, field(user_id), 1, ID_MAX},                    \
+        {"language", JSON_STRING, JSON_NULLABLE, field(language), 1, LANGUAGE_MAX},            \
+        {"expiry", JSON_STRING, JSON_NULLABLE, offsetof(type, expiry), 0, 0},                  \
+        {"ttl_seconds", JSON_I64, JSON_NULLABLE, field(ttl_seconds), 1, API_TTL_MAX},          \
+        {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, field(context), 0, 0},                    \
+    {                                                                                          \
+        "metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED, field(metadata), 0, 0 \
+    }
 static const struct json_field session_fields[] = {
-    {"session_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(session_id), 1, SESSION_ID_MAX},
-    {"user_id", JSON_STRING, JSON_NULLABLE, IN_DRAFT(user_id), 1, ID_MAX},
-    {"language", JSON_STRING, JSON_NULLABLE, IN_DRAFT(language), 1, LANGUAGE_MAX},
-    {"expiry", JSON_STRING, JSON_NULLABLE, offsetof(struct members, expiry), 0, 0},
-    {"ttl_seconds", JSON_I64, JSON_NULLABLE, IN_DRAFT(ttl_seconds), 1, API_TTL_MAX},
-    {"context", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_DRAFT(context), 0, 0},
-    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_CHECK_STORED, IN_DRAFT(metadata), 0, 0},
+    SESSION_FIELDS(struct members, IN_DRAFT),
     {"message", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, message), 0, 0},
     {"messages", JSON_ARRAY, JSON_NULLABLE, offsetof(struct members, messages), 0,
      SESSION_MESSAGES_MAX}};
@@ -172,24 +236,30 @@ static enum err check_user(const struct json_input *body, struct sv user, struct
                     "user_id is not the user of X-Parley-User, the key or the token.");
 }
 
+static enum err read_expiry(const struct json_input *body, struct sv word, bool *sliding)
+{
+    static const char *const expiries[] = {"sliding", "absolute"};
+    size_t absolute;
+    TRY(api_choice(body->ctx, "invalid_field", "expiry", &NAMES(expiries), word, &absolute));
+    *sliding = !absolute;
+    return ERR_NONE;
+}
+
 enum err native_read_draft(const struct json_input *body, struct sv id, struct sv user,
                            struct session_draft *out)
 {
-    static const char *const expiries[] = {"sliding", "absolute"};
     struct members b = {.draft = {.language = SV("en"), .context = SV("{}"), .metadata = SV("{}")},
                         .expiry = SV("sliding")};
-    size_t absolute;
     TRY(json_read(body, session_fields, JSON_REFUSED, &b));
     if (b.draft.session_id.p)
         TRY(api_session_id(body->ctx, "session_id", &b.draft.session_id));
     if (b.draft.session_id.p && id.p && !sv_eq(b.draft.session_id, id))
         return api_bad_field(body, "session_id", "is not the one in the path.");
     TRY(check_owner_and_language(body, b.draft.user_id, b.draft.language));
-    TRY(api_choice(body->ctx, "invalid_field", "expiry", &NAMES(expiries), b.expiry, &absolute));
+    TRY(read_expiry(body, b.expiry, &b.draft.sliding));
     if (b.message && b.messages)
         return api_bad_field(body, "message", "and messages cannot both be given.");
     *out = b.draft;
-    out->sliding = !absolute;
     if (id.p)
         out->session_id = id;
     if (out->user_id.p)
@@ -201,6 +271,46 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
     return api_read_drafts(body, b.message ? b.message : b.messages,
                            b.message ? "message" : "messages", read_message, &out->messages,
                            &out->n_messages);
+}
+
+struct stored_session {
+    struct session session;
+    struct sv expiry, id, created_at, updated_at, expires_at;
+    const struct json_node *messages;
+};
+#define IN_STORED(field)  offsetof(struct stored_session, session.field)
+#define OF_STORED(member) offsetof(struct stored_session, member), 0, 0
+/* Also of the state of a user, which is the context of what is read. What is not named here, such
+ * as version, is not kept. */
+static const struct json_field stored_fields[] = {
+    SESSION_FIELDS(struct stored_session, IN_STORED),
+    {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct stored_session, id), 1, SESSION_ID_MAX},
+    {"created_at", JSON_ANY_TEXT, 0, OF_STORED(created_at)},
+    {"updated_at", JSON_ANY_TEXT, 0, OF_STORED(updated_at)},
+    {"expires_at", JSON_ANY_TEXT, 0, OF_STORED(expires_at)},
+    {"state", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_STORED(context), 0, 0},
+    {"summary", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_STORED(summary), 0, 0},
+    {"forked_from", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_STORED(forked_from), 0, 0},
+    {"messages", JSON_ARRAY, JSON_NULLABLE, OF_STORED(messages)}};
+
+enum err native_read_stored_session(const struct json_input *in, struct session *out,
+                                    const struct json_node **messages)
+{
+    struct stored_session b = {
+        .session = {.language = SV("en"), .context = SV("{}"), .metadata = SV("{}")},
+        .expiry = SV("sliding")};
+    TRY(json_read(in, stored_fields, JSON_REFUSED_IF_NEAR, &b));
+    *out = b.session;
+    *messages = b.messages;
+    if (!out->session_id.p)
+        out->session_id = b.id;
+    if (out->session_id.p)
+        TRY(api_session_id(in->ctx, "session_id", &out->session_id));
+    TRY(check_owner_and_language(in, out->user_id, out->language));
+    TRY(read_expiry(in, b.expiry, &out->sliding));
+    TRY(native_stored_time(in, "created_at", b.created_at, &out->created_at));
+    TRY(native_stored_time(in, "updated_at", b.updated_at, &out->updated_at));
+    return native_stored_time(in, "expires_at", b.expires_at, &out->expires_at);
 }
 
 #define IN_PATCH(field) offsetof(struct session_patch, field)

@@ -2,7 +2,7 @@
 /* What is remembered of a user: /v1/users/{id}/state, and ?with=user_state of other reads. */
 #include "native.h"
 
-static void write_state(struct json_writer *j, const struct session *state)
+void native_write_state(struct json_writer *j, const struct session *state)
 {
     json_write_object_open(j);
     json_put_sv(j, "user_id", state->user_id);
@@ -45,7 +45,7 @@ enum err native_user_state(struct api_call *c)
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);
-    write_state(&j, out);
+    native_write_state(&j, out);
     return ERR_NONE;
 }
 
@@ -70,7 +70,7 @@ void native_write_with(struct json_writer *j, const struct api_call *c)
         return;
     json_write_key(j, "user_state");
     if (c->user_state.version > 0)
-        write_state(j, &c->user_state);
+        native_write_state(j, &c->user_state);
     else
         json_write_null(j);
 }

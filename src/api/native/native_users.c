@@ -2,8 +2,8 @@
 /* Handlers of /v1/users/{id}: erasure and export. */
 #include "native.h"
 
+#include "parley/api/transfer.h"
 #include "parley/obs/log.h"
-#include "parley/session/session_json.h"
 
 /* ---- erase ---- */
 
@@ -50,38 +50,6 @@ struct export
     bool ended;
 };
 
-static void end_line(struct json_writer *j)
-{
-    json_write_object_close(j);
-    buf_putc(j->b, '\n');
-    j->comma = false;
-}
-
-static void write_part(struct json_writer *j, const struct session_export *x,
-                       const struct session_export_part *part)
-{
-    if (part->session) {
-        json_write_object_open(j);
-        json_write_key(j, "session");
-        native_write_session(j, part->session);
-        end_line(j);
-    }
-    for (size_t i = 0; i < part->n; i++) {
-        json_write_object_open(j);
-        json_put_sv(j, "session_id", part->session_id);
-        json_write_key(j, "message");
-        session_json_message(j, &part->messages[i], NULL);
-        end_line(j);
-    }
-    if (part->end) { /* an export without this line is cut short */
-        json_write_object_open(j);
-        json_put_bool(j, "complete", true);
-        json_put_i64(j, "sessions", x->sessions);
-        json_put_i64(j, "messages", x->messages);
-        end_line(j);
-    }
-}
-
 static enum err write_piece(struct request_ctx *ctx, struct export *e, struct buf *b)
 {
     const struct deadline enough = deadline_in_ms(PIECE_MS);
@@ -89,7 +57,7 @@ static enum err write_piece(struct request_ctx *ctx, struct export *e, struct bu
     while (!e->ended && b->n < PIECE_BYTES && !deadline_passed(enough)) {
         struct session_export_part part;
         TRY(session_export_next(e->api->sessions, ctx, &e->x, &part));
-        write_part(&j, &e->x, &part);
+        transfer_write(&j, SV_NONE, &e->x, &part);
         e->ended = part.end;
     }
     return b->failed ? ctx_nomem(ctx) : ERR_NONE;
@@ -160,13 +128,6 @@ enum err native_user_export(struct api_call *c)
     TRY(take_export_slot(c->ctx, e));
     if (arena_defer(c->ctx->arena, release_export_slot, e) != ERR_NONE)
         return ctx_nomem(c->ctx);
-    TRY(native_read_with(c, c->id, 0, false));
-    if (c->user_state.version > 0) {
-        struct json_writer j = {.b = &c->res->body};
-        json_write_object_open(&j);
-        native_write_with(&j, c);
-        end_line(&j);
-    }
     c->res->status = 200;
     c->res->content_type = "application/x-ndjson";
     enum err rc = write_piece(c->ctx, e, &c->res->body);

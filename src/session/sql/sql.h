@@ -206,7 +206,7 @@ MUSTCHECK enum err sql_list(struct sessions *s, struct request_ctx *ctx,
                             const struct session_list_query *q, bool oldest_first,
                             struct session_list *out);
 enum { SQL_LIST_PARAMS = 10 };
-extern const struct db_stmt sql_list_plan_stmt, sql_list_stmts[3]; /* a test reads their plans */
+extern const struct db_stmt sql_list_plan_stmt, sql_list_stmts[4]; /* a test reads their plans */
 /* Sessions after a position that are no tombstones, as rows of own_id, generation, created_at. */
 MUSTCHECK enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                      const struct session_position *after, size_t limit,
@@ -230,6 +230,9 @@ MUSTCHECK enum err sql_user_is_left(struct sessions *s, struct request_ctx *ctx,
 MUSTCHECK enum err sql_user_state_read(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                        int64_t generation, const struct session_precondition *p,
                                        struct session *out, bool *allowed);
+/* The state of the first user after one, by id. Bare ERR_NOT_FOUND: there is none. */
+MUSTCHECK enum err sql_user_state_next(struct sessions *s, struct request_ctx *ctx, struct sv after,
+                                       struct session *out);
 /* Stores context and ttl_seconds of w->out, or without w->patch deletes the state, if that still
  * has the version and mark of w->out. */
 MUSTCHECK enum err sql_user_state_change(struct sessions *s, struct request_ctx *ctx,

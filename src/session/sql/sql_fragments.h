@@ -56,6 +56,11 @@
 #define SQL_ERASED "\\001\\001"
 #define SQL_TOMBSTONE_ID(mark) " E'" mark "' || s.generation || '~' || s.session_id "
 #define SQL_IS_TOMBSTONE(id) " left(" id ", 1) = E'" SQL_DELETED "' "
+/* An import hides a session in the same way until its last message is stored. It is live: an erasure makes
+ * a tombstone of it, as of any session, and then the import can store nothing more. */
+#define SQL_HIDDEN "\\001\\002"
+#define SQL_IS_HIDDEN(id) " left(" id ", 2) = E'" SQL_HIDDEN "' "
+#define SQL_CAN_BE_ERASED(id) " (NOT" SQL_IS_TOMBSTONE(id) "OR" SQL_IS_HIDDEN(id) ") "
 #define SQL_IS_ERASED(id) " left(" id ", 2) = E'" SQL_ERASED "' "
 #define SQL_OWN_ID(id) " substr(" id ", strpos(" id ", '~') + 1) "
 /* Makes tombstones of the sessions whose generations are in l. */
@@ -117,14 +122,18 @@
     " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context," \
     " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark" column ")"
 #define SQL_INSERT_MESSAGES SQL_INSERT_MESSAGES_WITH("")
-#define SQL_INSERT_MESSAGES_WITH(column)                                                           \
-    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
+#define SQL_INSERT_MESSAGES_WITH(column) " m AS (" SQL_INSERT_MESSAGES_INTO(column)
+#define SQL_INSERT_MESSAGES_INTO(column)                                                           \
+    "INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"              \
     " metadata, extra, tokens, size, created_at" column ") "
-/* Inserts drafts i into s. size is what will be read back: jsonb has a form of its own. */
+/* Of a draft i: what will be read back, since jsonb has a form of its own. */
+#define SQL_DRAFT_SIZE                                                                             \
+    " coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                \
+    " + coalesce(octet_length(i.extra), 0)"
+/* Inserts drafts i into s. */
 #define SQL_INSERT_DRAFTS(seq, at)                                                                 \
     SQL_INSERT_MESSAGES "SELECT $1, s.generation, " seq ", i.id, i.type, i.role, i.content,"        \
-    " i.metadata::jsonb, i.extra, i.tokens::integer, coalesce(octet_length(i.content), 0)"                            \
-    " + octet_length(i.metadata::jsonb::text) + coalesce(octet_length(i.extra), 0), " at " FROM s"
+    " i.metadata::jsonb, i.extra, i.tokens::integer," SQL_DRAFT_SIZE ", " at " FROM s"
 
 /* Columns of a session as sql_session_from_row reads them, without its text. */
 #define SQL_SESSION(s)                                                                             \

@@ -141,10 +141,12 @@ enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
 
 /* clang-format off */
 /* Ranges of the primary key. The id of a tombstone begins with a control character, and that of a
- * session does not. So no step reads the rows of another step. */
+ * session does not. So no step reads the rows of another step. A hidden session is made a tombstone
+ * first. */
 static const struct db_stmt tenant_tombstone = {
     "tenant_tombstone",
-    "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND session_id >= ' '"
+    "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND session_id >= E'" SQL_HIDDEN "'"
+    " AND (session_id >= ' ' OR" SQL_IS_HIDDEN("session_id") ")"
     " ORDER BY session_id LIMIT 32 FOR UPDATE SKIP LOCKED)" SQL_ERASE_LOCKED};
 
 static const struct db_stmt tenant_tombstones = {

@@ -41,21 +41,24 @@
  * statistics PostgreSQL takes that for the cheaper plan. */
 const struct db_stmt sql_list_plan_stmt = {"list_plan",
                                            "SELECT set_config('enable_sort', 'off', true)"};
-const struct db_stmt sql_list_stmts[3] = {
-    {"tenant_list_newest", SQL_LIST(SQL_ANYBODYS, "<", SQL_NEWEST_FIRST, "NULL::text", "NULL::text")},
-    {"user_list_newest", SQL_LIST(SQL_USERS, "<", SQL_NEWEST_FIRST, "NULL::text", "NULL::text")},
-    {"user_list_oldest", SQL_LIST(SQL_USERS, ">", "created_at, generation", "context", SQL_SUMMARY("s.generation", "s.last_seq"))}};
+#define SQL_LIST_NEWEST(whose) SQL_LIST(whose, "<", SQL_NEWEST_FIRST, "NULL::text", "NULL::text")
+#define SQL_LIST_OLDEST(whose) \
+    SQL_LIST(whose, ">", "created_at, generation", "context", SQL_SUMMARY("s.generation", "s.last_seq"))
+const struct db_stmt sql_list_stmts[4] = {{"tenant_list_newest", SQL_LIST_NEWEST(SQL_ANYBODYS)},
+                                          {"user_list_newest", SQL_LIST_NEWEST(SQL_USERS)},
+                                          {"tenant_list_oldest", SQL_LIST_OLDEST(SQL_ANYBODYS)},
+                                          {"user_list_oldest", SQL_LIST_OLDEST(SQL_USERS)}};
 
 static const struct db_stmt user_to_erase = {
     "user_to_erase",
     "SELECT session_id AS own_id, generation, created_at FROM sessions WHERE" SQL_FROM(SQL_USERS, "<")
-    "AND NOT" SQL_IS_TOMBSTONE("session_id") "ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
+    "AND" SQL_CAN_BE_ERASED("session_id") "ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
 
 /* Rows are locked in one order, so that two erasures at once do not deadlock. A statement that waited
  * for a row finds a tombstone, and no session of its id. */
 #define SQL_TOMBSTONE(how)                                                                              \
     "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND user_id = $2"                \
-    " AND generation = ANY($3::bigint[]) AND NOT" SQL_IS_TOMBSTONE("session_id")                   \
+    " AND generation = ANY($3::bigint[]) AND" SQL_CAN_BE_ERASED("session_id")                      \
     " ORDER BY generation FOR UPDATE" how ")" SQL_ERASE_LOCKED
 
 static const struct db_stmt user_tombstone = {"user_tombstone", SQL_TOMBSTONE("")};
@@ -95,14 +98,19 @@ static const struct db_stmt user_left = {
 #define SQL_NOT_EXPIRED " (u.expires_at IS NULL OR u.expires_at > now()) "
 
 /* $2: the user; NULL: the owner of the session of generation $3. $4, $5: tags and key of a write. */
+#define SQL_STATE_READ                                                                            \
+    "SELECT version, mark, created_at, updated_at, expires_at, ttl_seconds, u.user_id, coalesce(state, '{}') AS context," \
+    " 0::bigint AS generation, version AS state_version, mark AS state_mark, 0::bigint AS message_count, 0::bigint AS last_seq," \
+    " false AS sliding, ''::text AS language, ''::text AS metadata, ''::text AS summary, ''::text AS forked_from"
 static const struct db_stmt user_state_read = {
     "user_state_read",
-    "SELECT version, mark, created_at, updated_at, expires_at, ttl_seconds, u.user_id, coalesce(state, '{}') AS context,"
-    " 0::bigint AS generation, version AS state_version, mark AS state_mark, 0::bigint AS message_count, 0::bigint AS last_seq,"
-    " false AS sliding, ''::text AS language, ''::text AS metadata, ''::text AS summary, ''::text AS forked_from,"
+    SQL_STATE_READ ","
     " ($4::text[] IS NULL OR '0.u' || version || '.' || to_hex(mark) = ANY($4)) AND " SQL_KEY_IS_NEW("$5") " AS allowed"
     " FROM (SELECT coalesce($2, (SELECT s.user_id FROM sessions s WHERE s.tenant = $1 AND s.generation = $3)) AS id) whose"
     " LEFT JOIN user_states u ON u.tenant = $1 AND u.user_id = whose.id AND" SQL_NOT_EXPIRED};
+static const struct db_stmt user_state_next = {
+    "user_state_next",
+    SQL_STATE_READ " FROM user_states u WHERE u.tenant = $1 AND u.user_id > $2 AND" SQL_NOT_EXPIRED "ORDER BY u.user_id LIMIT 1"};
 
 /* $8, $9: version and mark as read; version 0: none was there. What was deleted since is not written again.
  * $10: the state; NULL: it is deleted, and no record keeps it. $11: its time to live, or NULL. */
@@ -153,7 +161,7 @@ enum err sql_list(struct sessions *s, struct request_ctx *ctx, const struct sess
     p[9] = db_i64(q->created_after);
     struct db_call calls[] = {
         {&sql_list_plan_stmt, NULL, 0, {0}},
-        {&sql_list_stmts[q->user.p ? 1 + oldest_first : 0], p, ARRAY_LEN(p), {0}}};
+        {&sql_list_stmts[2 * oldest_first + (q->user.p != NULL)], p, ARRAY_LEN(p), {0}}};
     TRY(db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows rows = calls[1].rows;
     TRY(sql_sessions_from_rows(ctx, &rows, out));
@@ -236,6 +244,19 @@ enum err sql_user_state_read(struct sessions *s, struct request_ctx *ctx, struct
     *out = (struct session){.version = 0};
     sql_session_from_row(&r, 0, out);
     *allowed = db_get_bool(&r, 0, db_column(&r, "allowed")) && (out->version || !p->must_exist);
+    return ERR_NONE;
+}
+
+enum err sql_user_state_next(struct sessions *s, struct request_ctx *ctx, struct sv after,
+                             struct session *out)
+{
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(after)};
+    struct db_rows r;
+    TRY(db_query(s->db, ctx, DB_READ, &user_state_next, p, ARRAY_LEN(p), &r, NULL));
+    *out = (struct session){.version = 0};
+    if (r.count == 0)
+        return ERR_NOT_FOUND;
+    sql_session_from_row(&r, 0, out);
     return ERR_NONE;
 }
 

@@ -141,12 +141,12 @@ static int count_of(const char *text, const char *part)
     return n;
 }
 
-/* The last plan is that of an export. On an empty schema with statistics it makes no difference
- * which index a user's list takes, so PostgreSQL takes any, until the next ANALYZE. */
+/* The last two plans are those of exports. On an empty schema with statistics it makes no
+ * difference which index a user's list takes, so PostgreSQL takes any, until the next ANALYZE. */
 static void expect_list_plans(PGconn *c, int sessions, const char *schema)
 {
     static const char *const indexes[] = {"sessions_created", "sessions_of_user",
-                                          "sessions_of_user"};
+                                          "sessions_created", "sessions_of_user"};
     static char prepare[TEXT_MAX];
     char plan[TEXT_MAX], sql[512];
     query_text(c, "BEGIN", plan, sizeof(plan)); /* the statement sets it for a transaction */
@@ -157,10 +157,10 @@ static void expect_list_plans(PGconn *c, int sessions, const char *schema)
         query_text(c, prepare, plan, sizeof(plan));
         snprintf(sql, sizeof(sql),
                  "EXPLAIN (COSTS OFF) EXECUTE %s('t1', %s, 0, 0, 20, 1000, NULL, 5000, 1000, 0)",
-                 name, i == 0 ? "NULL" : "'u1'");
+                 name, i % 2 == 0 ? "NULL" : "'u1'");
         query_text(c, sql, plan, sizeof(plan));
         snprintf(sql, sizeof(sql), " using %s on sessions", indexes[i]);
-        const bool any = i > 0 && strcmp(schema, "empty after VACUUM") == 0;
+        const bool any = i % 2 == 1 && strcmp(schema, "empty after VACUUM") == 0;
         const bool good = count_of(plan, " on sessions") == 1 && count_of(plan, "Sort ") == 0 &&
                           count_of(plan, any ? " using sessions_" : sql) == 1 &&
                           count_of(plan, "Index Cond: ((tenant = $1) AND ") == 1;

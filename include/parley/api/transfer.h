@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sessions as text, on their way out of parley and into it: the lines of an export, and the formats
+ * that parley import reads. docs/operate/move.md describes the lines. No function sends a
+ * statement. Results live in ctx->arena, or are borrowed from the text. One thread.
+ */
+#pragma once
+
+#include "parley/json/json_writer.h"
+#include "parley/session/users.h"
+
+/* Writes the lines of a part. tenant: each line that begins something names it, and a session its
+ * position, from which an export can be continued, and the end has no line. Absent: an export of
+ * one user. */
+void transfer_write(struct json_writer *j, struct sv tenant, const struct session_export *x,
+                    const struct session_export_part *part);
+/* Reads tenant and position of the line of a session. False: it is not such a line. */
+bool transfer_read_position(struct sv line, struct sv *tenant, struct session_position *out);
+
+enum transfer_format {
+    TRANSFER_PARLEY,    /* the lines of an export */
+    TRANSFER_CHAT,      /* a line for each session, with its messages in OpenAI's chat format */
+    TRANSFER_LANGCHAIN, /* a line for each message, as LangChain's JavaScript package stores it */
+    TRANSFER_CHATGPT, /* ChatGPT's conversations.json: an array with a text for each conversation */
+    TRANSFER_FORMATS
+};
+extern const char *const transfer_names[TRANSFER_FORMATS];
+
+/* What a line, or a text of ChatGPT's array, holds. */
+enum transfer_kind {
+    TRANSFER_NOTHING, /* the end of an export */
+    TRANSFER_STATE,   /* session: in the form of session_user_state_get */
+    TRANSFER_BEGINS,  /* session begins here; the lines that follow have more of its messages */
+    TRANSFER_MESSAGES /* messages of the session with this session_id */
+};
+struct transfer {
+    enum transfer_kind kind;
+    struct sv tenant; /* absent: not named */
+    /* With what session_import needs, and its messages; those have no seq if none was given. */
+    struct session session;
+};
+/* ERR_INVALID: ctx->err names the field at fault. */
+MUSTCHECK enum err transfer_read(struct request_ctx *ctx, enum transfer_format format,
+                                 struct sv text, struct transfer *out);

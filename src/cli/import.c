@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * parley import: reads a file twice. The first pass checks each text and names all that are bad;
+ * then nothing is stored. The second pass stores up to 1,000 messages in a transaction. What is
+ * there already is skipped, so an import that was cut off is repeated.
+ */
+#include "transfer_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parley/auth/auth.h"
+#include "parley/base/encode.h"
+#include "parley/base/names.h"
+#include "parley/json/members.h"
+#include "parley/obs/log.h"
+#include "parley/session/import.h"
+
+enum { BATCH_BYTES = 8 * 1024 * 1024, TEXTS_MAX = 512 * 1024 * 1024, FAULTS_SAID = 20 };
+
+struct import {
+    struct command_context *c;
+    struct import_input in;
+    enum transfer_format format;
+    bool checks; /* the first pass */
+    int64_t ttl_s;
+    /* The batch. Its texts are in the arena of read. */
+    struct request_ctx read;
+    struct session_import items[SESSION_IMPORT_MAX];
+    struct session_message messages[SESSION_IMPORT_MAX];
+    size_t n, n_messages;
+    bool is_cut;                           /* the last line of an export is missing */
+    bool is_open;                          /* the last item may get more messages */
+    int64_t last_seq;                      /* of its last message */
+    char id[SESSION_ID_MAX], language[64]; /* its texts after a flush */
+    char tenant[AUTH_TENANT_MAX + 1];
+    void *seen; /* a tree of tsearch(3): hashes of the sessions that the first pass has seen */
+    /* What came of it. */
+    int64_t sessions, stored, states, there, expired, faults;
+    struct progress progress;
+};
+
+static void say_fault(struct import *im, size_t number, const char *why)
+{
+    progress_end(&im->progress);
+    if (++im->faults <= FAULTS_SAID)
+        fprintf(stderr, "parley: %s %zu: %s\n", im->in.is_array ? "conversation" : "line", number,
+                why);
+}
+
+/* ---- the batch ---- */
+
+static void count_item(struct import *im, const struct session_import *item)
+{
+    const char *why = item->why;
+    char text[SESSION_ID_MAX + sizeof item->why + 16];
+    if (item->state == SESSION_IMPORT_STORED) {
+        im->sessions++;
+        im->stored += item->session.message_count;
+        return;
+    }
+    im->there += item->state == SESSION_IMPORT_THERE;
+    im->expired += item->state == SESSION_IMPORT_EXPIRED;
+    if (item->state == SESSION_IMPORT_OTHER)
+        why = "another session has this id, and stays as it is";
+    else if (item->state != SESSION_IMPORT_REFUSED)
+        return;
+    snprintf(text, sizeof text, "session %.*s: %s", SV_ARG(item->session.session_id), why);
+    say_fault(im, item->line, text);
+}
+
+static enum err store(struct import *im)
+{
+    struct command_context *c = im->c;
+    if (!im->checks) {
+        command_begin_step(c);
+        return session_import(c->sessions, &c->ctx, im->items, im->n);
+    }
+    for (struct session_import *item = im->items; item < im->items + im->n; item++)
+        if (item->state != SESSION_IMPORT_EXPIRED) {
+            item->session.message_count += (int64_t)item->session.n_messages;
+            item->state = item->is_last ? SESSION_IMPORT_STORED : SESSION_IMPORT_PART;
+        }
+    return ERR_NONE;
+}
+
+/* An open item stays, and no longer needs the arena of read. */
+static enum err flush(struct import *im)
+{
+    if (im->n == 0)
+        return ERR_NONE;
+    TRY(store(im));
+    const size_t n_ended = im->n - im->is_open;
+    for (size_t i = 0; i < n_ended; i++)
+        count_item(im, &im->items[i]);
+    im->n = im->n_messages = 0;
+    if (!im->is_open)
+        return ERR_NONE;
+    struct session *x = &im->items[n_ended].session;
+    memmove(im->id, x->session_id.p, x->session_id.n);
+    memmove(im->language, x->language.p, x->language.n);
+    x->session_id.p = im->id;
+    x->language.p = im->language;
+    x->messages = im->messages;
+    x->n_messages = 0;
+    im->items[im->n++] = im->items[n_ended];
+    return ERR_NONE;
+}
+
+static void end_session(struct import *im)
+{
+    if (!im->is_open)
+        return;
+    struct session_import *item = &im->items[im->n - 1];
+    int64_t summary_end;
+    if (im->checks && sv_to_i64(json_member_get(item->session.summary, "last_seq"), &summary_end) &&
+        summary_end > im->last_seq)
+        say_fault(im, item->line, "session.summary.last_seq is above the seq of the last message");
+    item->is_last = true;
+    im->is_open = false;
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+    return ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
+}
+
+/* Finds sessions whose lines do not follow each other. A part of one would be taken for the whole.
+ */
+static enum err check_is_first(struct import *im, struct sv id)
+{
+    const struct sv parts[] = {sv_from(im->tenant), id};
+    unsigned char hash[SHA256_LEN];
+    const void *key;
+    sha256_parts(parts, ARRAY_LEN(parts), hash);
+    memcpy(&key, hash, sizeof key);
+    if (tfind(key, &im->seen, compare_hashes))
+        say_fault(im, im->in.number, "the session began before; its lines must follow each other");
+    return tsearch(key, &im->seen, compare_hashes) ? ERR_NONE : ctx_nomem(&im->c->ctx);
+}
+
+static void free_nothing(void *key)
+{
+    (void)key;
+}
+
+static void begin_session(struct import *im, const struct session *session)
+{
+    end_session(im);
+    struct session_import *item = &im->items[im->n++];
+    struct session *x = &item->session;
+    *item = (struct session_import){.session = *session, .line = im->in.number};
+    x->messages = im->messages + im->n_messages;
+    x->n_messages = 0;
+    if (!x->user_id.p)
+        x->user_id = sv_from(im->c->options.user);
+    if (im->ttl_s > 0) {
+        x->ttl_seconds = im->ttl_s;
+        x->expires_at = 0;
+    } else if (x->expires_at > 0 && x->expires_at <= clock_wall_us()) {
+        item->state = SESSION_IMPORT_EXPIRED;
+    }
+    im->is_open = true;
+    im->last_seq = 0;
+}
+
+static enum err add_message(struct import *im, const struct session_message *message)
+{
+    const int64_t seq = message->seq > 0 ? message->seq : im->last_seq + 1;
+    if (seq <= im->last_seq)
+        return ctx_fail(&im->read, ERR_INVALID, "invalid_field", "message.seq",
+                        "message.seq must be greater than that of the message before.");
+    if (im->n_messages == SESSION_IMPORT_MAX)
+        TRY(flush(im));
+    struct session_message *m = &im->messages[im->n_messages++];
+    *m = *message;
+    m->seq = im->last_seq = seq;
+    im->items[im->n - 1].session.n_messages++;
+    return ERR_NONE;
+}
+
+/* ---- a text ---- */
+
+static enum err set_tenant(struct import *im, struct sv named)
+{
+    struct command_context *c = im->c;
+    const struct sv tenant = c->options.tenant ? sv_from(c->options.tenant) : named;
+    if (sv_eq(tenant, sv_from(im->tenant)) || (!tenant.p && im->tenant[0]))
+        return ERR_NONE;
+    if (!tenant.p)
+        return ctx_fail(&im->read, ERR_INVALID, "missing_field", "tenant",
+                        "tenant is missing: name it there, or by --tenant.");
+    end_session(im);
+    TRY(flush(im));
+    memcpy(im->tenant, tenant.p, tenant.n);
+    im->tenant[tenant.n] = '\0';
+    command_begin_step(c);
+    return command_check_tenant(c, im->tenant);
+}
+
+static enum err import_state(struct import *im, const struct session *state)
+{
+    bool stored = true;
+    if (!im->checks) {
+        command_begin_step(im->c);
+        TRY(session_import_user_state(im->c->sessions, &im->c->ctx, state, &stored));
+    }
+    im->states += stored;
+    return ERR_NONE;
+}
+
+static enum err import_text(struct import *im, struct sv text)
+{
+    static const struct session plain = {.language = SV_INIT("en"),
+                                         .context = SV_INIT("{}"),
+                                         .metadata = SV_INIT("{}"),
+                                         .sliding = true};
+    struct transfer t;
+    struct session_position at;
+    TRY(transfer_read(&im->read, im->format, text, &t));
+    im->is_cut = t.kind != TRANSFER_NOTHING &&
+                 (im->is_cut || transfer_read_position(text, &(struct sv){NULL, 0}, &at));
+    if (t.kind == TRANSFER_NOTHING)
+        return ERR_NONE;
+    TRY(set_tenant(im, t.tenant));
+    if (t.kind == TRANSFER_STATE)
+        return import_state(im, &t.session);
+    const struct sv id = t.session.session_id;
+    struct session begun = t.kind == TRANSFER_BEGINS ? t.session : plain;
+    begun.session_id = id;
+    if (t.kind == TRANSFER_BEGINS || !im->is_open ||
+        !sv_eq(im->items[im->n - 1].session.session_id, id)) {
+        begin_session(im, &begun);
+        if (im->checks)
+            TRY(check_is_first(im, id));
+    }
+    for (size_t i = 0; i < t.session.n_messages; i++)
+        TRY(add_message(im, &t.session.messages[i]));
+    return ERR_NONE;
+}
+
+/* A fault of the text is said, and not returned. */
+static enum err take_text(struct import *im, struct sv text)
+{
+    const struct err_info *why = &im->read.err;
+    ctx_clear_error(&im->read);
+    const struct sv copy = arena_dup(im->read.arena, text);
+    const enum err e = copy.p ? import_text(im, copy) : ctx_nomem(&im->read);
+    if (why->err == ERR_NONE)
+        return e;
+    const struct sv detail = sv_from(why->detail[0] ? why->detail : err_name(why->err));
+    const bool names_field = !why->field[0] || sv_starts_with(detail, sv_from(why->field));
+    char said[sizeof why->field + sizeof why->detail + 2];
+    snprintf(said, sizeof said, "%s%s%s", names_field ? "" : why->field, names_field ? "" : ": ",
+             detail.p);
+    say_fault(im, im->in.number, said);
+    return ERR_NONE;
+}
+
+/* ---- all of it ---- */
+
+static enum err run_pass(struct import *im, bool checks)
+{
+    struct sv text;
+    im->checks = checks;
+    im->sessions = im->stored = im->states = im->expired = 0;
+    im->tenant[0] = '\0';
+    progress_begin(&im->progress, checks ? "checked" : "stored", im->in.size);
+    import_input_rewind(&im->in);
+    /* A second pass has to end, so that a repeated import gets further. */
+    while ((!checks || im->faults < FAULTS_SAID) && import_input_next(&im->in, &text)) {
+        TRY(take_text(im, text));
+        if (im->n == SESSION_IMPORT_MAX || im->n_messages == SESSION_IMPORT_MAX ||
+            arena_used(im->read.arena) > BATCH_BYTES) {
+            TRY(flush(im));
+            arena_reset(im->read.arena);
+        }
+        progress_say(&im->progress, import_input_position(&im->in), im->stored);
+    }
+    if ((!checks || im->faults < FAULTS_SAID) && errno)
+        return ctx_fault(&im->c->ctx, ERR_INTERNAL, "%s: %s", im->c->argument, strerror(errno));
+    if (im->in.is_array && !im->in.ended)
+        say_fault(im, im->in.number, "the array does not end after it: the file was cut off");
+    if (im->is_cut)
+        say_fault(im, im->in.number, "the export was cut off after it; --resume continues it");
+    end_session(im);
+    return flush(im);
+}
+
+static enum err run(struct import *im)
+{
+    struct command_context *c = im->c;
+    enum err e = run_pass(im, true);
+    if (e == ERR_NONE && im->faults == 0 && !c->options.dry_run) {
+        e = run_pass(im, false);
+        const int64_t counts[] = {im->sessions, im->stored, im->states};
+        progress_end(&im->progress);
+        log_audit(&c->ctx, c->cfg->log_file, "import", e == ERR_NONE && im->faults == 0, SV_NONE,
+                  counts);
+    }
+    progress_end(&im->progress);
+    if (e == ERR_NONE && im->checks && im->faults > 0)
+        fprintf(stderr, "parley: nothing is stored%s\n",
+                im->faults < FAULTS_SAID ? "" : "; there may be more faults");
+    else if (e == ERR_NONE)
+        fprintf(stderr,
+                "parley: %" PRId64 " sessions, %" PRId64 " messages and %" PRId64
+                " user states %s; %" PRId64 " sessions were there already, %" PRId64
+                " have expired\n",
+                im->sessions, im->stored, im->states, im->checks ? "are valid" : "stored",
+                im->there, im->expired);
+    return e;
+}
+
+/* EXIT_GOOD, or the exit status after a line that says what is wrong. */
+static int read_usage(struct import *im)
+{
+    const struct command_options *o = &im->c->options;
+    const struct names formats = {transfer_names, TRANSFER_FORMATS, sizeof *transfer_names};
+    const size_t format = o->from ? names_index(&formats, sv_from(o->from)) : TRANSFER_PARLEY;
+    if (format == TRANSFER_FORMATS)
+        return command_usage_error("--from must be parley, chat, langchain or chatgpt, and is ",
+                                   o->from);
+    if (o->tenant && !auth_tenant_valid(sv_from(o->tenant)))
+        return command_usage_error("--tenant must be 1 to 64 of A-Z a-z 0-9 . _ -, and is ",
+                                   o->tenant);
+    if (o->user && !auth_user_valid(sv_from(o->user)))
+        return command_usage_error("--user must be " AUTH_USER_RULE, NULL);
+    if (o->expires && !command_parse_lifetime(o->expires, &im->ttl_s))
+        return command_usage_error(COMMAND_LIFETIME_RULE, o->expires);
+    im->format = (enum transfer_format)format;
+    if (import_input_open(&im->in, im->c->argument, format == TRANSFER_CHATGPT))
+        return EXIT_GOOD;
+    fprintf(stderr, "parley: %s: %s\n", im->c->argument,
+            errno == ESPIPE ? "it must be a file, which is read twice" : strerror(errno));
+    return EXIT_FAULT;
+}
+
+int import_run(struct command_context *c)
+{
+    struct import *im = calloc(1, sizeof *im);
+    struct arena *texts = im ? arena_create(TEXTS_MAX) : NULL;
+    int status = EXIT_FAULT;
+    if (texts) {
+        im->c = c;
+        ctx_init(&im->read, texts, deadline_in_ms(0), SV(""), SV("command"));
+        status = read_usage(im);
+    }
+    if (status == EXIT_GOOD)
+        status = command_open_sessions(c, c->cfg->database_url);
+    if (status == EXIT_GOOD)
+        status = command_finish(c, run(im));
+    if (status == EXIT_GOOD && im->faults > 0)
+        status = EXIT_FAULT;
+    if (texts) {
+        import_input_close(&im->in);
+        tdestroy(im->seen, free_nothing);
+    }
+    arena_destroy(texts);
+    free(im);
+    return status;
+}

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: MIT
+"""`parley import` and `parley export`: what one writes the other reads, and what bad files say."""
+import json
+import uuid
+
+from stack import wait_until
+from transfers import MANY, OWN, TransferTest, Tenant, fill, line, session
+
+DEEP = "[" * 130 + "]" * 130
+AT = "2026-01-02T03:04:05.678901Z"
+LATER = "2099-01-02T03:04:05.000000Z"
+
+
+class Whole(TransferTest):
+    """From one tenant to another."""
+
+    def test_everything_comes_back(self):
+        """Fails if a seq is given anew, or if edited_at or a summary is left out: tried for each."""
+        one, other, third = (Tenant(self) for _ in range(3))
+        users = fill(one)
+        path = self.take("--tenant", one.name)
+        stored = self.bring(path, other)
+        last = json.loads(self.read(path).splitlines()[-1])
+        self.assertEqual(stored, (last["sessions"], last["messages"], 0, 0))
+        self.assertEqual(other.ids(), one.ids())
+        before, after = one.views(users), other.views(users)
+        self.assertEqual(list(after), list(before))
+        for name, seen in before.items():
+            self.assertEqual(after[name], seen, name)
+            self.assertTrue(seen[0] == 200 or name.endswith("/state") and name.startswith("/v1/users/"), name)
+        again = self.take("--tenant", other.name)
+        lines = [[OWN.sub(b"", text) for text in self.read(p).splitlines()] for p in (path, again)]
+        self.assertEqual(len(lines[0]), len(lines[1]))
+        for pair in zip(*lines):
+            self.assertEqual(*pair)
+        self.assertEqual((third.ids(), third.count()), ([], (0, 0)))
+        self.assertEqual(third.client.get("/v1/sessions/odd%2F1").status, 404)
+
+    def test_all_tenants(self):
+        """Fails if an export of all has one tenant alone: tried."""
+        tenants = [Tenant(self) for _ in range(2)]
+        for i, tenant in enumerate(tenants):
+            tenant.put("same", {"message": {"role": "user", "content": f"of {i}"}})
+        whole = self.take()
+        found = [json.loads(text) for text in self.read(whole).splitlines()]
+        self.assertLessEqual({t.name for t in tenants}, {entry.get("tenant") for entry in found})
+        for tenant in tenants:
+            self.ok(tenant.client.delete("/v1/sessions/same"), 204)
+        self.run_parley("import", whole, status=0)
+        for i, tenant in enumerate(tenants):
+            self.assertEqual(tenant.contents("same"), [f"of {i}"])
+
+    def test_one_user(self):
+        """Fails if --user is not asked for: tried."""
+        tenant = Tenant(self)
+        for user in ("ann", "bob"):
+            tenant.put("of " + user, {"user_id": user, "message": {"role": "user", "content": user}})
+            self.ok(tenant.client.patch(f"/v1/users/{user}/state", {"state": {"is": user}}))
+        path = self.path()
+        said = json.loads(self.run_parley("export", path, "--tenant", tenant.name, "--user", "ann").stderr.splitlines()[0])
+        self.assertEqual([said[name] for name in ("event", "action", "outcome", "tenant", "sessions", "messages")],
+                         ["audit", "export", "done", tenant.name, 1, 1])
+        found = self.read(path)
+        self.assertNotIn(b"bob", found)
+        self.assertEqual([list(json.loads(text))[-1] for text in found.splitlines()],
+                         ["user_state", "session", "message", "messages"])
+
+    def test_standard_output(self):
+        """Fails if a message for people goes there, too: tried."""
+        tenant = Tenant(self)
+        tenant.put("a", {"message": {"role": "user", "content": "Häuser"}})
+        said = self.run_parley("export", "-", "--tenant", tenant.name).stdout
+        self.assertEqual(said.encode(), self.read(self.take("--tenant", tenant.name)))
+
+    def test_search(self):
+        """Also in a session that is stored in parts. Fails if the last part does not change the language, which queues
+        the session for the index: tried."""
+        tenant = Tenant(self)
+        self.bring(self.file(line("short", "a zebra"), *(line("long", f"two giraffes {i}" if i % 500 == 0 else f"m{i}")
+                                                          for i in range(10 * MANY))), tenant)
+        wait_until(lambda: self.stack.psql("SELECT count(*) FROM search_queue") == "0", 30, "the index")
+        for word, hits in (("zebra", {("short", 1)}), ("giraffe", {("long", i + 1) for i in range(0, 10 * MANY, 500)})):
+            page = tenant.get(f"/v1/search?q={word}&limit=100")
+            self.assertEqual({(hit["session_id"], hit["seq"]) for hit in page["data"]}, hits)
+
+
+class Options(TransferTest):
+    """What a file may leave out, and what options say."""
+
+    def test_shortest_form(self):
+        """A line of another session begins one, with defaults. Fails if the owner of --user is left out: tried."""
+        tenant = Tenant(self)
+        path = self.file(line("a", "1"), line("a", "2", "assistant"), session("b", user_id="bob"), line("b", "3"),
+                         session("none"), line("d/é", "4"))
+        self.assertEqual(self.bring(path, tenant, "--user", "ann"), (4, 4, 0, 0))
+        self.assertEqual([tenant.contents(i) for i in ("a", "b", "none", "d/é")], [["1", "2"], ["3"], [], ["4"]])
+        made = {i: tenant.get(f"/v1/sessions/{i}") for i in ("a", "b", "none")}
+        self.assertEqual([made[i]["user_id"] for i in ("a", "b", "none")], ["ann", "bob", "ann"])
+        for s in made.values():
+            self.assertEqual((s["language"], s["ttl_seconds"], s["expiry"], s["context"], s["metadata"]),
+                             ("en", 7 * 86400, "sliding", {}, {}))
+        self.assertEqual([(m["seq"], m["type"], m["metadata"]) for m in made["a"]["messages"]],
+                         [(1, "message", {}), (2, "message", {})])
+
+    def test_members_of_a_session(self):
+        """Fails if a time of the file is replaced by now: tried for each."""
+        tenant = Tenant(self)
+        given = {"user_id": "ann", "language": "fr", "context": {"a": [1]}, "metadata": {"b": 2}, "created_at": AT,
+                 "updated_at": "2026-02-02T03:04:05.000000Z", "expires_at": LATER}
+        self.bring(self.file(session("a", **given, summary={
+            "last_seq": 1, "content": "s", "tokens": 4, "stale": False, "created_at": AT}),
+                             line("a", "x", created_at=given["updated_at"], tokens=5, message_id="m", extra={"e": 1}), line("a", "y")), tenant)
+        made = tenant.get("/v1/sessions/a")
+        self.assertEqual({name: made[name] for name in given}, given)
+        self.assertEqual((made["summary"]["content"], made["summary"]["tokens"], made["message_count"]), ("s", 4, 2))
+        first = made["messages"][0]
+        self.assertEqual([first[name] for name in ("created_at", "tokens", "message_id", "extra")], [given["updated_at"], 5, "m", {"e": 1}])
+
+    def test_expiry(self):
+        """Fails if --expires is counted from created_at, or if an expired session is stored: tried for each."""
+        tenant = Tenant(self)
+        path = self.file(session("old", created_at=AT, expires_at="2026-01-03T00:00:00Z"), line("old", "1"),
+                         session("new", created_at=AT, expires_at=LATER), line("new", "2"),
+                         session("short", created_at=AT, ttl_seconds=60), line("short", "3"))
+        self.assertEqual(self.bring(path, tenant)[3], 1)
+        self.assertEqual((tenant.contents("old"), tenant.contents("new")), (None, ["2"]))
+        other = Tenant(self)
+        self.bring(self.file(line("a", "1"), session("b", created_at=AT, ttl_seconds=60), line("b", "2")), other,
+                   "--expires", "400d")
+        for i in ("a", "b"):
+            made = other.get(f"/v1/sessions/{i}")
+            left = self.stack.psql(f"SELECT extract(epoch FROM timestamptz '{made['expires_at']}' - now())")
+            self.assertAlmostEqual(float(left), 400 * 86400, delta=60)
+            self.assertEqual(made["ttl_seconds"], 400 * 86400)
+
+    def test_dry_run(self):
+        """Fails if it stores: tried."""
+        tenant = Tenant(self)
+        path = self.file(*(line(f"s{i}", "x") for i in range(5)), line("s4", "y"))
+        done = self.run_parley("import", path, "--tenant", tenant.name, "--dry-run")
+        self.assertEqual(done.stderr.strip(), "parley: 5 sessions, 6 messages and 0 user states are valid; 0 sessions were there already, 0 have expired")
+        self.assertEqual(tenant.count(), (0, 0))
+
+    def test_there_already(self):
+        """The same is skipped, another one is named and stays. Fails if created_at is not compared: tried."""
+        tenant = Tenant(self)
+        path = self.file(*(text for i in range(9) for text in (session(f"s{i}", created_at=AT), line(f"s{i}", f"m{i}"))))
+        self.assertEqual(self.bring(path, tenant), (9, 9, 0, 0))
+        self.assertEqual(self.bring(path, tenant), (0, 0, 9, 0))
+        others = self.file(session("s3", created_at="2026-01-02T03:04:05.678902Z"), line("s3", "other"),
+                           session("new", created_at=AT), line("new", "x"))
+        said = self.run_parley("import", others, "--tenant", tenant.name, status=1).stderr
+        self.assertRegex(said, r"(?m)^parley: .*\bs3\b")
+        self.assertEqual((tenant.contents("s3"), tenant.contents("new")), (["m3"], ["x"]))
+        self.assertEqual(tenant.count(), (10, 10))
+
+    def test_many_others(self):
+        """Fails if the import ends with the twentieth session that it names: tried."""
+        tenant = Tenant(self)
+        times = [f"2026-01-02T03:04:{i:02}.000000Z" for i in range(30)]
+        self.bring(self.file(*(session(f"s{i}", created_at=at) for i, at in enumerate(times))), tenant)
+        others = self.file(*(session(f"s{i}", created_at=AT) for i in range(30)), *(line("a", "x") for _ in range(MANY)),
+                           line("new", "x"))
+        said = self.run_parley("import", others, "--tenant", tenant.name, status=1).stderr
+        self.assertEqual((said.count("another session"), tenant.contents("new")), (20, ["x"]), said)
+
+    def test_id_of_an_expired_session(self):
+        """Is free. Fails if the row alone is looked for: tried."""
+        tenant = Tenant(self)
+        tenant.put("a", {"message": {"role": "user", "content": "gone"}})
+        self.stack.psql("UPDATE sessions SET expires_at = now() - interval '1 s', expiry_hour = 0"
+                        f" WHERE tenant = '{tenant.name}'")
+        self.assertEqual(self.bring(self.file(session("a", created_at=AT), line("a", "here")), tenant), (1, 1, 0, 0))
+        self.assertEqual(tenant.contents("a"), ["here"])
+
+
+# Lines of a file, the number of the bad one, and what is said of it.
+BAD = (
+    (['{"session_id":"a","message":{"role":"user","content":"x"}'], 1, ""),
+    (["no JSON"], 1, ""),
+    (["[1]"], 1, ""),
+    (["{}"], 1, ""),
+    ([b'{"session_id":"a","message":{"role":"user","content":"\xff"}}'], 1, "UTF-8"),
+    ([line("a", "x"), '{"session_id":"a","message":{"role":1,"content":"x"}}'], 2, "message.role"),
+    ([line("a", "x"), '{"session_id":"a","message":{"content":"x"}}'], 2, "message.role"),
+    ([line("a", "x"), line("a", "y", metdata={})], 2, "metdata.*metadata"),
+    ([{"message": {"role": "user", "content": "x"}}], 1, "session_id"),
+    ([{**line("a", "x"), "sesion": {}}], 1, "sesion"),
+    ([line("a", "x"), '{"session_id":"a","message":{"role":"user","content":[%s]}}' % DEEP], 2, "nested too deeply"),
+    ([line("a", "x"), line("b", "y"), line("a", "z")], 3, "the session began before"),
+    ([session("a"), session("b"), session("a")], 3, "the session began before"),
+    ([line("a", "x", seq=2), line("a", "y", seq=2)], 2, "seq"),
+    ([line("~a", "x")], 1, "session_id"),
+    ([line("a" * 257, "x")], 1, "session_id"),
+    ([session("a", langage="en")], 1, "langage.*language"),
+    ([session("a", created_at="yesterday")], 1, "created_at"),
+    ([session("a", ttl_seconds=0)], 1, "ttl_seconds"),
+    ([session("a", summary={"last_seq": 1})], 1, "summary"),
+    ([session("a", metadata={"k": 10 ** 400})], 1, "metadata"),
+    ([session("a", user_id=" ann")], 1, "user_id"),
+    ([{"user_state": {"user_id": "ann", "state": []}}], 1, "user_state.state"),
+)
+
+
+class Bad(TransferTest):
+    """Nothing of a file with a bad line is stored."""
+
+    def setUp(self):
+        super().setUp()
+        self.tenant = Tenant(self)
+
+    def nothing(self, pattern, *arguments, status=1, tenant=True):
+        """The command says this, and stores nothing."""
+        before = self.tenant.count()
+        said = self.run_parley("import", *arguments, *(("--tenant", self.tenant.name) if tenant else ()),
+                               status=status).stderr
+        self.assertEqual(self.tenant.count(), before)
+        self.assertRegex(said, pattern)
+        return said
+
+    def test_lines(self):
+        """Each is named by its number and field. Fails if the lines before it are stored, or if a session that begins twice
+        is not looked for: tried for each."""
+        good = [line(f"good{i}", "x") for i in range(3)]
+        for lines, number, words in BAD:
+            for before in ([], good):
+                with self.subTest(lines=str(lines)[:200], before=len(before)):
+                    path = self.file(*before, *lines)
+                    self.nothing(rf"(?m)^parley: line {number + len(before)}: .*{words}", path)
+
+    def test_many_bad_lines(self):
+        """The first 20 are named, and all are counted. Fails if the check ends at the first one: tried."""
+        path = self.file(*("bad" if i % 2 else line("a", "x") for i in range(100)))
+        said = self.nothing("parley: line 2:", path)
+        self.assertEqual(said.count("parley: line "), 20, said)
+
+    def test_cut_file(self):
+        """Fails if a last line without its end is left out: tried."""
+        path = self.file(line("a", "x"), line("b", "y"))
+        with open(path, "r+b") as f:
+            f.truncate(f.seek(0, 2) - 9)
+        self.nothing("parley: line 2:", path)
+
+    def test_cut_export(self):
+        """Also one that was cut off between two lines. Fails if its last line is not looked for: tried."""
+        one = Tenant(self)
+        for i in range(3):
+            one.put(f"s{i}", {"message": {"role": "user", "content": "x"}})
+        lines = self.read(self.take("--tenant", one.name)).splitlines()
+        for n in range(1, len(lines) - 1):
+            self.nothing(f"parley: line {n}: the export was cut off", self.file(*lines[:n]))
+        self.assertEqual(self.bring(self.file(*lines), self.tenant), (3, 3, 0, 0))
+
+    def test_found_while_storing(self):
+        """A session with one message_id twice is not stored, and named. Others are stored. Fails if the sessions of one
+        transaction are refused together: tried."""
+        for many in (1, MANY):
+            tenant = Tenant(self)
+            path = self.file(line("a", "1"), *(line("b", f"{i}", message_id=f"m{i}") for i in range(many)),
+                             line("b", "again", message_id="m0"), line("c", "3"))
+            said = self.run_parley("import", path, "--tenant", tenant.name, status=1).stderr
+            self.assertRegex(said, "(?m)^parley: line 2: session b: .*message_id")
+            self.assertEqual([tenant.contents(i) for i in "abc"], [["1"], None, ["3"]])
+
+    def test_arguments(self):
+        """Fails if a tenant that has no key is taken: tried."""
+        good = self.file(line("a", "x"))
+        name = ("--tenant", self.tenant.name)
+        for arguments, status, words in (
+                ((good,), 1, "tenant"), ((good, "--tenant", "unknown-" + uuid.uuid4().hex), 1, "unknown-"),
+                ((good, *name, "--expires", "soon"), 2, "--expires"), ((good, *name, "--expires", "0d"), 2, "--expires"),
+                ((good, *name, "--from", "csv"), 2, "chatgpt"), ((good, *name, "--user", ""), 2, "--user"),
+                ((good, *name, "--user", " ann"), 2, "--user"), ((good, *name, "--resume"), 2, "--resume"),
+                ((*name,), 2, "FILE"), ((self.stack.dir + "/none", *name), 1, "none"), ((self.stack.dir, *name), 1, "read twice"), (("-", *name), 1, "parley: -:")):
+            with self.subTest(arguments=arguments):
+                self.nothing(words, *arguments, status=status, tenant=False)
+
+    def test_arguments_of_export(self):
+        """Fails if an export replaces a file: tried."""
+        there = self.file("precious")
+        for arguments, status, words in (
+                ((there,), 1, "exist"), ((self.stack.dir + "/no/file",), 1, "no/file"), ((), 2, "FILE"),
+                ((self.path(), "--tenant", "unknown"), 1, "unknown"), ((self.path(), "--user", "a"), 2, "--tenant"),
+                (("-", "--resume"), 2, "--resume")):
+            with self.subTest(arguments=arguments):
+                self.assertRegex(self.run_parley("export", *arguments, status=status).stderr, words)
+        self.assertEqual(self.read(there), b"precious\n")
