@@ -15,7 +15,7 @@ export class Problem extends Error {
     super(detail);
     Object.assign(this, { status, code: "", request_id: "", retry_after: 0 }, more);
   }
-  get passes() {
+  get isTransient() {
     return this.status === 0 || this.status === 429 || this.status >= 502;
   }
 }
@@ -42,7 +42,7 @@ async function problemOf(response) {
     request_id: said.request_id ?? response.headers.get("X-Request-Id") ?? "" });
 }
 
-// The answer, whose status is good. Throws a Problem, or an AbortError when the signal ends it.
+// Returns an answer with a good status. Throws a Problem, or an AbortError when the signal aborts the request.
 export async function send(method, url, signal, secret = key.get()) {
   let response;
   try {
@@ -51,7 +51,7 @@ export async function send(method, url, signal, secret = key.get()) {
       headers: secret ? { Authorization: `Bearer ${secret}` } : {} });
   } catch (e) {
     if (e.name === "AbortError") throw e;
-    throw new Problem(0, "The server did not answer. Is the network there?");
+    throw new Problem(0, "The server did not answer. Check the network.");
   }
   if (!response.ok) throw await problemOf(response);
   return response;
@@ -67,14 +67,14 @@ export async function read(method, url, signal) {
     return { value, raw: (name) => (members ??= parts(text)).get(name) };
   } catch (e) {
     if (e.name === "AbortError") throw e;
-    throw new Problem(0, "The answer broke off. Is the network there?");
+    throw new Problem(0, "The answer was cut off. Check the network.");
   }
 }
 
-export const whatMayI = async (secret, signal) =>
+export const readPermissions = async (secret, signal) =>
   (await send("GET", target(["key"]), signal, secret)).json();
 
-// A list by pages: each call gives the next entries, at least one unless there are no more. A page may
+// A list by pages: each call returns the next entries, at least one unless there are no more. A page may
 // have none although more follow.
 export function pages(segments, query, signal) {
   let cursor = "", more = true;
@@ -92,14 +92,14 @@ export function pages(segments, query, signal) {
   };
 }
 
-// Erases a user. told(sessions, messages) is called after each step; gives the last answer.
-export async function erase(user, signal, told) {
+// Erases a user. Calls onProgress({ sessions, messages }) after each step; returns the sums and what became of the caches.
+export async function erase(user, signal, onProgress) {
   const sum = { sessions: 0, messages: 0 };
   for (;;) {
     const { value } = await read("DELETE", target(["users", user]), signal);
     sum.sessions += value.sessions_deleted;
     sum.messages += value.messages_deleted;
-    told(sum);
+    onProgress(sum);
     if (!value.has_more) return { ...sum, caches: value.caches };
   }
 }
@@ -108,12 +108,12 @@ const PIECE = 8 << 20, TAIL = 4096;
 
 // Everything of a user as a file. An export that was cut off has no last line that says "complete":
 // then end is null. Pieces become blobs, which the browser may keep on disk.
-export async function exported(user, signal, told) {
+export async function exported(user, signal, onProgress) {
   const response = await send("GET", target(["users", user, "export"]), signal);
   const reader = response.body.getReader(), blobs = [], decoder = new TextDecoder();
   let chunks = [], held = 0, bytes = 0, tail = "", end = null;
   try {
-    for (let step; !(step = await reader.read()).done; told(bytes)) {
+    for (let step; !(step = await reader.read()).done; onProgress(bytes)) {
       chunks.push(step.value);
       held += step.value.length;
       bytes += step.value.length;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Signs in, and shows the view that the address names after its #.
-import { key, Problem, whatMayI } from "./api.js";
+import { key, Problem, readPermissions } from "./api.js";
 import { field, form, h, id, view } from "./dom.js";
 import * as views from "./views.js";
 
 const at = (name) => document.getElementById(name);
 const main = at("main");
-let ends = new AbortController(); // ends the requests of the view that is left
+let ends = new AbortController(); // aborts the requests of the view when a person leaves it
 let may = null;                   // what the key may do; null: nobody has signed in
 
 function clear() {
@@ -25,7 +25,7 @@ function show(title, ...nodes) {
   heading.focus({ preventScroll: true });
 }
 
-// Says why something failed. again does it once more, where that may help.
+// Says why something failed. again() repeats it, where that may help.
 function report(e, again) {
   if (e.name === "AbortError") return;
   if (e.status === 401) {
@@ -35,9 +35,9 @@ function report(e, again) {
   const known = e instanceof Problem;
   const wait = e.retry_after ? ` Wait ${e.retry_after} s first.` : "";
   const about = [e.code, e.request_id && `request ${e.request_id}`].filter(Boolean).join(", ");
-  at("problem").replaceChildren(h("div", { class: "box" }, h("p", {}, e.message, e.passes ? wait : "",
+  at("problem").replaceChildren(h("div", { class: "box" }, h("p", {}, e.message, e.isTransient ? wait : "",
     about ? h("small", {}, ` (${about})`) : ""),
-  !known || e.passes ? h("button", { type: "button", onclick: () => { clear(); again(); } }, "Try again") : null));
+  !known || e.isTransient ? h("button", { type: "button", onclick: () => { clear(); again(); } }, "Try again") : null));
 }
 
 function signOut(why) {
@@ -57,8 +57,8 @@ function signIn(why) {
     clear();
     const text = secret.input.value.trim();
     try {
-      if (/[^\x21-\x7e]/.test(text)) throw new Problem(400, "An API key has letters, digits and signs of ASCII only.");
-      may = await whatMayI(text);
+      if (/[^\x21-\x7e]/.test(text)) throw new Problem(400, "A key or token has only ASCII characters, and no spaces.");
+      may = await readPermissions(text);
       key.set(text);
       secret.input.value = "";
       greet();
@@ -70,7 +70,7 @@ function signIn(why) {
     }
   };
   show("Sign in", form({ class: "sign-in" }, enter, secret.box, h("p", { id: "about-key", class: "quiet" },
-    "The key stays in this tab, and is forgotten with it. Leave it empty if the server needs none."),
+    "The key stays in this tab, and is gone when you close it. Leave the field empty if the server needs no key."),
   h("button", {}, "Sign in")));
   secret.input.focus();
   clear();
@@ -83,7 +83,7 @@ function greet() {
   at("nav").replaceChildren(...(all ? [link("Sessions", "sessions"),
     may.user_id === null ? link("Users", "users") : link("User", "users", may.user_id)]
     : [link("Session", "sessions", may.session_id)]));
-  at("who").replaceChildren("Tenant ", id(may.tenant), may.scope === "read" ? ", reading only" : "");
+  at("who").replaceChildren("Tenant ", id(may.tenant), may.scope === "read" ? ", read-only" : "");
   for (const name of ["nav", "who", "out"]) at(name).hidden = false;
   at("search").hidden = !may.search || !all;
 }
@@ -108,7 +108,7 @@ async function route(said = "") {
   ends.abort();
   ends = new AbortController();
   clear();
-  document.querySelector("dialog")?.close(); // it asks about the view that is left
+  document.querySelector("dialog")?.close(); // it belongs to the view before
   if (!may) return;
   const { signal } = ends;
   let to = { ids: [], query: {} };
@@ -137,13 +137,13 @@ async function route(said = "") {
   }
 }
 
-let left = ""; // what is to be said in the next view
+let left = ""; // the text that the next view says
 addEventListener("hashchange", () => {
   const text = left;
   left = "";
   route(text);
 });
-addEventListener("offline", () => report(new Problem(0, "This device has lost its network."), () => route()));
+addEventListener("offline", () => report(new Problem(0, "This device is offline."), () => route()));
 addEventListener("online", () => { if (at("problem").childElementCount) route(); });
 document.addEventListener("keydown", (e) => {
   if (e.key !== "/" || e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input, select, textarea")) return;
@@ -171,13 +171,13 @@ async function begin() {
       signIn();
       return;
     }
-  } catch { // the browser is set to keep nothing
-    show("parley", h("p", {}, "The console keeps your key in sessionStorage, which this browser refuses to the page."));
+  } catch { // the browser blocks sessionStorage
+    show("parley", h("p", {}, "The console keeps your key in sessionStorage, which this browser blocks."));
     return;
   }
-  show("parley", h("p", { class: "quiet" }, "Reading…"));
+  show("parley", h("p", { class: "quiet" }, "Loading…"));
   try {
-    may = await whatMayI();
+    may = await readPermissions();
     greet();
     route();
   } catch (e) {

@@ -25,7 +25,7 @@ export function view(...segments) {
 const CONTROL = /(?![\t\n\r])[\p{Cc}\p{Cs}]/gu;
 const HIDDEN = /[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
 const named = (c) => `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
-// Text with what nobody could see made visible; in an id also what turns the direction of writing.
+// Shows control characters by their number; in an id also those that are invisible or change the direction of text.
 export const content = (text) => text.replace(CONTROL, named);
 export const id = (text) => h("bdi", { class: "id" }, text.replace(HIDDEN, named));
 
@@ -65,7 +65,7 @@ function dialog(title, ...children) {
   return box;
 }
 
-// Asks before something is done; typed: what must be typed for it, if anything. Escape is a no.
+// Asks a person to confirm an action. typed: what the person must type for it, if anything. Escape means no.
 export function confirmed(title, text, action, { typed, danger } = {}) {
   return new Promise((resolve) => {
     const yes = h("button", { class: danger ? "danger" : "", disabled: typed !== undefined }, action);
@@ -82,7 +82,7 @@ export function confirmed(title, text, action, { typed, danger } = {}) {
   });
 }
 
-// Shows how far work(signal, told) is; Cancel and Escape end it. Gives what it gives, null if it was ended.
+// Shows the progress of work(signal, onProgress); Cancel and Escape abort it. Returns its result; null if it was aborted.
 export async function progress(title, work, outer) {
   const ends = new AbortController(), state = h("p", { role: "status" }, "Waiting for the server…");
   const box = dialog(title, state, h("p", { class: "actions" },

@@ -4,7 +4,7 @@
 
 const REST = /[[\]{}:,]|[^\s[\]{}:,"]+/y;
 
-// Strings are not left to the expression: it overflows the stack at some million characters (tried).
+// The expression does not match strings: it would overflow the stack at some million characters (tried).
 function* tokens(text) {
   for (let at = 0, end; at < text.length; at = end) {
     end = at + 1;

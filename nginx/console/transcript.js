@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Messages: one of them, and a session's transcript. Of a long one the page holds a part, so that 100,000
-// messages are as quick as 100.
+// A message, and the transcript of a session. The page holds only a part of a long transcript, so that it is as
+// quick with 100,000 messages as with 100.
 import { read, target } from "./api.js";
 import { content, facts, field, fold, form, h, id, pre, time, view } from "./dom.js";
 import { parts, pretty } from "./json.js";
@@ -84,7 +84,7 @@ export function transcript(session, { signal, report }) {
   const end = (onclick, label) => h("button", { type: "button", class: "more", hidden: true, onclick }, label);
   const older = end(() => grow(true), "Older messages"), newer = end(() => grow(false, true), "");
   const wanted = field("Message", { type: "number", min: 1, inputmode: "numeric" });
-  const go = (at) => once(() => jump(at));
+  const go = (at) => inOrder(() => jump(at));
   const said = h("p", { class: "said", role: "status" });
   const say = (words) => { said.textContent = words; };
   const tools = h("div", { class: "tools", role: "group", "aria-label": "Move in the transcript" },
@@ -100,8 +100,8 @@ export function transcript(session, { signal, report }) {
   const more = { older: false, newer: false };
   let busy = 0, before = null;
 
-  // One after the other, in the order of the clicks.
-  const once = (work) => (before = run(work, before));
+  // Runs what was clicked one after the other, in order.
+  const inOrder = (work) => (before = run(work, before));
   async function run(work, earlier) {
     busy++;
     await earlier;
@@ -110,7 +110,7 @@ export function transcript(session, { signal, report }) {
     try {
       await work();
     } catch (e) {
-      report(e, () => once(work));
+      report(e, () => inOrder(work));
     } finally {
       busy--;
       list.removeAttribute("aria-busy");
@@ -125,7 +125,7 @@ export function transcript(session, { signal, report }) {
     return { found: order === "desc" ? found.reverse() : found, goes_on: value.has_more };
   }
 
-  // The buttons as the list is now. The observer looks again.
+  // Sets the buttons by the list. The observer starts anew, so that it also reports a button that stayed in view.
   function settle() {
     older.hidden = !more.older;
     begin.hidden = more.older;
@@ -151,7 +151,7 @@ export function transcript(session, { signal, report }) {
     settle();
     return found;
   }
-  const grow = (up, asked) => once(async () => {
+  const grow = (up, asked) => inOrder(async () => {
     const found = await add(up);
     if (asked && found.length) found[0].focus({ preventScroll: true });
     else if (asked) say("There are no newer messages.");

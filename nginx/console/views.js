@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The views. Each shows its heading at once and then what it reads. c has what a view works with: ids of the
-// address, query, signal (ends with the view), may (what the key may do), show, report and say.
+// The views. Each shows its heading at once, and then what it reads. c has what a view needs: ids and query of the
+// address, signal (aborts with the view), may (what the key may do), show, report and say.
 import { erase, exported, pages, read, target } from "./api.js";
 import { confirmed, content, count, facts, field, fold, form, h, id, megabytes, pre, progress, save, time,
   view } from "./dom.js";
@@ -14,7 +14,7 @@ const quiet = (text) => h("p", { class: "quiet" }, text);
 
 // Rows that a button adds to, page by page; add(entries) puts them into the document.
 function listing(c, source, empty, add) {
-  const state = quiet("Reading…");
+  const state = quiet("Loading…");
   const more = h("button", { type: "button", class: "more", hidden: true, onclick: () => step(true) }, "More");
   async function step(asked) {
     more.disabled = true;
@@ -38,7 +38,7 @@ const CELLS = ["Session", "User", "Messages", "Language", "Created", "Last chang
 const cells = (names, values) => values.map((v, i) => h("td", { "data-label": names[i] }, v));
 function table(names, caption) {
   const rows = h("tbody");
-  const box = h("table", {}, h("caption", { class: "away" }, caption),
+  const box = h("table", {}, h("caption", { class: "visually-hidden" }, caption),
     h("thead", {}, h("tr", {}, names.map((n) => h("th", { scope: "col" }, n)))), rows);
   return { box, rows };
 }
@@ -108,30 +108,30 @@ export async function users(c) {
   });
   box.hidden = true;
   c.show("Users",
-    opener("users", "User id"), quiet("The users of the newest sessions. More reads older ones."), box, ...list.box);
+    opener("users", "User id"), quiet("The users of the newest sessions. “More” reads older sessions."), box, ...list.box);
   await list.step();
 }
 
 async function exportUser(c, user) {
-  const text = "A file with the user's state, sessions and messages is made, one JSON object a line.";
+  const text = "The file has the user's state, sessions and messages, one JSON object a line.";
   if (!await confirmed("Export everything of this user?", text, "Export")) return null;
-  const got = await progress("Export", (signal, told) => exported(user, signal,
-    (bytes) => told(`${megabytes(bytes)} so far`)), c.signal);
-  if (!got) return c.say("The export was ended.");
+  const got = await progress("Export", (signal, onProgress) => exported(user, signal,
+    (bytes) => onProgress(`${megabytes(bytes)} so far`)), c.signal);
+  if (!got) return c.say("The export was cancelled.");
   save(got.blob, `parley-${encodeURIComponent(user).slice(0, 100)}${got.end ? "" : ".incomplete"}.jsonl`);
-  if (!got.end) throw new Error(`The export is incomplete: it broke off after ${megabytes(got.bytes)}. Export again.`);
+  if (!got.end) throw new Error(`The export is incomplete: it was cut off after ${megabytes(got.bytes)}. Export again.`);
   const { sessions: s, messages: m } = got.end;
   return c.say(`Exported: ${count(s, "session")}, ${count(m, "message")}, ${megabytes(got.bytes)}.`);
 }
 
 async function eraseUser(c, user) {
   const text = ["Every session of ", id(user), " is deleted, with its messages, and so is the user's state. ",
-    "It cannot be undone."];
+    "This cannot be undone."];
   if (!await confirmed("Erase this user?", text, "Erase", { typed: user, danger: true })) return null;
   const sum = ({ sessions: s, messages: m }) => `${count(s, "session")}, ${count(m, "message")}`;
-  const done = await progress("Erase", (signal, told) =>
-    erase(user, signal, (so_far) => told(`${sum(so_far)} so far`)), c.signal);
-  if (!done) return c.again("The erasure was stopped. Erase again to finish it.");
+  const done = await progress("Erase", (signal, onProgress) =>
+    erase(user, signal, (so_far) => onProgress(`${sum(so_far)} so far`)), c.signal);
+  if (!done) return c.again("The erasure was cancelled, and is not complete. Erase again to complete it.");
   const until = done.caches === "cleared" ? ""
     : ` A cache may hold some of it until ${new Date(done.caches.expire_by).toLocaleString()}.`;
   return c.again(`Erased: ${sum(done)}.${until}`);
@@ -155,7 +155,7 @@ export async function user(c) {
   const remembered = async () => {
     try {
       const { value, raw } = await read("GET", target(["users", name, "state"]), c.signal);
-      state.replaceChildren(facts([["Changed", time(value.updated_at)], ["Version", String(value.version)],
+      state.replaceChildren(facts([["Last change", time(value.updated_at)], ["Version", String(value.version)],
         ["Expires", value.expires_at && time(value.expires_at)]]), fold("State", pre(pretty(raw("state"))), true));
     } catch (e) {
       if (e.status === 404) state.replaceChildren(quiet("Nothing is remembered of this user."));
@@ -165,14 +165,14 @@ export async function user(c) {
   await Promise.all([remembered(), list.step()]);
 }
 
-// What the views of a session share: heading, facts and the way to the others. Gives the session.
+// What the views of a session share: heading, facts and links to the other views. Returns the session.
 async function sessionHead(c, current, query, ...body) {
-  const [name] = c.ids, box = h("div", {}, quiet("Reading…"));
+  const [name] = c.ids, box = h("div", {}, quiet("Loading…"));
   const tab = (title, ...to) => h("a", { href: view("sessions", name, ...to),
     "aria-current": title === current ? "page" : null }, title);
   const remove = async () => {
     try {
-      const text = ["The session ", id(name), " and its messages are deleted. It cannot be undone."];
+      const text = ["The session ", id(name), " and its messages are deleted. This cannot be undone."];
       if (!await confirmed("Delete this session?", text, "Delete", { danger: true })) return;
       await read("DELETE", target(["sessions", name]), c.signal);
       c.gone("The session was deleted.");
@@ -205,7 +205,7 @@ export async function details(c) {
   const from = s.forked_from && h("a", { href: view("sessions", s.forked_from.session_id) },
     id(s.forked_from.session_id), ` up to message ${s.forked_from.last_seq}`);
   const sum = s.summary;
-  box.append(facts([["Version", `${s.version}, of the state ${s.state_version}`],
+  box.append(facts([["Version", String(s.version)], ["State version", String(s.state_version)],
     ["Time to live", s.ttl_seconds && `${s.ttl_seconds} s, ${s.expiry}`], ["Forked from", from]]),
   json("Context", raw("context")), json("Metadata", raw("metadata")),
   sum ? fold(["Summary of the messages up to ", String(sum.last_seq), sum.stale ? ", stale" : ""], [
@@ -216,11 +216,11 @@ export async function details(c) {
 
 export async function windowOf(c) {
   const box = h("div"), q = c.query;
-  const fields = { max_tokens: "Most tokens", max_messages: "Most messages", max_bytes: "Most bytes" };
+  const fields = { max_tokens: "Maximum tokens", max_messages: "Maximum messages", max_bytes: "Maximum bytes" };
   const inputs = Object.entries(fields).map(([name, label]) =>
     [name, field(label, { type: "number", min: 1, inputmode: "numeric", value: q[name] ?? "" })]);
-  const system = field("System message", {}, h("option", { value: "" }, "comes along"),
-    h("option", { value: "false", selected: q.include_system === "false" }, "as any other"));
+  const system = field("System message", {}, h("option", { value: "" }, "always included"),
+    h("option", { value: "false", selected: q.include_system === "false" }, "like any other message"));
   const chosen = () => { location.hash = view("sessions", c.ids[0], "window", { include_system: system.input.value,
     ...Object.fromEntries(inputs.map(([name, f]) => [name, f.input.value])) }); };
   await sessionHead(c, "Window", {}, quiet("What a model would get, within these budgets."),
@@ -234,7 +234,7 @@ export async function windowOf(c) {
     ["Tokens", `${w.tokens.toLocaleString()}, ${count(w.estimated, "message")} estimated`],
     ["Bytes", w.bytes.toLocaleString()], ["Range", span(w.first_seq, w.last_seq)],
     ["Summary up to", w.summary_seq?.toString()], ["System message", w.system_seq?.toString()],
-    ["Older ones missing", w.truncated ? "yes" : "no"], ["Gap", w.gap && span(w.gap.first_seq, w.gap.last_seq)],
+    ["Older messages missing", w.truncated ? "yes" : "no"], ["Gap", w.gap && span(w.gap.first_seq, w.gap.last_seq)],
     ["Open calls", list(w.open_calls)], ["Left out", list(w.omitted)]]),
   items.length ? h("ol", { class: "transcript", "aria-label": "Window" }, items)
     : quiet("The session has no messages."));
@@ -256,7 +256,7 @@ export async function search(c) {
   const fields = { user_id: "User", session_id: "Session", role: "Role" };
   const inputs = Object.entries(fields).filter(([name]) => name !== "user_id" || c.may.user_id === null)
     .map(([name, label]) => [name, field(label, { value: q[name] ?? "" })]);
-  const sort = field("Order", {}, h("option", { value: "" }, "best first"),
+  const sort = field("Order", {}, h("option", { value: "" }, "most relevant first"),
     h("option", { value: "newest", selected: q.sort === "newest" }, "newest first"));
   const words = field("Words", { value: q.q ?? "", required: true, maxlength: 1000 });
   const chosen = () => { location.hash = view("search", { q: words.input.value, sort: sort.input.value,

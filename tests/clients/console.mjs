@@ -53,7 +53,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-// A page that is watched, of a key unless it is to sign in.
+// Opens a page, signed in with a key unless secret is null, and watches it.
 async function open(t, hash, { secret = key, forbidden = OTHER, width = 1280, ...more } = {}) {
   const context = await browser.newContext({ viewport: { width, height: 800 }, ...more });
   const wrong = [], answers = [];
@@ -126,10 +126,10 @@ test("sign_in", LIMIT, async (t) => {
   }
   for (const [name, text, nav, words] of [
     ["write", "Tenant one", ["Sessions", "Users"], "Sessions"],
-    ["read", "Tenant one, reading only", ["Sessions", "Users"], "Sessions"],
+    ["read", "Tenant one, read-only", ["Sessions", "Users"], "Sessions"],
     ["user", "Tenant one", ["Sessions", "User"], "Sessions"],
     ["session", "Tenant one", ["Session"], "Session long"],
-    ["reader", "Tenant one, reading only", ["Session"], "Session long"],
+    ["reader", "Tenant one, read-only", ["Session"], "Session long"],
     ["brief", "Tenant one", ["Sessions", "Users"], "Sessions"]]) {
     await enter(keys[name]);
     await page.locator("#who", { hasText: text }).waitFor();
@@ -186,7 +186,7 @@ test("hostile_content", LIMIT, async (t) => {
   assert.equal((await page.locator(".text").innerText()).length, WORD.length);
 });
 
-// Fails without the escape of a control character, and with JSON.parse and JSON.stringify in place of the text: tried.
+// Fails if a control character is not shown by its number, and if JSON.parse and JSON.stringify replace the text: tried.
 test("exact_values", LIMIT, async (t) => {
   const text = '{"a":1e400,"b":12345678901234567890,"c":"\\ud83d\\u0000","d":[],"e":{},"f":1.50}';
   await native("PUT", "/v1/sessions/exact", { user_id: "exact", messages: [{ role: "user", content: "a\u0000b" }] });
@@ -254,7 +254,7 @@ test("paging", LIMIT, async (t) => {
   await page.locator(`.message[data-seq="${last + 1}"]`).waitFor();
 });
 
-// Fails if the message that was read disappears, and if the reason or the request's id is not shown: tried.
+// Fails if the messages on the page disappear, and if the reason or the request's id is not shown: tried.
 test("deleted_meanwhile", LIMIT, async (t) => {
   await put("doomed", { messages: numbered(1, 200) });
   const page = await open(t, "#/sessions/doomed");
@@ -307,10 +307,10 @@ test("export", LIMIT, async (t) => {
   await page.locator("dialog").getByRole("button", { name: "Export" }).click();
   await page.getByText("Waiting for the server…").waitFor();
   await page.keyboard.press("Escape");
-  await said(page, "The export was ended.");
+  await said(page, "The export was cancelled.");
 });
 
-// Fails if the button is enabled before the id is typed, if the erasure is not repeated, and if Escape or a No
+// Fails if the button is enabled before the id is typed, if the erasure is not repeated, and if Escape or Cancel
 // deletes: tried.
 test("erase_and_delete", LIMIT, async (t) => {
   await put("erase-me", { user_id: "to erase", messages: numbered(1, 3) });
@@ -350,7 +350,7 @@ test("erase_and_delete", LIMIT, async (t) => {
   await heading(page, "Sessions");
 });
 
-// Fails if one view forgets what the key may do: tried for a session and for a user.
+// Fails if one view ignores what the key may do: tried for a session and for a user.
 test("read_only", LIMIT, async (t) => {
   const buttons = {};
   for (const name of ["write", "read", "session", "reader"]) {
@@ -392,8 +392,8 @@ test("another_tenant", LIMIT, async (t) => {
   await page.locator("tbody tr").waitFor();
 });
 
-// Fails if a lost network, a 503 or a 429 leaves no sentence or no way on, if the page is blank then, and without the wait
-// that Retry-After names: tried.
+// Fails if nothing is said of a lost network, a 503 or a 429, if there is no button to try again, if the page is blank then,
+// and if the wait that Retry-After names is not shown: tried.
 test("failures", LIMIT, async (t) => {
   const page = await open(t, "#/users/bob");
   await page.locator("tbody tr").first().waitFor();
@@ -411,7 +411,7 @@ test("failures", LIMIT, async (t) => {
     assert.equal(await alert(page).count(), 0);
   }
   await page.context().setOffline(true);
-  await alert(page).filter({ hasText: "lost its network" }).waitFor();
+  await alert(page).filter({ hasText: "is offline" }).waitFor();
   await go(page, "#/users");
   await alert(page).filter({ hasText: "did not answer" }).waitFor();
   await heading(page, "Users");
@@ -457,8 +457,8 @@ test("keyboard", LIMIT, async (t) => {
   assert.equal(page.url(), view);
 });
 
-// Each view at both widths, light and dark. Fails with a colour of too little contrast, without the label of a field,
-// with a page wider than the phone, and with a button of 40 pixels there: tried.
+// Each view at both widths, light and dark. Fails if a colour has too little contrast, if a field has no label, if a page
+// is wider than the phone, and if a button there is 40 pixels high: tried.
 test("accessible", LIMIT, async (t) => {
   for (const width of [1280, 390]) {
     const page = await open(t, "", { width, hasTouch: width === 390, bypassCSP: true });

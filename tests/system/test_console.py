@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The console: nginx/console, its files and headers, and in a browser, whose tests are tests/clients/console.mjs."""
+"""The console: its files and headers, and what it does in a browser (tests/clients/console.mjs)."""
 import json
 import os
 import pathlib
@@ -14,7 +14,7 @@ from tokens import SigningKey
 FILES = pathlib.Path(ROOT + "/nginx/console")
 POLICY = {"default-src": "'self'", "object-src": "'none'", "frame-ancestors": "'none'", "base-uri": "'none'",
           "form-action": "'none'", "require-trusted-types-for": "'script'", "trusted-types": "'none'"}
-# What reads a string as markup or as a program, or keeps something beyond the tab.
+# What reads a string as markup or as a program, or stores something that outlives the tab.
 FORBIDDEN = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc|"
                        r"createContextualFragment|localStorage|document\.cookie|indexedDB|setTimeout\(['\"]|javascript:|https?://(?!www\.w3\.org/2000/svg)")
 
@@ -109,9 +109,9 @@ class Browser(ClientTest):
                              "SANDBOX": "" if os.geteuid() == 0 else "1"}
 
     def order_revoke(self, key):
-        """Ends a key."""
+        """Revokes a key."""
         self.stack.parley.do("key", "revoke", key)
 
     def test_console(self):
-        """Each test of tests/clients/console.mjs says on what it fails."""
+        """Each test of tests/clients/console.mjs says when it fails."""
         self.run_tests("console.mjs")
