@@ -38,9 +38,9 @@ struct command_context {
 int command_usage_error(const char *what, const char *value);
 /* The URL that logs in as the owner of the tables. */
 const char *command_admin_url(const struct config *cfg);
-/* Connects. serves: as the hosts do, so that the login may not own the tables, and what is odd is
- * logged. False: why holds one line. All that follows must be done within connect_ms +
- * statement_ms, or begin with command_renew_deadline. */
+/* Connects. serves: the checks and warnings of a host apply, so the login may not own the tables.
+ * False: why holds one line. The deadline for all that follows is connect_ms + statement_ms;
+ * command_renew_deadline sets another. */
 MUSTCHECK bool command_connect(struct command_context *c, const char *url, bool serves, char *why,
                                size_t n);
 /* Connects as the owner of the tables. False: it has printed why. */
@@ -48,7 +48,7 @@ MUSTCHECK bool command_connect_owner(struct command_context *c);
 /* Connects, and opens the session service. EXIT_GOOD, or the exit status after it has printed why.
  */
 MUSTCHECK int command_open_sessions(struct command_context *c, const char *url);
-/* Makes it the tenant of c->ctx, which borrows the name. ERR_NOT_FOUND: it has no key, no limit and
+/* Sets the tenant of c->ctx, which borrows the name. ERR_NOT_FOUND: it has no key, no limit and
  * no session. */
 MUSTCHECK enum err command_check_tenant(struct command_context *c, const char *tenant);
 /* Reads "90d", "12h", "30m" or "45s", up to 3650 days. */
@@ -57,7 +57,7 @@ MUSTCHECK bool command_parse_lifetime(const char *text, int64_t *seconds);
     "--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and is "
 /* For the next of several steps: time for one statement. */
 void command_renew_deadline(struct command_context *c);
-/* The same, and without the memory and the error of the step before. */
+/* The same, and drops the memory and the error of the step before. */
 void command_begin_step(struct command_context *c);
 void command_disconnect(struct command_context *c);
 /* The cause of e, one line. */

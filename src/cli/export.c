@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* parley export: the sessions and users' states of one tenant, or of all, as lines. The state of an
- * export is in its file alone: to continue, it is cut at its last session, which is written anew.
- */
+/* parley export: the sessions and users' states of one tenant, or of all, as lines. --resume needs
+ * nothing but the file: it cuts off the last session, and writes it anew. */
 #include "transfer_internal.h"
 
 #include <errno.h>
@@ -17,7 +16,7 @@ struct export
 {
     struct command_context *c;
     FILE *file;
-    struct sv tenant; /* all that come before it are written; absent: none is */
+    struct sv tenant; /* all tenants before it are written; absent: none is */
     char tenant_text[AUTH_TENANT_MAX + 1];
     struct session_position at; /* of the last session in the file, which is written anew */
     int64_t sessions, messages;
@@ -39,7 +38,7 @@ static void set_tenant(struct export *x, struct sv tenant)
     x->tenant = (struct sv){x->tenant_text, tenant.n};
 }
 
-/* Looks for the last line of a session, and cuts the file there. Without one it is empty then. */
+/* Cuts the file before the line that begins its last session; without one, to nothing. */
 static enum err find_end(struct export *x)
 {
     char *text = NULL;
@@ -54,7 +53,7 @@ static enum err find_end(struct export *x)
         if (at == 0 && !sv_starts_with(line, SV("{\"tenant\":\"")) &&
             !sv_starts_with(line, SV("{\"complete\":true,"))) {
             free(text);
-            return ctx_fault(&x->c->ctx, ERR_CONFLICT, "%s is no export", x->c->argument);
+            return ctx_fault(&x->c->ctx, ERR_CONFLICT, "%s is not an export", x->c->argument);
         }
         if (line.n < (size_t)n && transfer_read_position(line, &tenant, &here)) {
             set_tenant(x, tenant);
@@ -175,7 +174,8 @@ int export_run(struct command_context *c)
     if (e == ERR_NONE)
         e = open_file(&x);
     if (e == ERR_NONE && tenant && x.tenant.p && !sv_eq(x.tenant, sv_from(tenant)))
-        e = ctx_fault(&c->ctx, ERR_CONFLICT, "%s is of tenant %.*s", c->argument, SV_ARG(x.tenant));
+        e = ctx_fault(&c->ctx, ERR_CONFLICT, "%s is an export of tenant %.*s", c->argument,
+                      SV_ARG(x.tenant));
     progress_begin(&x.progress, "exported", 0);
     if (e == ERR_NONE && !x.is_complete)
         e = write_all(&x);

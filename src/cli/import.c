@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * parley import: reads a file twice. The first pass checks each text and names all that are bad;
- * then nothing is stored. The second pass stores up to 1,000 messages in a transaction. What is
- * there already is skipped, so an import that was cut off is repeated.
+ * parley import: reads a file twice. The first pass checks each text (a line, or an element of an
+ * array). If one is bad, there is no second pass, which stores up to 1,000 messages in a
+ * transaction. What is there already is skipped, so an interrupted import can be repeated.
  */
 #include "transfer_internal.h"
 
@@ -38,7 +38,7 @@ struct import {
     char id[SESSION_ID_MAX], language[64]; /* its texts after a flush */
     char tenant[AUTH_TENANT_MAX + 1];
     void *seen; /* a tree of tsearch(3): hashes of the sessions that the first pass has seen */
-    /* What came of it. */
+    /* The outcome. */
     int64_t sessions, stored, states, there, expired, faults;
     struct progress progress;
 };
@@ -128,8 +128,7 @@ static int compare_hashes(const void *a, const void *b)
     return ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
 }
 
-/* Finds sessions whose lines do not follow each other. A part of one would be taken for the whole.
- */
+/* Finds sessions whose lines do not follow each other: a part would be stored as the whole. */
 static enum err check_is_first(struct import *im, struct sv id)
 {
     const struct sv parts[] = {sv_from(im->tenant), id};
@@ -192,7 +191,7 @@ static enum err set_tenant(struct import *im, struct sv named)
         return ERR_NONE;
     if (!tenant.p)
         return ctx_fail(&im->read, ERR_INVALID, "missing_field", "tenant",
-                        "tenant is missing: name it there, or by --tenant.");
+                        "tenant is missing: name it in the line, or with --tenant.");
     end_session(im);
     TRY(flush(im));
     memcpy(im->tenant, tenant.p, tenant.n);
@@ -242,7 +241,7 @@ static enum err import_text(struct import *im, struct sv text)
     return ERR_NONE;
 }
 
-/* A fault of the text is said, and not returned. */
+/* Prints a fault of the text, and does not return it. */
 static enum err take_text(struct import *im, struct sv text)
 {
     const struct err_info *why = &im->read.err;
@@ -270,7 +269,7 @@ static enum err run_pass(struct import *im, bool checks)
     im->tenant[0] = '\0';
     progress_begin(&im->progress, checks ? "checked" : "stored", im->in.size);
     import_input_rewind(&im->in);
-    /* A second pass has to end, so that a repeated import gets further. */
+    /* The second pass goes on after faults: a repeated import would end at the same ones. */
     while ((!checks || im->faults < FAULTS_SAID) && import_input_next(&im->in, &text)) {
         TRY(take_text(im, text));
         if (im->n == SESSION_IMPORT_MAX || im->n_messages == SESSION_IMPORT_MAX ||
@@ -283,9 +282,10 @@ static enum err run_pass(struct import *im, bool checks)
     if ((!checks || im->faults < FAULTS_SAID) && errno)
         return ctx_fault(&im->c->ctx, ERR_INTERNAL, "%s: %s", im->c->argument, strerror(errno));
     if (im->in.is_array && !im->in.ended)
-        say_fault(im, im->in.number, "the array does not end after it: the file was cut off");
+        say_fault(im, im->in.number, "the file was cut off after it: the array does not end");
     if (im->is_cut)
-        say_fault(im, im->in.number, "the export was cut off after it; --resume continues it");
+        say_fault(im, im->in.number,
+                  "the export was cut off after it; export --resume continues it");
     end_session(im);
     return flush(im);
 }
@@ -303,7 +303,7 @@ static enum err run(struct import *im)
     }
     progress_end(&im->progress);
     if (e == ERR_NONE && im->checks && im->faults > 0)
-        fprintf(stderr, "parley: nothing is stored%s\n",
+        fprintf(stderr, "parley: nothing was stored%s\n",
                 im->faults < FAULTS_SAID ? "" : "; there may be more faults");
     else if (e == ERR_NONE)
         fprintf(stderr,
@@ -335,7 +335,7 @@ static int read_usage(struct import *im)
     if (import_input_open(&im->in, im->c->argument, format == TRANSFER_CHATGPT))
         return EXIT_GOOD;
     fprintf(stderr, "parley: %s: %s\n", im->c->argument,
-            errno == ESPIPE ? "it must be a file, which is read twice" : strerror(errno));
+            errno == ESPIPE ? "it must be a regular file: it is read twice" : strerror(errno));
     return EXIT_FAULT;
 }
 

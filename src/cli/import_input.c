@@ -16,7 +16,7 @@ bool import_input_open(struct import_input *in, const char *path, bool is_array)
     in->size = st.st_size;
     if (S_ISREG(st.st_mode))
         return true;
-    errno = ESPIPE; /* it is read twice */
+    errno = ESPIPE;
     return false;
 }
 
@@ -54,8 +54,8 @@ static bool put_byte(struct import_input *in, int c)
     return true;
 }
 
-/* From the first byte of an element to the comma or bracket after it. What is no JSON is refused by
- * the reader, so only strings and depth matter here. */
+/* From the first byte of an element to the comma or bracket after it. transfer_read refuses what is
+ * not JSON, so only strings and depth matter here. */
 static bool read_element(struct import_input *in)
 {
     bool in_string = false, escaped = false;

@@ -35,7 +35,7 @@ static const struct option_row {
     {"name", "N", false, "what the key is for: up to 100 characters", FIELD(name)},
     {"expires", "90d", false, "a number of d, h, m or s, up to 3650d", FIELD(expires)},
     {"scope", "read", false, "read, or write, which is the default", FIELD(scope)},
-    {"user", "ID", false, "one user alone, or the user of sessions that name none", FIELD(user)},
+    {"user", "ID", false, "one user; import: the owner of sessions that name none", FIELD(user)},
     {"signing", NULL, false, "a private key that signs tokens", FIELD(signing)},
     {"requests", "N", false, "a second: 1 to 1000000, none or default", FIELD(requests)},
     {"sessions", "N", false, "open ones: 1 to 1000000000, none or default", FIELD(sessions)},
@@ -44,7 +44,7 @@ static const struct option_row {
     {"erase", NULL, false, "its sessions, too; nothing can restore them", FIELD(erase)},
     {"from", "FORMAT", false, "parley, chat, langchain or chatgpt", FIELD(from)},
     {"dry-run", NULL, false, "check all of it, and store nothing", FIELD(dry_run)},
-    {"resume", NULL, false, "continue a file that was cut off", FIELD(resume)},
+    {"resume", NULL, false, "continue an export that was cut off", FIELD(resume)},
     {"binary", NULL, false, "run the program that is installed now", FIELD(binary)},
     {"config", "FILE", true, "NAME=value lines; the environment wins [PARLEY_CONFIG]",
      FIELD(config)},
@@ -224,8 +224,8 @@ static const struct command {
      "tenant or of all; FILE - is standard output"},
     {"import", "FILE [--from FORMAT] [--tenant T] [--user ID] [--expires 90d] [--dry-run]",
      import_run, false,
-     "check all of FILE, then store it; what is there already is skipped,\n"
-     "so an import that was interrupted is repeated; --expires: how long\n"
+     "check all of FILE, then store it; skip what is there already, so\n"
+     "that an interrupted import can be repeated; --expires: how long\n"
      "each session lives from now on"},
 };
 

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sessions as text, on their way out of parley and into it: the lines of an export, and the formats
- * that parley import reads. docs/operate/move.md describes the lines. No function sends a
- * statement. Results live in ctx->arena, or are borrowed from the text. One thread.
+ * Sessions as text: the lines of an export, and the formats that parley import reads, which
+ * docs/guide/move-anything.md describes. No function sends a statement. Results live in ctx->arena,
+ * or are borrowed from the text. One thread.
  */
 #pragma once
 
 #include "parley/json/json_writer.h"
 #include "parley/session/users.h"
 
-/* Writes the lines of a part. tenant: each line that begins something names it, and a session its
- * position, from which an export can be continued, and the end has no line. Absent: an export of
- * one user. */
+/* Writes the lines of a part. tenant: lines of states and sessions name it, and those of sessions
+ * their position, for parley export --resume; the end has no line. Absent: lines name neither, and
+ * the end has its line. */
 void transfer_write(struct json_writer *j, struct sv tenant, const struct session_export *x,
                     const struct session_export_part *part);
-/* Reads tenant and position of the line of a session. False: it is not such a line. */
+/* Reads tenant and position from the line of a session. False: it is not such a line. */
 bool transfer_read_position(struct sv line, struct sv *tenant, struct session_position *out);
 
 enum transfer_format {

@@ -45,7 +45,7 @@ struct request_ctx {
     bool read_only;                /* the key may change nothing */
     struct sv only_user;           /* the key is for this user alone; absent: for all */
     struct sv only_session;        /* the token is for this session alone; absent: for all */
-    int64_t key_expires_at;        /* or its token; INT64_MAX: never */
+    int64_t key_expires_at;        /* of the key or the token; INT64_MAX: never */
     int64_t sessions_max;          /* most open sessions of the tenant; 0: any number */
     int64_t rate_limit, rate_left; /* requests a second of the tenant (0: any number); left now */
     bool known_roles;              /* PARLEY_ROLES=known */

@@ -4,9 +4,9 @@
  *
  * A session is stored wholly or not at all. If all its messages are in one call, it is one
  * transaction. Else it has a hidden id, which no client can send, until its last message is stored:
- * the transaction that stores it gives the session its own id. A hidden session that nobody goes on
- * with expires, and the sweeper deletes it. To repeat an import is safe: a session that is there is
- * skipped.
+ * the transaction that stores it gives the session its own id. A hidden session that no call
+ * continues expires, and the sweeper deletes it. An import can be repeated: it skips the sessions
+ * that are there.
  */
 #pragma once
 
@@ -18,16 +18,15 @@ enum session_import_state {
     SESSION_IMPORT_NEW,  /* none of it is stored */
     SESSION_IMPORT_PART, /* its first messages are stored, and it is hidden */
     SESSION_IMPORT_STORED,
-    SESSION_IMPORT_THERE, /* it was there: a session of its id, and of its creation if that is given
-                           */
-    SESSION_IMPORT_OTHER, /* another session has its id */
+    SESSION_IMPORT_THERE,   /* a session with its id was there, and with its created_at, if given */
+    SESSION_IMPORT_OTHER,   /* another session has its id */
     SESSION_IMPORT_EXPIRED, /* its expires_at has passed */
-    SESSION_IMPORT_REFUSED  /* why says why */
+    SESSION_IMPORT_REFUSED  /* why holds the reason */
 };
 struct session_import {
     /* In: its members, and the messages of this call in the order of seq. created_at, updated_at,
      * expires_at and ttl_seconds may be 0, as may the messages' created_at: not given. Out: what
-     * the call made of them. A caller that goes on with the session keeps it, with new messages;
+     * the call made of them. A caller that continues the session keeps it, with new messages;
      * then only session_id and language are read of its texts. */
     struct session session;
     bool is_last;                    /* in: the session has no more messages */
@@ -35,7 +34,7 @@ struct session_import {
     char why[160];                   /* out */
     size_t line;                     /* the caller's */
 };
-/* At most the first item may be a PART, and all items but the last one must be is_last. The items
+/* Only the first item may be a PART, and all items but the last one must be is_last. The items
  * have at most SESSION_IMPORT_MAX messages in all. An error means that none of the items changed,
  * or, with ERR_OUTCOME_UNKNOWN, that this is not known. */
 MUSTCHECK enum err session_import(struct sessions *s, struct request_ctx *ctx,

@@ -47,10 +47,10 @@ MUSTCHECK enum err session_user_state_change(struct sessions *s, struct request_
  * messages at that moment. The caller sets user, which must outlive the export, and zeroes the
  * rest. */
 struct session_export {
-    struct sv user;             /* absent: all users, and sessions of nobody */
+    struct sv user;             /* absent: all users, and sessions without a user */
     int64_t sessions, messages; /* given so far */
-    /* Of the last session that was given. Set before the first call: no states, and the sessions
-     * after this position. */
+    /* Of the last session that was given. If it is set before the first call, the export has no
+     * states, and only the sessions after this position. */
     struct session_position at;
     /* Internal: */
     bool begun, states_end;

@@ -35,14 +35,14 @@ MUSTCHECK enum err native_read_fork(const struct json_input *body, struct sv use
 /* A summary; its last_seq becomes out->seq. */
 MUSTCHECK enum err native_read_summary(const struct json_input *body, struct session_message *out);
 
-/* What parley or another server stored, for an import. times: RFC 3339, UTC if no offset is given,
- * or seconds since 1970; absent or null: *out stays. */
+/* These read what parley or another server has stored, for an import. text: JSON, a time of RFC
+ * 3339 (UTC without an offset) or seconds since 1970; absent or null: *out stays. */
 MUSTCHECK enum err native_stored_time(const struct json_input *in, const char *field,
                                       struct sv text, int64_t *out);
 /* With its seq and times. any_member: unknown members go into extra; else they are refused. */
 MUSTCHECK enum err native_read_stored_message(const struct json_input *in, bool any_member,
                                               struct session_message *out);
-/* *messages: those in the object, not read; NULL: none. The id may be absent. */
+/* *messages: those in the object, which are not read yet; NULL: none. The id may be absent. */
 MUSTCHECK enum err native_read_stored_session(const struct json_input *in, struct session *out,
                                               const struct json_node **messages);
 

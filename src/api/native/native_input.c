@@ -27,7 +27,7 @@ enum err native_stored_time(const struct json_input *in, const char *field, stru
         /* strtod ends at the comma or bracket that follows. */
         const double seconds = strtod(text.p, NULL);
         if (text.n > SECONDS_MAX || !(seconds > 0 && seconds < SESSION_ANY_TIME / 1e6))
-            return api_bad_field(in, field, "must be a time: of RFC 3339, or seconds since 1970.");
+            return api_bad_field(in, field, "must be a time of RFC 3339, or seconds since 1970.");
         *out = (int64_t)(seconds * 1e6);
         return ERR_NONE;
     }
@@ -65,7 +65,7 @@ static const struct json_field message_fields[] = {
     {"refusal", JSON_STRING_TEXT, JSON_NULLABLE, UNUSED},
     {"audio", JSON_OBJECT, JSON_NULLABLE, UNUSED},
     {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED},
-    /* Only of one that was stored: */
+    /* Only of a stored message: */
     {"seq", JSON_I64, JSON_NULLABLE, IN_MESSAGE(seq), 1, INT64_MAX},
     {"created_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, created_at), 0, 0},
     {"edited_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, edited_at), 0, 0}};
@@ -280,8 +280,8 @@ struct stored_session {
 };
 #define IN_STORED(field)  offsetof(struct stored_session, session.field)
 #define OF_STORED(member) offsetof(struct stored_session, member), 0, 0
-/* Also of the state of a user, which is the context of what is read. What is not named here, such
- * as version, is not kept. */
+/* Also of the state of a user, which is read into context. Other members, such as version, are not
+ * kept. */
 static const struct json_field stored_fields[] = {
     SESSION_FIELDS(struct stored_session, IN_STORED),
     {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct stored_session, id), 1, SESSION_ID_MAX},

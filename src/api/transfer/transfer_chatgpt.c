@@ -2,8 +2,8 @@
 /*
  * Reads a conversation of ChatGPT's data export (conversations.json). Its messages are a tree,
  * since a message may have been edited or answered anew: "mapping" has a node for each, with its
- * parent, and "current_node" is the end of the branch that is shown. That branch is what is read.
- * OpenAI does not document the form, so what is not known is kept as it is, in the message's extra.
+ * parent, and "current_node" is the end of the branch that is shown. Only that branch is read.
+ * OpenAI does not document the form, so unknown members stay as they are, in the message's extra.
  */
 #include "transfer_internal.h"
 
@@ -85,7 +85,7 @@ static enum err read_parts(struct request_ctx *ctx, struct sv parts, struct sv *
     return b.failed ? ctx_nomem(ctx) : ERR_NONE;
 }
 
-/* Absent: it says nothing. Content of a form that is not known is one part, as it is. */
+/* Absent: it is empty. Content of an unknown form becomes one part, as it is. */
 static enum err read_content(struct request_ctx *ctx, struct sv content, struct sv *out)
 {
     const struct sv parts = json_member_get(content, "parts"),
@@ -98,7 +98,7 @@ static enum err read_content(struct request_ctx *ctx, struct sv content, struct 
     return unquoted(text).p || out->p ? ERR_NONE : ctx_nomem(ctx);
 }
 
-/* *out has no content if the message says nothing. */
+/* *out has no content if the message is empty. */
 static enum err read_message(const struct json_input *in, struct sv message,
                              struct session_message *out)
 {

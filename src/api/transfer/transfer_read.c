@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads the lines of parley import. Messages are read by the readers of the interfaces, so that an
+/* Reads the lines of parley import. The readers of the interfaces read the messages, so that an
  * import accepts what they accept, and stores it as they do. */
 #include "transfer_internal.h"
 

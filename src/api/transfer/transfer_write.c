@@ -50,7 +50,7 @@ void transfer_write(struct json_writer *j, struct sv tenant, const struct sessio
         session_json_message(j, &part->messages[i], NULL);
         end_line(j);
     }
-    if (part->end && !tenant.p) { /* an export without this line is cut short */
+    if (part->end && !tenant.p) { /* an export without this line was cut off */
         begin_line(j, SV_NONE);
         json_put_bool(j, "complete", true);
         json_put_i64(j, "sessions", x->sessions);

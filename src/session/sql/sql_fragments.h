@@ -57,7 +57,7 @@
 #define SQL_TOMBSTONE_ID(mark) " E'" mark "' || s.generation || '~' || s.session_id "
 #define SQL_IS_TOMBSTONE(id) " left(" id ", 1) = E'" SQL_DELETED "' "
 /* An import hides a session in the same way until its last message is stored. It is live: an erasure makes
- * a tombstone of it, as of any session, and then the import can store nothing more. */
+ * a tombstone of it, as of any session. Then the import stores nothing more of it. */
 #define SQL_HIDDEN "\\001\\002"
 #define SQL_IS_HIDDEN(id) " left(" id ", 2) = E'" SQL_HIDDEN "' "
 #define SQL_CAN_BE_ERASED(id) " (NOT" SQL_IS_TOMBSTONE(id) "OR" SQL_IS_HIDDEN(id) ") "
@@ -126,7 +126,7 @@
 #define SQL_INSERT_MESSAGES_INTO(column)                                                           \
     "INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"              \
     " metadata, extra, tokens, size, created_at" column ") "
-/* Of a draft i: what will be read back, since jsonb has a form of its own. */
+/* The size of a draft i as it will be read back, since jsonb has a form of its own. */
 #define SQL_DRAFT_SIZE                                                                             \
     " coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                \
     " + coalesce(octet_length(i.extra), 0)"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Import: what is there is looked up, and the rest is inserted in bulk, in one transaction. */
+/* Import: looks up which sessions are there, and inserts the others in one transaction. */
 #include "parley/session/import.h"
 
 #include "sql_fragments.h"
@@ -27,11 +27,11 @@ static const struct db_stmt import_expired = {
 /* How long an abandoned hidden session waits for the sweeper. */
 #define SQL_HIDDEN_UNTIL "now() + interval '10 minutes'"
 
-/* $3: the last seq, $4: the count of messages. $5: NULL, or when the session expires: it is complete. Fails
- * with a division by zero if the hidden session was erased meanwhile: its messages would belong to nothing.
+/* $3: the last seq, $4: the count of messages. $5: when the session expires, if it is complete; else NULL.
+ * Divides by zero, and so fails, if the hidden session was erased meanwhile: its messages would have no session.
  * The change of the language makes search index the messages, whose session was hidden when they came. */
-static const struct db_stmt import_go_on = {
-    "import_go_on",
+static const struct db_stmt import_continue = {
+    "import_continue",
     "WITH u AS (UPDATE sessions SET last_seq = $3, message_count = $4,"
     " session_id = CASE WHEN $5 IS NULL THEN session_id ELSE" SQL_OWN_ID("session_id") "END,"
     " language = CASE WHEN $5 IS NULL THEN language ELSE $6 END,"
@@ -41,7 +41,7 @@ static const struct db_stmt import_go_on = {
     " SELECT 1 / count(*) FROM u"};
 #define DIVISION_BY_ZERO "22012"
 
-/* $2: the mark. A session that is not whole yet is hidden, without its language. */
+/* $2: the mark. A session that is not whole yet is hidden, and gets its language with its id. */
 static const struct db_stmt import_sessions = {
     "import_sessions",
     "WITH x AS (SELECT i.*, CASE WHEN whole = 1 THEN" SQL_AT("expires") "ELSE " SQL_HIDDEN_UNTIL " END AS expires_at"
@@ -141,7 +141,7 @@ static enum err make_arrays(struct request_ctx *ctx, const void *rows, size_t si
 /* ---- what is stored ---- */
 
 /* The session as it is after this call. */
-static struct session made_of(struct sessions *s, const struct session_import *item)
+static struct session session_after(struct sessions *s, const struct session_import *item)
 {
     const int64_t now = db_now_us(s->db);
     struct session x = item->session;
@@ -166,8 +166,8 @@ static struct session made_of(struct sessions *s, const struct session_import *i
     return x;
 }
 
-/* Looks the new ones up. *expired: generations of expired sessions whose ids they take; n_expired
- * of them. */
+/* Looks up the new items. expired: the generations of n_expired expired sessions whose ids they
+ * take. */
 static enum err find(struct sessions *s, struct request_ctx *ctx, struct session_import *items,
                      size_t n, int64_t *expired, size_t *n_expired)
 {
@@ -195,7 +195,7 @@ static enum err find(struct sessions *s, struct request_ctx *ctx, struct session
     return ERR_NONE;
 }
 
-static bool is_stored(const struct session_import *item)
+static bool must_store(const struct session_import *item)
 {
     return item->state == SESSION_IMPORT_NEW || item->state == SESSION_IMPORT_PART;
 }
@@ -217,9 +217,9 @@ static enum err make_batch(struct sessions *s, struct request_ctx *ctx,
     if (!b->made || !b->sessions || !b->messages)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < n; i++) {
-        if (!is_stored(&items[i]))
+        if (!must_store(&items[i]))
             continue;
-        const struct session x = b->made[i] = made_of(s, &items[i]);
+        const struct session x = b->made[i] = session_after(s, &items[i]);
         if (items[i].state == SESSION_IMPORT_NEW)
             b->sessions[b->n_sessions++] = (struct session_row){x, x.sliding, items[i].is_last};
         for (size_t k = 0; k < x.n_messages; k++) {
@@ -250,18 +250,18 @@ static enum err store(struct sessions *s, struct request_ctx *ctx, struct sessio
                     messages[MESSAGE_PARAMS] = {db_text(ctx->tenant)},
                     take[] = {db_text(ctx->tenant), {0}};
     const struct session *x = &b.made[0];
-    const struct db_param go_on[] = {db_text(ctx->tenant),
-                                     db_i64(x->generation),
-                                     db_i64(x->last_seq),
-                                     db_i64(x->message_count),
-                                     items[0].is_last ? db_i64(x->expires_at) : db_null_i64(),
-                                     db_text(x->language)};
+    const struct db_param part[] = {db_text(ctx->tenant),
+                                    db_i64(x->generation),
+                                    db_i64(x->last_seq),
+                                    db_i64(x->message_count),
+                                    items[0].is_last ? db_i64(x->expires_at) : db_null_i64(),
+                                    db_text(x->language)};
     if (n_expired > 0) {
         TRY(db_i64_array(ctx, expired, n_expired, &take[1]));
         calls[n_calls++] = (struct db_call){&import_expired, take, ARRAY_LEN(take), {0}};
     }
     if (items[0].state == SESSION_IMPORT_PART)
-        calls[n_calls++] = (struct db_call){&import_go_on, go_on, ARRAY_LEN(go_on), {0}};
+        calls[n_calls++] = (struct db_call){&import_continue, part, ARRAY_LEN(part), {0}};
     TRY(make_arrays(ctx, b.sessions, sizeof(*b.sessions), b.n_sessions, session_columns,
                     ARRAY_LEN(session_columns), &sessions[2]));
     TRY(make_arrays(ctx, b.messages, sizeof(*b.messages), b.n_messages, message_columns,
@@ -273,15 +273,15 @@ static enum err store(struct sessions *s, struct request_ctx *ctx, struct sessio
     if (n_calls > 0)
         TRY(db_batch(s->db, ctx, DB_WRITE, calls, n_calls, failure));
     for (size_t i = 0; i < n; i++)
-        if (is_stored(&items[i])) {
+        if (must_store(&items[i])) {
             items[i].session = b.made[i];
             items[i].state = items[i].is_last ? SESSION_IMPORT_STORED : SESSION_IMPORT_PART;
         }
     return ERR_NONE;
 }
 
-/* Why PostgreSQL refused an item that was alone: most often its id was taken since it was looked
- * up. */
+/* Finds why PostgreSQL refused an item that was alone: most often its id was taken since the
+ * look-up. */
 static enum err refuse(struct sessions *s, struct request_ctx *ctx, struct session_import *item,
                        const struct db_failure *failure)
 {
