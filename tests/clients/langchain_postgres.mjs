@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Writes conversations by @langchain/community's PostgresChatMessageHistory, for tests/system/test_transfer_formats.py.
-// PG_SOCKET is PostgreSQL's directory. Prints what getMessages() gives for each session, in JSON.
+// Writes conversations with @langchain/community's PostgresChatMessageHistory, for tests/system/test_transfer_formats.py.
+// PG_SOCKET is PostgreSQL's directory. Prints what getMessages() returns for each session, as JSON.
 import { PostgresChatMessageHistory } from "@langchain/community/stores/message/postgres";
 import { AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage } from "@langchain/core/messages";
 import pg from "pg";
@@ -24,7 +24,7 @@ const sessions = {
 };
 const histories = Object.keys(sessions).map((sessionId) => new PostgresChatMessageHistory({ pool, sessionId }));
 const written = {};
-// Turn by turn: the rows of the sessions are mixed, as they are where people chat at the same time.
+// Turn by turn, so that the rows of the sessions are mixed, as when people chat at the same time.
 for (let i = 0; i < 5; i++)
   for (const history of histories) if (sessions[history.sessionId][i]) await history.addMessage(sessions[history.sessionId][i]);
 for (const history of histories) {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Makes a conversations.json as ChatGPT exports it: a tree of messages for each conversation, with the branch that is
-shown, and what a person sees of it."""
+"""Makes a conversations.json as ChatGPT exports it, with a tree of messages for each conversation, and what a person sees
+of the branch that is shown."""
 import datetime
 import uuid
 
@@ -26,7 +26,7 @@ TURNS = (
 
 
 def time(seconds):
-    """As parley writes a time."""
+    """A time, as parley writes it."""
     at = datetime.datetime.fromtimestamp(round(seconds * 1000000) / 1000000, datetime.timezone.utc)
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -41,7 +41,7 @@ class Export:
         self.make(n, 1500)
 
     def node(self, mapping, parent, role, content, more, at):
-        """A node below parent; its id."""
+        """Adds a node below parent; returns its id."""
         name = str(uuid.UUID(int=self.rng.getrandbits(128)))
         mapping[name] = {"id": name, "parent": parent, "children": [], "message": content and {
             "id": name, "author": {"role": role, "name": None, "metadata": {}, **more.get("author", {})}, "create_time": at,
@@ -52,7 +52,7 @@ class Export:
         return name
 
     def make(self, i, turns):
-        """One conversation, with branches beside the active one."""
+        """Adds one conversation, with branches beside the one that is shown."""
         begun, mapping, messages = 1700000000.125 + i * 86400, {}, []
         at = node = self.node(mapping, None, None, None, {}, None)
         for k in range(turns):

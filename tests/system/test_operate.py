@@ -48,8 +48,8 @@ class Operate(StackTest):
             self.assertNotIn("ADMIN", f.read())
 
     def test_console(self):
-        """The files of the console, a key, and the networks that may open it. Fails if the line of the location in
-        nginx/parley.conf has another form, or the files go elsewhere than it says: both tried."""
+        """Installs the console's files, makes a key, and restricts the networks. Fails if the line of the location in
+        nginx/parley.conf has another form, or names another folder: both tried."""
         files = block("console.md", "Install it").replace("/usr/share/", self.etc + "/share/")
         self.paste(files.replace("nginx/console", f"{ROOT}/nginx/console"))
         for name in ("problems.conf", "parley.conf"):
@@ -73,8 +73,7 @@ class Operate(StackTest):
             self.assertRegex(f.read(), r"location \^~ /console/ \{\n +allow 127.0.0.1;\n +allow 10.0.0.0/8;\n +deny  all;\n")
 
     def test_move(self):
-        """A tenant moves into another one, twice: a second export is another file. Fails if an import stores what is
-        there already: tried."""
+        """The sessions of a tenant move into another one, twice. Fails if an import stores what is there already: tried."""
         os.symlink(PARLEY, self.etc + "/parley")
         environment = self.stack.parley.environment()
         with open(self.etc + "/admin.conf", "w", encoding="utf-8") as f:

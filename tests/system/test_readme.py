@@ -48,7 +48,7 @@ class Pasted(StackTest):
         return done
 
     def here(self, text):
-        """With the servers of the test, also in place of those that a bot used before."""
+        """Puts in the servers of the test, also in place of those that a bot used before."""
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.stack.nginx.port}")
         text = text.replace("postgresql://127.0.0.1/bot", f"'postgresql:///parley?host={self.stack.postgres.dir}&user=postgres'")
         return text.replace('redis-cli -u "$source"', f"redis-cli -s {self.stack.redis.socket}")
@@ -156,12 +156,12 @@ class Pasted(StackTest):
                    '"sessions_deleted":1,"messages_deleted":1,"has_more":false,"caches":"cleared"')
 
     def moved(self, page, there, *expected):
-        """Pastes a page that imports. The second time all of its sessions are there already."""
+        """Pastes a page that imports. At the second time all of its sessions are there already."""
         errors = self.twice(page, *expected)
         self.assertEqual(re.findall(r" 0 sessions, 0 messages .* stored; (\d+) sessions were there already", errors), [str(n) for n in there], errors)
 
     def test_move(self):
-        """Fails if the program makes a line for each conversation alone, and none for its messages: tried."""
+        """Fails if the program of the guide makes no lines for messages: tried."""
         page = "docs/guide/move-anything.md"
         self.moved(page, [2], "^$", "^$", '"user_id":"kim".*"created_at":"2026-05-01T09:01:00.000000Z".*"message_count":2')
         page = "docs/guide/move-from-openai-chat.md"
@@ -172,7 +172,7 @@ class Pasted(StackTest):
         self.moved(page, [1], '"How many legs has a cat[?]"|"Four. .1."')
 
     def test_move_from_langchain(self):
-        """Rows of both languages. Fails if a statement leaves the type out: tried for each."""
+        """Rows that JavaScript and Python wrote. Fails if a statement leaves out the type: tried for each."""
         self.stack.psql("""
             CREATE TABLE langchain_chat_histories (id SERIAL PRIMARY KEY, session_id VARCHAR(255) NOT NULL, message JSONB NOT NULL);
             INSERT INTO langchain_chat_histories (session_id, message) VALUES

@@ -18,8 +18,8 @@ class Whole(TransferTest):
         """Fails if a seq is given anew, or if edited_at or a summary is left out: tried for each."""
         one, other, third = (Tenant(self) for _ in range(3))
         users = fill(one)
-        path = self.take("--tenant", one.name)
-        stored = self.bring(path, other)
+        path = self.export_file("--tenant", one.name)
+        stored = self.import_file(path, other)
         last = json.loads(self.read(path).splitlines()[-1])
         self.assertEqual(stored, (last["sessions"], last["messages"], 0, 0))
         self.assertEqual(other.ids(), one.ids())
@@ -28,7 +28,7 @@ class Whole(TransferTest):
         for name, seen in before.items():
             self.assertEqual(after[name], seen, name)
             self.assertTrue(seen[0] == 200 or name.endswith("/state") and name.startswith("/v1/users/"), name)
-        again = self.take("--tenant", other.name)
+        again = self.export_file("--tenant", other.name)
         lines = [[OWN.sub(b"", text) for text in self.read(p).splitlines()] for p in (path, again)]
         self.assertEqual(len(lines[0]), len(lines[1]))
         for pair in zip(*lines):
@@ -37,11 +37,11 @@ class Whole(TransferTest):
         self.assertEqual(third.client.get("/v1/sessions/odd%2F1").status, 404)
 
     def test_all_tenants(self):
-        """Fails if an export of all has one tenant alone: tried."""
+        """Fails if an export of all tenants has only one: tried."""
         tenants = [Tenant(self) for _ in range(2)]
         for i, tenant in enumerate(tenants):
             tenant.put("same", {"message": {"role": "user", "content": f"of {i}"}})
-        whole = self.take()
+        whole = self.export_file()
         found = [json.loads(text) for text in self.read(whole).splitlines()]
         self.assertLessEqual({t.name for t in tenants}, {entry.get("tenant") for entry in found})
         for tenant in tenants:
@@ -51,7 +51,7 @@ class Whole(TransferTest):
             self.assertEqual(tenant.contents("same"), [f"of {i}"])
 
     def test_one_user(self):
-        """Fails if --user is not asked for: tried."""
+        """Fails if --user is ignored: tried."""
         tenant = Tenant(self)
         for user in ("ann", "bob"):
             tenant.put("of " + user, {"user_id": user, "message": {"role": "user", "content": user}})
@@ -70,13 +70,13 @@ class Whole(TransferTest):
         tenant = Tenant(self)
         tenant.put("a", {"message": {"role": "user", "content": "Häuser"}})
         said = self.run_parley("export", "-", "--tenant", tenant.name).stdout
-        self.assertEqual(said.encode(), self.read(self.take("--tenant", tenant.name)))
+        self.assertEqual(said.encode(), self.read(self.export_file("--tenant", tenant.name)))
 
     def test_search(self):
         """Also in a session that is stored in parts. Fails if the last part does not change the language, which queues
         the session for the index: tried."""
         tenant = Tenant(self)
-        self.bring(self.file(line("short", "a zebra"), *(line("long", f"two giraffes {i}" if i % 500 == 0 else f"m{i}")
+        self.import_file(self.file(line("short", "a zebra"), *(line("long", f"two giraffes {i}" if i % 500 == 0 else f"m{i}")
                                                           for i in range(10 * MANY))), tenant)
         wait_until(lambda: self.stack.psql("SELECT count(*) FROM search_queue") == "0", 30, "the index")
         for word, hits in (("zebra", {("short", 1)}), ("giraffe", {("long", i + 1) for i in range(0, 10 * MANY, 500)})):
@@ -92,7 +92,7 @@ class Options(TransferTest):
         tenant = Tenant(self)
         path = self.file(line("a", "1"), line("a", "2", "assistant"), session("b", user_id="bob"), line("b", "3"),
                          session("none"), line("d/é", "4"))
-        self.assertEqual(self.bring(path, tenant, "--user", "ann"), (4, 4, 0, 0))
+        self.assertEqual(self.import_file(path, tenant, "--user", "ann"), (4, 4, 0, 0))
         self.assertEqual([tenant.contents(i) for i in ("a", "b", "none", "d/é")], [["1", "2"], ["3"], [], ["4"]])
         made = {i: tenant.get(f"/v1/sessions/{i}") for i in ("a", "b", "none")}
         self.assertEqual([made[i]["user_id"] for i in ("a", "b", "none")], ["ann", "bob", "ann"])
@@ -103,11 +103,11 @@ class Options(TransferTest):
                          [(1, "message", {}), (2, "message", {})])
 
     def test_members_of_a_session(self):
-        """Fails if a time of the file is replaced by now: tried for each."""
+        """Fails if the current time replaces a time of the file: tried for each."""
         tenant = Tenant(self)
         given = {"user_id": "ann", "language": "fr", "context": {"a": [1]}, "metadata": {"b": 2}, "created_at": AT,
                  "updated_at": "2026-02-02T03:04:05.000000Z", "expires_at": LATER}
-        self.bring(self.file(session("a", **given, summary={
+        self.import_file(self.file(session("a", **given, summary={
             "last_seq": 1, "content": "s", "tokens": 4, "stale": False, "created_at": AT}),
                              line("a", "x", created_at=given["updated_at"], tokens=5, message_id="m", extra={"e": 1}), line("a", "y")), tenant)
         made = tenant.get("/v1/sessions/a")
@@ -122,11 +122,11 @@ class Options(TransferTest):
         path = self.file(session("old", created_at=AT, expires_at="2026-01-03T00:00:00Z"), line("old", "1"),
                          session("new", created_at=AT, expires_at=LATER), line("new", "2"),
                          session("short", created_at=AT, ttl_seconds=60), line("short", "3"))
-        self.assertEqual(self.bring(path, tenant)[3], 1)
+        self.assertEqual(self.import_file(path, tenant)[3], 1)
         self.assertEqual((tenant.contents("old"), tenant.contents("new")), (None, ["2"]))
         other = Tenant(self)
-        self.bring(self.file(line("a", "1"), session("b", created_at=AT, ttl_seconds=60), line("b", "2")), other,
-                   "--expires", "400d")
+        self.import_file(self.file(line("a", "1"), session("b", created_at=AT, ttl_seconds=60), line("b", "2")), other,
+                         "--expires", "400d")
         for i in ("a", "b"):
             made = other.get(f"/v1/sessions/{i}")
             left = self.stack.psql(f"SELECT extract(epoch FROM timestamptz '{made['expires_at']}' - now())")
@@ -145,8 +145,8 @@ class Options(TransferTest):
         """The same is skipped, another one is named and stays. Fails if created_at is not compared: tried."""
         tenant = Tenant(self)
         path = self.file(*(text for i in range(9) for text in (session(f"s{i}", created_at=AT), line(f"s{i}", f"m{i}"))))
-        self.assertEqual(self.bring(path, tenant), (9, 9, 0, 0))
-        self.assertEqual(self.bring(path, tenant), (0, 0, 9, 0))
+        self.assertEqual(self.import_file(path, tenant), (9, 9, 0, 0))
+        self.assertEqual(self.import_file(path, tenant), (0, 0, 9, 0))
         others = self.file(session("s3", created_at="2026-01-02T03:04:05.678902Z"), line("s3", "other"),
                            session("new", created_at=AT), line("new", "x"))
         said = self.run_parley("import", others, "--tenant", tenant.name, status=1).stderr
@@ -158,19 +158,19 @@ class Options(TransferTest):
         """Fails if the import ends with the twentieth session that it names: tried."""
         tenant = Tenant(self)
         times = [f"2026-01-02T03:04:{i:02}.000000Z" for i in range(30)]
-        self.bring(self.file(*(session(f"s{i}", created_at=at) for i, at in enumerate(times))), tenant)
+        self.import_file(self.file(*(session(f"s{i}", created_at=at) for i, at in enumerate(times))), tenant)
         others = self.file(*(session(f"s{i}", created_at=AT) for i in range(30)), *(line("a", "x") for _ in range(MANY)),
                            line("new", "x"))
         said = self.run_parley("import", others, "--tenant", tenant.name, status=1).stderr
         self.assertEqual((said.count("another session"), tenant.contents("new")), (20, ["x"]), said)
 
     def test_id_of_an_expired_session(self):
-        """Is free. Fails if the row alone is looked for: tried."""
+        """The id is free. Fails if an expired row counts as a session: tried."""
         tenant = Tenant(self)
         tenant.put("a", {"message": {"role": "user", "content": "gone"}})
         self.stack.psql("UPDATE sessions SET expires_at = now() - interval '1 s', expiry_hour = 0"
                         f" WHERE tenant = '{tenant.name}'")
-        self.assertEqual(self.bring(self.file(session("a", created_at=AT), line("a", "here")), tenant), (1, 1, 0, 0))
+        self.assertEqual(self.import_file(self.file(session("a", created_at=AT), line("a", "here")), tenant), (1, 1, 0, 0))
         self.assertEqual(tenant.contents("a"), ["here"])
 
 
@@ -220,7 +220,7 @@ class Bad(TransferTest):
 
     def test_lines(self):
         """Each is named by its number and field. Fails if the lines before it are stored, or if a session that begins twice
-        is not looked for: tried for each."""
+        is not found: tried for each."""
         good = [line(f"good{i}", "x") for i in range(3)]
         for lines, number, words in BAD:
             for before in ([], good):
@@ -229,30 +229,30 @@ class Bad(TransferTest):
                     self.nothing(rf"(?m)^parley: line {number + len(before)}: .*{words}", path)
 
     def test_many_bad_lines(self):
-        """The first 20 are named, and all are counted. Fails if the check ends at the first one: tried."""
+        """The first 20 are named. Fails if the check ends at the first one: tried."""
         path = self.file(*("bad" if i % 2 else line("a", "x") for i in range(100)))
         said = self.nothing("parley: line 2:", path)
         self.assertEqual(said.count("parley: line "), 20, said)
 
     def test_cut_file(self):
-        """Fails if a last line without its end is left out: tried."""
+        """Fails if an incomplete last line is left out: tried."""
         path = self.file(line("a", "x"), line("b", "y"))
         with open(path, "r+b") as f:
             f.truncate(f.seek(0, 2) - 9)
         self.nothing("parley: line 2:", path)
 
     def test_cut_export(self):
-        """Also one that was cut off between two lines. Fails if its last line is not looked for: tried."""
+        """An export that was cut off between two lines is bad, too. Fails if the check does not look for its last line: tried."""
         one = Tenant(self)
         for i in range(3):
             one.put(f"s{i}", {"message": {"role": "user", "content": "x"}})
-        lines = self.read(self.take("--tenant", one.name)).splitlines()
+        lines = self.read(self.export_file("--tenant", one.name)).splitlines()
         for n in range(1, len(lines) - 1):
             self.nothing(f"parley: line {n}: the export was cut off", self.file(*lines[:n]))
-        self.assertEqual(self.bring(self.file(*lines), self.tenant), (3, 3, 0, 0))
+        self.assertEqual(self.import_file(self.file(*lines), self.tenant), (3, 3, 0, 0))
 
     def test_found_while_storing(self):
-        """A session with one message_id twice is not stored, and named. Others are stored. Fails if the sessions of one
+        """A session that has one message_id twice is named, and not stored. Others are stored. Fails if the sessions of one
         transaction are refused together: tried."""
         for many in (1, MANY):
             tenant = Tenant(self)

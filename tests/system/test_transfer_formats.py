@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`parley import --from`: conversations of other systems, as these write them. What all interfaces then show is compared
-with what went in."""
+"""`parley import --from`: conversations as other systems write them. The tests compare what all interfaces show with the
+file."""
 import datetime
 import json
 import random
@@ -14,7 +14,7 @@ from stack import ROOT
 from test_clients import CLIENTS, why_not
 from transfers import MANY, TransferTest, Tenant
 
-# Lines of OpenAI's fine-tuning files, and the members of a message that come back under another name or not at all.
+# Lines of OpenAI's fine-tuning files.
 CHAT = (
     {"messages": [{"role": "system", "content": "You are \U0001f600."}, {"role": "user", "content": "hi", "name": "ann"},
                   {"role": "assistant", "content": "Hello.", "weight": 0}]},
@@ -35,12 +35,11 @@ class Chat(TransferTest):
     """--from chat"""
 
     def test_fine_tuning_lines(self):
-        """Fails if a member of a message that is not known is left out, or if the id is another one each time: tried for
-        each."""
+        """Fails if an unknown member of a message is left out, or if the id differs each time: tried for each."""
         tenant = Tenant(self)
         path = self.file(*CHAT)
-        self.assertEqual(self.bring(path, tenant, "--from", "chat"), (3, 9, 0, 0))
-        self.assertEqual(self.bring(path, tenant, "--from", "chat"), (0, 0, 3, 0))
+        self.assertEqual(self.import_file(path, tenant, "--from", "chat"), (3, 9, 0, 0))
+        self.assertEqual(self.import_file(path, tenant, "--from", "chat"), (0, 0, 3, 0))
         ids = tenant.ids()
         self.assertEqual([i[:7] for i in ids], ["import-"] * 3)
         found = {len(s["messages"]): s for s in (tenant.get(f"/v1/sessions/{i}") for i in ids)}
@@ -62,7 +61,7 @@ class Chat(TransferTest):
                  "created_at": "2026-01-02T03:04:05.000000Z", "updated_at": "2026-01-03T03:04:05.000000Z",
                  "expires_at": "2099-01-02T03:04:05.000000Z"}
         lines = [{name: i, **given, "messages": [{"role": "user", "content": i}]} for name, i in (("id", "a/1"), ("session_id", "b"))]
-        self.assertEqual(self.bring(self.file(*lines), tenant, "--from", "chat"), (2, 2, 0, 0))
+        self.assertEqual(self.import_file(self.file(*lines), tenant, "--from", "chat"), (2, 2, 0, 0))
         for i in ("a/1", "b"):
             made = tenant.get("/v1/sessions/" + quote(i, safe=""))
             self.assertEqual({name: made[name] for name in given}, given)
@@ -73,11 +72,11 @@ class Chat(TransferTest):
         tenant = Tenant(self)
         contents = [f"m{i}" for i in range(MANY)]
         path = self.file({"id": "long", "messages": [{"role": "user", "content": text} for text in contents]})
-        self.assertEqual(self.bring(path, tenant, "--from", "chat"), (1, MANY, 0, 0))
+        self.assertEqual(self.import_file(path, tenant, "--from", "chat"), (1, MANY, 0, 0))
         self.assertEqual(tenant.contents("long"), contents)
 
     def test_bad_lines(self):
-        """Each is named, and nothing is stored. Fails if a bad line is said, but not counted: tried."""
+        """Each is named, and nothing is stored. Fails if a bad line is named, but not counted: tried."""
         tenant = Tenant(self)
         for bad, words in (({"messages": 1}, "messages"), ({"message": []}, "messages"), ({"messages": ["x"]}, r"messages\[0\]"),
                            ({"messages": [{"role": "user"}]}, r"messages\[0\]\.content"),
@@ -133,14 +132,14 @@ class ChatGPT(TransferTest):
     """--from chatgpt"""
 
     def test_conversations(self):
-        """The active branch alone. Fails if the last node is taken for the current one, or if an empty message
+        """Only the branch that is shown. Fails if the last node is taken for the current one, or if an empty message
         is stored: tried for each."""
         tenant, export = Tenant(self), Export(random.Random(7))
         path = self.path()
         for indent in (None, 2):
             with open(path, "w", encoding="utf-8") as f:
                 json.dump(export.conversations, f, ensure_ascii=indent is None, indent=indent)
-            self.bring(path, tenant, "--from", "chatgpt", "--user", "ann", "--expires", "3650d")
+            self.import_file(path, tenant, "--from", "chatgpt", "--user", "ann", "--expires", "3650d")
         self.assertEqual(set(tenant.ids()), set(export.expected))
         for name, want in export.expected.items():
             have = tenant.get(f"/v1/sessions/{quote(name, safe='')}?messages=1000")
@@ -183,7 +182,7 @@ class LangChain(TransferTest):
               " message->'type')) FROM chat_history ORDER BY session_id, id")
 
     def lines_of(self, sql):
-        """What psql writes into a file; its path."""
+        """Writes what psql prints into a file; returns its path."""
         path = self.path()
         with open(path, "wb") as f:
             done = run(self.stack.postgres.bin + "/psql", "-XAt", "-v", "FETCH_COUNT=2", "-h", self.stack.postgres.dir,
@@ -193,7 +192,7 @@ class LangChain(TransferTest):
         return path
 
     def check(self, tenant, written):
-        """What LangGraph's threads show has each member that was written, but empty ones."""
+        """LangGraph's threads show each member that was written, except empty ones."""
         self.assertEqual(set(tenant.ids()), set(written))
         for name, messages in written.items():
             have = tenant.get(f"/threads/{quote(name, safe='')}/state")["values"]["messages"]
@@ -211,8 +210,8 @@ class LangChain(TransferTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         written, tenant = json.loads(done.stdout), Tenant(self)
         path = self.lines_of(self.JAVASCRIPT)
-        self.assertEqual(self.bring(path, tenant, "--from", "langchain"), (2, 8, 0, 0))
-        self.assertEqual(self.bring(path, tenant, "--from", "langchain"), (0, 0, 2, 0))
+        self.assertEqual(self.import_file(path, tenant, "--from", "langchain"), (2, 8, 0, 0))
+        self.assertEqual(self.import_file(path, tenant, "--from", "langchain"), (0, 0, 2, 0))
         self.check(tenant, written)
         native = tenant.get("/v1/sessions/lc:1")["messages"]
         self.assertEqual([m["role"] for m in native], ["system", "user", "assistant", "tool", "assistant"])
@@ -230,11 +229,11 @@ class LangChain(TransferTest):
                         " created_at TIMESTAMPTZ NOT NULL DEFAULT NOW());" + "".join(
                             f"INSERT INTO chat_history (session_id, message) VALUES ('{name}', $q${json.dumps({'type': kind, 'data': {**data, **common}})}$q$);"
                             for kind, data in rows))
-        self.bring(self.lines_of(self.PYTHON), tenant, "--from", "langchain")
+        self.import_file(self.lines_of(self.PYTHON), tenant, "--from", "langchain")
         self.check(tenant, {name: [{"type": kind, **data, **common} for kind, data in rows]})
 
     def test_bad_lines(self):
-        """Fails if a bad line is said, but not counted: tried."""
+        """Fails if a bad line is named, but not counted: tried."""
         tenant = Tenant(self)
         for bad, words in (({"session_id": "a", "message": {"content": "x"}}, r"message\.type"),
                            ({"session_id": "a", "message": {"type": "human"}}, r"message\.content"),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`parley import` and `parley export` that are killed, run at the same time, or run beside an erasure. What is repeated
-is complete, and nobody ever sees a part of a session."""
+"""`parley import` and `parley export` that are killed, run at the same time, or run beside an erasure. A repeated run
+completes the work, and nobody ever sees a part of a session."""
 import json
 import os
 import random
@@ -32,7 +32,7 @@ class Killed(TransferTest):
         return self.start("import", self.source, "--tenant", self.tenant.name)
 
     def whole(self):
-        """Every session is there as a whole, and nothing else. What was abandoned goes when it has expired."""
+        """Every session is there as a whole, and nothing else. The sweeper deletes abandoned parts when they have expired."""
         self.assertEqual({i: self.tenant.contents(i) for i in self.tenant.ids()}, self.sessions)
         late = f"session_id LIKE {HIDDEN} AND expires_at > now() + interval '11 minutes'"
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions WHERE " + late), "0")
@@ -74,9 +74,9 @@ class Killed(TransferTest):
                 process.wait()
                 parts += self.hidden()
             self.assertGreater(parts, 0)
-            self.bring(self.source, self.tenant)
+            self.import_file(self.source, self.tenant)
         self.whole()
-        self.assertEqual(self.bring(self.source, self.tenant)[:3], (0, 0, len(self.sessions)))
+        self.assertEqual(self.import_file(self.source, self.tenant)[:3], (0, 0, len(self.sessions)))
 
     def hidden(self):
         """How many sessions of the tenant no client can see."""
@@ -93,12 +93,12 @@ class Killed(TransferTest):
         self.stack.wait_ready()
         self.assertEqual(process.returncode, 1, said)
         self.assertNotIn(" stored", said)
-        self.bring(self.source, self.tenant)
+        self.import_file(self.source, self.tenant)
         self.whole()
 
     def test_several_at_once(self):
-        """Each session is stored by one of them, and is there already for the others. Fails if what has the id is not looked up
-        after the last part: tried."""
+        """Each session is stored by one of them, and is there already for the others. Fails if an import does not look up the id
+        again after the last part: tried."""
         done = at_once(3, lambda _: self.start_import().communicate())
         self.whole()
         counts = [[int(n) for n in STORED.match(errors.splitlines()[-1]).groups()] for _, errors in done]
@@ -111,8 +111,8 @@ class Meanwhile(TransferTest):
     """What happens while a long session is being imported."""
 
     def start_long(self):
-        """Begins to import a long session of ann, and one after it. The tenant and the process, when the first messages
-        are stored."""
+        """Begins to import a long session of ann, and one after it. Returns the tenant and the process when the first
+        messages are stored."""
         tenant = Tenant(self)
         path = self.file(session("long", user_id="ann", created_at=AT), *(line("long", f"m{i}") for i in range(20 * MANY)),
                          line("z", "end"))
@@ -121,7 +121,7 @@ class Meanwhile(TransferTest):
         return tenant, process
 
     def import_beside(self, act):
-        """Calls act(tenant) while the long session is being imported. The tenant, and what the import says."""
+        """Calls act(tenant) while the long session is being imported. Returns the tenant, and what the import prints."""
         tenant, process = self.start_long()
         act(tenant)
         said = process.communicate()[1]
@@ -145,8 +145,7 @@ class Meanwhile(TransferTest):
         self.assertEqual((tenant.ids(), tenant.count()), (["z"], (1, 1)))
 
     def test_tenant_is_erased(self):
-        """What a killed import has left goes, too. Fails if the erasure of a tenant looks for visible sessions alone:
-        tried."""
+        """The erasure also deletes what a killed import has left. Fails if it finds only visible sessions: tried."""
         tenant, process = self.start_long()
         process.kill()
         process.wait()
@@ -161,20 +160,20 @@ class Resumed(TransferTest):
     """An export that was cut off goes on."""
 
     def setUp(self):
-        """The tenant, and its export without a disturbance."""
+        """A tenant, and its complete export."""
         super().setUp()
         self.tenant = Tenant(self)
         for i in range(40):
             self.tenant.put(f"s{i:02}", {"user_id": f"u{i % 3}", "messages": [message(f"{i} {k} é") for k in range(i * 5)]})
         self.ok(self.tenant.client.patch("/v1/users/u1/state", {"state": {"x": 1}}))
-        self.before = self.read(self.take("--tenant", self.tenant.name))
+        self.before = self.read(self.export_file("--tenant", self.tenant.name))
 
     def resume(self, path):
         self.run_parley("export", path, "--tenant", self.tenant.name, "--resume")
         return self.read(path)
 
     def test_cut_anywhere(self):
-        """Fails if the file is cut at its last line, or if the count of the last line leaves out what was there: tried for
+        """Fails if the file is cut at its last line, or if the counts of the last line leave out what the file had: tried for
         each."""
         rng, path = random.Random(21), self.path()
         ends = [i + 1 for i, byte in enumerate(self.before) if byte == 10]
@@ -214,7 +213,7 @@ class Resumed(TransferTest):
         self.assertGreater(len(names), 0)
 
     def test_other_files(self):
-        """A file that is no export is refused, and stays. Fails if it is cut all the same: tried."""
+        """A file that is not an export is refused, and stays as it is. Fails if it is cut: tried."""
         for text in (b"precious\n", b'{"a":1}\n', b'{"session_id":"a","message":{"role":"user","content":"x"}}\n'):
             path = self.path()
             with open(path, "wb") as f:

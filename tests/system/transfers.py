@@ -13,10 +13,10 @@ from test_message_forms import CHAT
 from test_user_state import VALUES
 
 STORED = re.compile(r"^parley: (\d+) sessions, (\d+) messages and (\d+) user states stored; (\d+) sessions were there already, (\d+) have expired$")
-# What a session says of the parley that keeps it, and not of itself.
+# What differs between two parleys that have the same session.
 OWN = re.compile(rb'"(?:version|state_version)":\d+,?|"checkpoint_id":"[^"]*"|"(?:request_id|tenant|position)":"[^"]*",?')
 AS_JSON = {"Content-Type": "application/json"}
-MANY = 2500     # messages: more than a statement of an import stores
+MANY = 2500     # messages: more than a transaction of an import stores
 
 
 def line(session_id, content, role="user", **more):
@@ -75,7 +75,7 @@ class Tenant:
             f" (SELECT count(*) FROM messages WHERE tenant = '{self.name}')").split("\t"))
 
     def views(self, users=()):
-        """What every interface shows of all sessions, but for what OWN matches: bodies by path."""
+        """What every interface shows of all sessions, without what OWN matches: status and body by path."""
         paths = [part for i in self.ids() for part in (
             f"/v1/sessions/{quote(i, safe='')}?messages=1000", f"/v1/sessions/{quote(i, safe='')}/window?max_messages=500",
             f"/v1/conversations/{quote(i, safe='')}", f"/v1/conversations/{quote(i, safe='')}/items?limit=100&order=asc",
@@ -97,7 +97,7 @@ class TransferTest(StackTest):
         cls.stack.parley.do("search", "build")
 
     def path(self):
-        """Of a file that is not there."""
+        """The path of a file that does not exist."""
         return f"{self.stack.dir}/{uuid.uuid4().hex}.jsonl"
 
     def file(self, *lines):
@@ -114,7 +114,7 @@ class TransferTest(StackTest):
             return f.read()
 
     def run_parley(self, *arguments, status=0, **env):
-        """Runs a command, which ends with this status; the completed process."""
+        """Runs a command, which must end with this status; returns the completed process."""
         done = self.stack.parley.run(*arguments, **env)
         self.assertEqual(done.returncode, status, done)
         return done
@@ -126,16 +126,16 @@ class TransferTest(StackTest):
         self.addCleanup(lambda: (process.kill(), process.communicate()))
         return process
 
-    def bring(self, path, tenant, *options, status=0):
-        """Imports a file: (sessions, messages) stored, sessions that were there, sessions that had expired."""
+    def import_file(self, path, tenant, *options, status=0):
+        """Imports a file; returns how many sessions and messages were stored, how many sessions were there, and how many had expired."""
         said = self.run_parley("import", path, "--tenant", tenant.name, *options, status=status).stderr
         found = STORED.match(said.splitlines()[-1])
         self.assertTrue(found, said)
         sessions, messages, _, there, expired = (int(n) for n in found.groups())
         return sessions, messages, there, expired
 
-    def take(self, *options):
-        """Exports into a new file; its path."""
+    def export_file(self, *options):
+        """Exports into a new file; returns its path."""
         path = self.path()
         self.run_parley("export", path, *options)
         return path
@@ -154,7 +154,7 @@ def odd_session(values):
 
 
 def fill(tenant):
-    """Conversations of all interfaces and of all kinds; their users."""
+    """Makes conversations of all interfaces and of all kinds; returns their users."""
     post = lambda path, body, status=200: tenant.test.ok(tenant.client.post(path, body), status)
     found = conversations()
     for i, c in enumerate(found[::max(1, len(found) // 30)]):

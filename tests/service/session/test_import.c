@@ -91,8 +91,8 @@ static void in_parts(void)
     fixture_close(w);
 }
 
-/* What an import that was killed has left is nobody's, and the sweeper deletes it. A repeated
- * import does not wait for that. */
+/* No client sees what a killed import has left, and the sweeper deletes it. A repeated import does
+ * not wait for that. */
 static void abandoned(void)
 {
     struct fixture *w = fixture_open(false);
@@ -131,7 +131,7 @@ static void erased_half_way(void)
     fixture_close(w);
 }
 
-/* Fails if a session with another creation is THERE: tried. */
+/* Fails if a session with another created_at is THERE: tried. */
 static void what_is_there(void)
 {
     static const struct {
@@ -179,7 +179,7 @@ static void two_at_once(void)
     fixture_close(w);
 }
 
-/* What PostgreSQL refuses of one session is no fault of the others. */
+/* If PostgreSQL refuses one session, the others are stored all the same. */
 static void one_is_refused(void)
 {
     static const struct {

@@ -6,7 +6,7 @@
 
 #include "faults.h"
 
-/* A single quote stands for a double one. */
+/* Writes the text with double quotes in place of single ones. */
 static struct sv text_of(struct request_ctx *ctx, const char *quoted)
 {
     const size_t n = strlen(quoted);
@@ -112,7 +112,7 @@ TEST(transfer_lines_of_parley)
         TRANSFER_NOTHING);
 }
 
-/* Times without an offset are UTC, and what a message has besides goes into extra. */
+/* Times without an offset are UTC, and unknown members of a message go into extra. */
 TEST(transfer_lines_with_a_session)
 {
     static const char *const times[] = {"2026-11-23T21:50:00", "2026-11-23 21:50:00",
@@ -128,7 +128,7 @@ TEST(transfer_lines_with_a_session)
         expect_json(t.session.session_id, "a");
         expect_json(t.session.messages->extra, "{'weight':0,'k':1}");
     }
-    /* Without an id, the same text has the same. */
+    /* Without an id in the text, the same text always gets the same id. */
     const char *plain = "{'messages':[]}";
     const struct sv first = transfer_of(TRANSFER_CHAT, plain).session.session_id;
     char id[64];
@@ -139,8 +139,8 @@ TEST(transfer_lines_with_a_session)
         sv_eq(transfer_of(TRANSFER_CHAT, "{'messages':[] }").session.session_id, sv_from(id)));
 }
 
-/* The active branch alone, from its root, whatever the order of the nodes. Fails if all nodes are
- * read: tried. */
+/* Only the branch that is shown is read, from its root, whatever the order of the nodes. Fails if
+ * all nodes are read: tried. */
 TEST(transfer_chatgpt_branch)
 {
     static const struct {
