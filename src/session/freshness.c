@@ -12,6 +12,8 @@
  */
 #include "session_internal.h"
 
+#include "parley/base/encode.h"
+
 static struct cache_key key_of(const struct request_ctx *ctx, struct sv id)
 {
     return (struct cache_key){ctx->tenant, id};
@@ -294,15 +296,10 @@ enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id, s
 
 /* ---- writing ---- */
 
-/* FNV-1a: two ids may share a contention key. */
+/* Two ids may share a contention key. */
 void fresh_contend(struct request_ctx *ctx, struct sv id)
 {
-    const struct sv part[] = {ctx->tenant, SV("/"), id};
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < ARRAY_LEN(part); i++)
-        for (size_t k = 0; k < part[i].n; k++)
-            h = (h ^ (unsigned char)part[i].p[k]) * UINT64_C(1099511628211);
-    ctx->contention_key = h | 1;
+    ctx->contention_key = (hash_bytes(NULL, ctx->tenant) * 3 + hash_bytes(NULL, id)) | 1;
 }
 
 enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
