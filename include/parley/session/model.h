@@ -94,6 +94,13 @@ struct session_precondition {
     struct sv fingerprint; /* SHA-256 of the request that carries the key */
 };
 
+/* The session that a write is on, what must hold for it, and what it did. */
+struct session_target {
+    struct sv id;
+    const struct session_precondition *precondition;
+    struct session_receipt *receipt; /* out */
+};
+
 /* How a patch changes an object. */
 enum session_patch_how {
     SESSION_PATCH_MERGE,   /* RFC 7396 */

@@ -67,6 +67,7 @@ struct api_call {
     bool with_user_state;                     /* of the answer: ?with=user_state */
     struct session user_state;                /* version 0: none */
     struct session_receipt receipt;           /* of a write; the handler fills it */
+    struct session_target target; /* of a write on a session: the id and both of these */
 };
 
 typedef enum err api_handler(struct api_call *c);

@@ -100,7 +100,6 @@ enum err native_session_patch(struct api_call *c)
 {
     struct session_patch patch;
     TRY(native_read_patch(&c->body, &patch));
-    TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
-                      &c->receipt));
+    TRY(session_patch(c->sessions, c->ctx, &c->target, &patch, &c->session));
     return native_answer_session(c, 200, 0);
 }
