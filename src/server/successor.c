@@ -139,7 +139,7 @@ bool successor_ended(struct supervisor *s, pid_t pid, int status)
         return true;
     }
     if (s->successor.asked)
-        pidfile_lock(s->pidfile_fd);
+        pidfile_lock(s->pidfile_fd, true);
     if (!s->stopping)
         reload_refuse(s, "the new program ended before it was ready, with %s %d",
                       WIFSIGNALED(status) ? "signal" : "exit status",
@@ -171,11 +171,6 @@ void successor_forward(const struct supervisor *s, int signo)
         (void)kill(s->successor.pid, signo);
 }
 
-void successor_request(struct supervisor *s)
-{
-    s->successor.wanted = true;
-}
-
 /* ---- the successor ---- */
 
 bool successor_inherit(struct supervisor *s)
@@ -200,7 +195,7 @@ static void take_over(struct supervisor *s)
         if (s->listeners[i].fd >= 0 && s->predecessor.owned >> i & 1)
             listener_own(&s->listeners[i], sockets[i]);
     atomic_store(&s->run.shared->foreign, listeners_foreign(s->listeners));
-    pidfile_lock(s->pidfile_fd);
+    pidfile_lock(s->pidfile_fd, true);
     (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "done", "");
     for (size_t i = 0; i < s->current->n; i++)
         atomic_store(&s->run.shared->host.workers[s->current->slots[i].worker].state,
@@ -226,7 +221,7 @@ static void step_predecessor(struct supervisor *s)
     const char byte = heard(s->successor.channel);
     if (byte == IS_READY) {
         s->successor.asked = true;
-        pidfile_unlock(s->pidfile_fd);
+        pidfile_lock(s->pidfile_fd, false);
         say(s->successor.channel, TAKE_OVER);
     } else if (byte == HAS_TAKEN) {
         hand_over(s);
