@@ -148,13 +148,10 @@ int64_t sql_page_budget(const struct sessions *s, const struct session_page_quer
 enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                           const struct session_page_query *query, struct session_page *out)
 {
-    const int64_t bytes = sql_page_budget(s, query);
-    const struct db_param p[] = {db_text(ctx->tenant),
-                                 db_text(id),
-                                 db_text(user),
-                                 db_i64(query->after),
-                                 db_i64(query->before > 0 ? query->before : INT64_MAX),
-                                 db_i64((int64_t)query->limit),
+    const int64_t bytes = sql_page_budget(s, query), limit = (int64_t)query->limit;
+    const int64_t before = query->before > 0 ? query->before : INT64_MAX;
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(id),    db_text(user),
+                                 db_i64(query->after), db_i64(before), db_i64(limit),
                                  db_i64(bytes)};
     const struct db_stmt *stmt = query->ascending ? &page_ascending : &page_descending;
     struct db_rows rows;
