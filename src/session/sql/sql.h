@@ -15,7 +15,7 @@
 struct sessions {
     struct sessions_settings settings;
     struct db *db;             /* borrowed */
-    struct cache *cache;       /* borrowed; may be NULL */
+    struct cache *cache;       /* borrowed; see sessions_open */
     struct metrics_slot *slot; /* borrowed; may be NULL */
     struct db_batcher *appends, *creates;
     struct thread_loop sweeper, indexer;

@@ -93,11 +93,9 @@ struct fixture *fixture_open_in(const char *dbname, const char *redis_url)
     db.connect_ms = 2000;
     db.schema_version = db_schema_version();
     w->db = db_open(&db, NULL);
-    if (redis_url) {
-        w->shared = cache_shared_map(4 << 20);
-        w->cache = fixture_cache(w->shared, redis_url);
-        CU_ASSERT_TRUE_FATAL(w->shared && w->cache);
-    }
+    w->shared = redis_url ? cache_shared_map(4 << 20) : NULL;
+    w->cache = fixture_cache(w->shared, redis_url);
+    CU_ASSERT_TRUE_FATAL(w->cache && !w->shared == !redis_url);
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
     w->ms = 10000;
     w->arena = arena_create(64 << 20);
