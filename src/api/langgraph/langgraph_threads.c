@@ -52,7 +52,7 @@ static enum err answer_write(struct api_call *c)
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(c->ctx, &j, &c->session,
                            LANGGRAPH_ALL | (whole ? LANGGRAPH_MESSAGES : LANGGRAPH_UNREAD));
-    return api_set_etag_session(c);
+    return api_set_etag_session(c, 'v');
 }
 
 enum err langgraph_thread_create(struct api_call *c)
@@ -71,7 +71,7 @@ enum err langgraph_thread_get(struct api_call *c)
     TRY(read_thread(c));
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(c->ctx, &j, &c->session, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
-    return api_set_etag_session(c);
+    return api_set_etag_session(c, 'v');
 }
 
 enum err langgraph_thread_patch(struct api_call *c)
@@ -115,7 +115,7 @@ enum err langgraph_state_get(struct api_call *c)
             "This is not the current checkpoint of the thread, and parley keeps no other.");
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_state(c->ctx, &j, &c->session);
-    return api_set_etag_session(c);
+    return api_set_etag_session(c, 'v');
 }
 
 enum err langgraph_state_find(struct api_call *c)

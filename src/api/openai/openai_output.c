@@ -110,5 +110,5 @@ enum err openai_answer_conversation(struct api_call *c)
     if (kept.n > 0 && kept.p[0] == '{')
         json_members_write(&j, kept, own);
     json_write_object_close(&j);
-    return api_set_etag_state(c);
+    return api_set_etag_session(c, 's');
 }
