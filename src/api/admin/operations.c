@@ -65,9 +65,7 @@ static void read_health(const struct api_service *api, struct health *out)
         [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
     db_status(api->db, &out->db);
     db_hosts_last_poll(api->hosts, &out->hosts);
-    out->cache = (struct cache_status){.redis = CACHE_OFF};
-    if (api->cache)
-        cache_status(api->cache, &out->cache);
+    cache_status(api->cache, &out->cache);
     out->database = database[out->db.state];
     out->redis = redis[out->cache.redis];
     out->crash_looping = atomic_load(&api->host->crash_looping);
@@ -240,15 +238,6 @@ struct json_object *api_add_host(struct json_tree *t, struct json_object *in,
     return host;
 }
 
-/* Those that share the database; at most DB_HOSTS_SHOWN_MAX of them. */
-static void add_hosts(struct json_tree *t, const struct db_hosts_found *found)
-{
-    json_tree_number(t, t->root, "hosts_registered", found->registered);
-    struct json_object *hosts = json_tree_array(t, t->root, "hosts");
-    for (size_t i = 0; i < found->n; i++)
-        json_tree_bool(t, api_add_host(t, hosts, &found->table[i]), "self", found->table[i].self);
-}
-
 static void add_replication(struct json_tree *t, struct json_object *in,
                             const struct db_replication *r)
 {
@@ -385,12 +374,15 @@ static enum err get_status(struct api_call *c)
     json_tree_number(&t, part, "bytes", (int64_t)h.cache.memory_bytes);
     json_tree_number(&t, part, "used", (int64_t)h.cache.memory_used);
     add_shortcut(&t, t.root, "state", &h);
-    add_hosts(&t, &h.hosts);
+    json_tree_number(&t, t.root, "hosts_registered", h.hosts.registered);
+    part = json_tree_array(&t, t.root, "hosts");
+    for (size_t i = 0; i < h.hosts.n; i++)
+        json_tree_bool(&t, api_add_host(&t, part, &h.hosts.table[i]), "self",
+                       h.hosts.table[i].self);
     add_workers(&t, api);
     add_totals(&t, slots_of(api));
     struct json_tree settings = {json_tree_object(&t, t.root, "settings"), t.failed};
-    if (api->each_setting)
-        api->each_setting(api->settings, add_setting, &settings);
+    api->each_setting(api->settings, add_setting, &settings);
     t.failed = t.failed || settings.failed;
     return answer_tree(c, &t, 200, LINES);
 }
