@@ -77,7 +77,7 @@ enum err openai_items_list(struct api_call *c)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
                         "after must be the id of an item.");
     if (after.p)
-        TRY(session_message_id_canonical(c->ctx, &after));
+        TRY(session_id_canonical(c->ctx, MESSAGE_PREFIX, &after));
     TRY(after.p ? page_after(c, after, &q, &page)
                 : session_page(c->sessions, c->ctx, c->id, c->precondition.user, &q, &page));
     struct json_writer j = api_begin(c->res, 200);
