@@ -79,9 +79,8 @@ enum { LISTENER_CLIENTS, LISTENER_ADMIN, LISTENER_HEALTH, LISTENERS };
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Refuses further connections. On an inherited socket they wait for the next service instead. */
 void listener_stop(const struct listener *l);
-/* Marks it as owned by another process, like an inherited one; or as owned by this process, which
- * then removes path, the value of the setting, at its end. */
-void listener_disown(struct listener *l);
+/* Marks it as owned by this process, which then removes path, the value of the setting, at its end;
+ * NULL: as owned by another process, like an inherited one. */
 void listener_own(struct listener *l, const char *path);
 /* A bit for each listener that another process owns. */
 unsigned listeners_foreign(const struct listener l[LISTENERS]);

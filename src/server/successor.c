@@ -152,7 +152,7 @@ static void hand_over(struct supervisor *s)
 {
     s->successor.serves = true;
     for (int i = 0; i < LISTENERS; i++)
-        listener_disown(&s->listeners[i]);
+        listener_own(&s->listeners[i], NULL);
     atomic_store(&s->run.shared->foreign, listeners_foreign(s->listeners));
     close(s->pidfile_fd);
     s->pidfile_fd = -1;
