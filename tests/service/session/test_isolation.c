@@ -33,8 +33,8 @@ static void two_services(void)
     fixture_close(b);
 }
 
-/* Two services over one database and one pool, of which one has no cache. Fails if sessions_open
- * keeps a cache that it was not given: tried. */
+/* Two services over one database and one pool; the cache of one keeps nothing. Fails if
+ * sessions_open keeps a cache that it was not given: tried. */
 static void two_services_on_one_pool(void)
 {
     struct fixture *w = fixture_open(true);
