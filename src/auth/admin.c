@@ -90,14 +90,10 @@ enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct auth_key
     key_make(key, id, secret, hash);
     const struct db_param made = db_bytes((struct sv){(const char *)hash, sizeof(hash)});
     const struct db_param lives = lives_s > 0 ? db_i64(lives_s) : db_null_i64();
-    const struct db_param p[] = {db_text((struct sv){id, sizeof(id)}),
-                                 db_text(key->tenant),
-                                 db_text(key->name),
-                                 made,
-                                 lives,
-                                 db_bool(key->read_only),
-                                 db_text(key->user),
-                                 db_bool(key->signing)};
+    const struct db_param named = db_text((struct sv){id, sizeof(id)});
+    const struct db_param p[] = {
+        named, db_text(key->tenant),    db_text(key->name), made,
+        lives, db_bool(key->read_only), db_text(key->user), db_bool(key->signing)};
     TRY(db_query(db, ctx, DB_WRITE, &key_insert, p, ARRAY_LEN(p), &rows, NULL));
     *key = read_key(&rows, 0);
     return ERR_NONE;

@@ -16,11 +16,9 @@
  */
 #include "auth_internal.h"
 
-#include <string.h>
 #include <sys/mman.h>
 
-#include <sodium.h>
-
+#include "parley/base/encode.h"
 #include "parley/obs/metrics.h"
 
 enum { ENTRIES = 8192, WINDOW = 32 };
@@ -49,11 +47,7 @@ struct auth_shared *auth_shared_map(void)
 /* Never 0. */
 static uint64_t hash_of(struct sv tenant)
 {
-    static const unsigned char key[crypto_shorthash_KEYBYTES];
-    unsigned char digest[crypto_shorthash_BYTES];
-    uint64_t hash;
-    crypto_shorthash(digest, (const unsigned char *)tenant.p, tenant.n, key);
-    memcpy(&hash, digest, sizeof(hash));
+    const uint64_t hash = hash_bytes(NULL, tenant);
     return hash ? hash : 1;
 }
 

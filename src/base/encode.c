@@ -68,6 +68,16 @@ bool base64url_read(struct sv text, void *out, size_t n)
            got == n;
 }
 
+uint64_t hash_bytes(const unsigned char key[HASH_KEY_LEN], struct sv bytes)
+{
+    static const unsigned char known[HASH_KEY_LEN];
+    uint64_t hash;
+    unsigned char out[sizeof(hash)];
+    crypto_shorthash(out, (const unsigned char *)bytes.p, bytes.n, key ? key : known);
+    memcpy(&hash, out, sizeof(hash));
+    return hash;
+}
+
 void sha256_parts(const struct sv *parts, size_t n, unsigned char out[SHA256_LEN])
 {
     crypto_hash_sha256_state h;

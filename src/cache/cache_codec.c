@@ -11,11 +11,8 @@
 
 #include <string.h>
 
-#include <sodium.h>
-
 #include "parley/base/buf.h"
 
-enum { CHECKSUM = crypto_shorthash_BYTES };
 static const uint64_t codec_magic = UINT64_C(0x0570617263686501);
 
 struct identity {
@@ -31,29 +28,22 @@ bool cache_stamp_eq(struct cache_stamp a, struct cache_stamp b)
     return a.generation == b.generation && a.version == b.version && a.mark == b.mark;
 }
 
-static void checksum_of(const char *p, size_t n, unsigned char out[CHECKSUM])
-{
-    static const unsigned char key[crypto_shorthash_KEYBYTES];
-    crypto_shorthash(out, (const unsigned char *)p, n, key);
-}
-
 bool cache_codec_encode(struct arena *a, struct cache_key key, const struct cache_value *value,
                         bool checksum, struct sv *out)
 {
     struct buf b;
-    unsigned char sum[CHECKSUM];
     const struct identity who = {codec_magic, value->stamp, (uint32_t)key.tenant.n,
                                  (uint32_t)key.id.n, value->bytes.n};
     if (key.tenant.n > UINT16_MAX || key.id.n > UINT16_MAX || value->bytes.n > UINT32_MAX)
         return false;
-    buf_init(&b, a, sizeof who + key.tenant.n + key.id.n + value->bytes.n + CHECKSUM);
+    buf_init(&b, a, sizeof who + key.tenant.n + key.id.n + value->bytes.n + sizeof(uint64_t));
     buf_put(&b, &who, sizeof who);
     buf_sv(&b, key.tenant);
     buf_sv(&b, key.id);
     buf_sv(&b, value->bytes);
     if (checksum && !b.failed) {
-        checksum_of(b.p, b.n, sum);
-        buf_put(&b, sum, sizeof sum);
+        const uint64_t sum = hash_bytes(NULL, buf_get(&b));
+        buf_put(&b, &sum, sizeof sum);
     }
     *out = buf_get(&b);
     return !b.failed;
@@ -63,8 +53,8 @@ bool cache_codec_decode(struct sv stored, struct cache_key key, bool checksum,
                         struct cache_value *out)
 {
     struct identity who;
-    unsigned char sum[CHECKSUM];
-    const size_t sum_n = checksum ? CHECKSUM : 0;
+    uint64_t sum;
+    const size_t sum_n = checksum ? sizeof sum : 0;
     if (!stored.p || stored.n < sizeof who + sum_n)
         return false;
     memcpy(&who, stored.p, sizeof who);
@@ -76,8 +66,8 @@ bool cache_codec_decode(struct sv stored, struct cache_key key, bool checksum,
         !sv_eq((struct sv){p + who.tenant_n, who.id_n}, key.id))
         return false;
     if (checksum) {
-        checksum_of(stored.p, n, sum);
-        if (memcmp(sum, stored.p + n, CHECKSUM) != 0)
+        memcpy(&sum, stored.p + n, sizeof sum);
+        if (sum != hash_bytes(NULL, (struct sv){stored.p, n}))
             return false;
     }
     out->stamp = who.stamp;

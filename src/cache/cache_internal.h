@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "parley/base/encode.h"
 #include "parley/cache/cache.h"
 
 /* ---- cache_codec.c ---- */
@@ -67,9 +68,9 @@ struct memory_stripe {
 enum { MEMORY_PID_SHIFT = 40 };
 
 struct cache_shared {
-    unsigned char key[16];         /* of the hash */
-    uint64_t n_stripes;            /* 0: no values are kept */
-    _Atomic int64_t quarantine_ms; /* the longest of any worker so far */
+    unsigned char key[HASH_KEY_LEN]; /* of the hash */
+    uint64_t n_stripes;              /* 0: no values are kept */
+    _Atomic int64_t quarantine_ms;   /* the longest of any worker so far */
     _Atomic uint64_t all;
     _Atomic int64_t quarantine_all_us; /* monotonic times at which a quarantine ends */
     _Atomic int64_t quarantine_us[MEMORY_QUARANTINES];

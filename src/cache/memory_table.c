@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <sodium.h>
-
 enum { VALUE_WORDS_MAX = MEMORY_RING_WORDS / 4 };
 static const uint64_t count_mask = (UINT64_C(1) << MEMORY_PID_SHIFT) - 1;
 
@@ -56,14 +54,10 @@ size_t memory_used(struct cache_shared *t)
  */
 static uint64_t hash_of(const struct cache_shared *t, struct cache_key key)
 {
-    unsigned char k[sizeof t->key], out[crypto_shorthash_BYTES];
-    uint64_t hash;
+    uint64_t k[2];
     memcpy(k, t->key, sizeof k);
-    crypto_shorthash(out, (const unsigned char *)key.tenant.p, key.tenant.n, k);
-    for (size_t i = 0; i < sizeof out; i++)
-        k[i] ^= out[i];
-    crypto_shorthash(out, (const unsigned char *)key.id.p, key.id.n, k);
-    memcpy(&hash, out, sizeof hash);
+    k[0] ^= hash_bytes(t->key, key.tenant);
+    const uint64_t hash = hash_bytes((const unsigned char *)k, key.id);
     return hash ? hash : 1;
 }
 

@@ -285,7 +285,7 @@ static void apply_values(struct config *c, struct loading *l)
 enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
     *c = (struct config){.file = file, .texts = arena_create(SIZE_MAX)};
-    struct loading l = {.texts = c->texts, .names = config_names(), .why = why, .why_n = why_n};
+    struct loading l = {.texts = c->texts, .names = config_names, .why = why, .why_n = why_n};
     l.settings = l.names.rows;
     why[0] = '\0';
     if (!c->texts)

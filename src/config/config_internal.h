@@ -26,7 +26,7 @@ struct setting {
 };
 
 /* The rows of the table, in the order in which they are documented: struct setting. */
-struct names config_names(void);
+extern const struct names config_names;
 
 /* Sets c's field to the value of text, which must outlive c. False: why says so. */
 MUSTCHECK bool config_set(struct config *c, const struct setting *s, const char *text, char *why,

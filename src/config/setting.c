@@ -121,10 +121,7 @@ static const struct setting settings[] = {
 
 _Static_assert(ARRAY_LEN(settings) <= SETTINGS_MAX, "a loader has room for all values");
 
-struct names config_names(void)
-{
-    return NAMES(settings);
-}
+const struct names config_names = {settings, ARRAY_LEN(settings), sizeof(settings[0])};
 
 /* ---- from text to value ---- */
 

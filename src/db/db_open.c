@@ -172,11 +172,6 @@ void db_status(struct db *db, struct db_status *out)
     pthread_mutex_lock(&db->lock);
     *out = (struct db_status){
         .state = db->state,
-        .open = db_pool_open_count(db),
-        .idle = db->counts[CONN_IDLE],
-        .in_use = db->counts[CONN_BUSY],
-        .waiting = db->waiting,
-        .max = db->max,
         .schema_version = db->schema_version,
         .n_servers = db->url.fault ? 0 : db->url.n,
         .pooled = db->pooled,

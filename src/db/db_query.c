@@ -58,7 +58,6 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
     if (!steps)
         return ctx_nomem(ctx);
     struct arena_mark mark = arena_get_mark(ctx->arena);
-    ctx->trace.statements += (uint32_t)n_calls;
     for (;;) {
         struct db_conn *c;
         struct db_param limits[DB_LIMITS_MAX];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
-
-
-
- * poller.c decides which threads wait in the epoll.
+ * What the files of fcgi/ share. server.c has the loop of the handler threads: it reads a request,
+ * or several together (request_reader.c, params.c), has them answered and sends the answers
+ * (respond.c). connection.c accepts and closes connections, poller.c decides which threads wait in
+ * the epoll.
  *
  * Life of a connection: accepted by a handler thread, parked in the epoll, taken by one thread that
  * serves one request on it, parked again or closed. EPOLLONESHOT gives a readable connection to

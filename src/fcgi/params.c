@@ -8,6 +8,7 @@
  */
 #include "fcgi_internal.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 struct params {
@@ -43,12 +44,8 @@ static struct sv header_name(struct arena *arena, struct sv name)
     char *p = arena_alloc(arena, name.n);
     if (!p)
         return SV_NONE;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c - 'A' + 'a');
-        p[i] = c == '_' ? '-' : c;
-    }
+    for (size_t i = 0; i < name.n; i++)
+        p[i] = name.p[i] == '_' ? '-' : (char)tolower((unsigned char)name.p[i]);
     return (struct sv){p, name.n};
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared inside json/: tokens (token.c), the unescaped form of strings (doc.c), sets of names
- * (keys.c). A "body" is what stands between the quotes of a string, escapes included.
+ * Shared inside json/: tokens (token.c), the unescaped form of strings (doc.c), names (keys.c). A
+ * "body" is what stands between the quotes of a string, escapes included.
  */
 #pragma once
 
@@ -43,15 +43,6 @@ extern const char json_not_decodable[];
 
 /* Whether the member's unescaped name is name. */
 bool json_doc_is_named(const struct json_node *member, struct sv name);
-
-struct json_key {
-    struct sv name; /* unescaped */
-    size_t at;      /* the member's index, for the caller */
-};
-/* Sorts by name, and keys of one name by index. */
-void json_keys_sort(struct json_key *keys, size_t n);
-/* The key of that name among sorted keys; NULL: none. */
-const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name);
 
 /* A name in an open object: the offset of its opening quote, and a hash of the unescaped name. */
 struct json_name {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sets of member names: duplicates in an object (validator.c), and look-up by name (merge.c).
- * glibc's qsort takes n log n steps, whatever names a client sends. */
+/* The names of an object that is being read: which of them is given twice. glibc's qsort takes n
+ * log n steps, whatever names a client sends. */
 #include "json_internal.h"
 
 #include <stdlib.h>
@@ -9,30 +9,6 @@
 /* Up to here each name is compared with each other one. Above, they are sorted, so that an object
  * of a hundred thousand members does not take 10^10 comparisons. */
 enum { FEW_MEMBERS = 8 };
-
-static int compare_keys(const void *a, const void *b)
-{
-    const struct json_key *x = a, *y = b;
-    const int c = sv_compare(x->name, y->name);
-    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
-}
-
-void json_keys_sort(struct json_key *keys, size_t n)
-{
-    qsort(keys, n, sizeof(*keys), compare_keys);
-}
-
-static int compare_to_key(const void *name, const void *key)
-{
-    return sv_compare(*(const struct sv *)name, ((const struct json_key *)key)->name);
-}
-
-const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name)
-{
-    return bsearch(&name, sorted, n, sizeof(*sorted), compare_to_key);
-}
-
-/* ---- names of an object that is being read ---- */
 
 struct json_name json_name_at(size_t at, struct sv body, uint64_t secret)
 {

@@ -6,13 +6,34 @@
  */
 #include "parley/json/members.h"
 
+#include <stdlib.h>
+
 #include "json_internal.h"
+
+struct patch_name {
+    struct sv name; /* unescaped */
+    size_t at;      /* the member's index */
+};
 
 struct patch_members {
     struct json_member *members; /* in order; raw is absent once it is written or replaced */
-    struct json_key *names;      /* sorted, each once */
+    struct patch_name *names;    /* sorted, each once */
     size_t n_members, n_names;
 };
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct patch_name *x = a, *y = b;
+    return sv_compare(x->name, y->name);
+}
+
+/* Members of one name in the order of the patch. */
+static int compare_members(const void *a, const void *b)
+{
+    const struct patch_name *x = a, *y = b;
+    const int c = compare_names(a, b);
+    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+}
 
 static enum err collect(struct request_ctx *ctx, struct sv patch, struct patch_members *out)
 {
@@ -39,7 +60,7 @@ static enum err collect(struct request_ctx *ctx, struct sv patch, struct patch_m
 static void make_unique(struct patch_members *l)
 {
     size_t n = 0;
-    json_keys_sort(l->names, l->n_names);
+    qsort(l->names, l->n_names, sizeof(*l->names), compare_members);
     for (size_t i = 0; i < l->n_names; i++) {
         struct json_member *m = &l->members[l->names[i].at];
         if (n > 0 && sv_eq(l->names[n - 1].name, l->names[i].name)) {
@@ -87,9 +108,10 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, struct s
     make_unique(&l);
     json_write_object_open(j);
     while (json_member_next(&target, &m)) {
-        struct sv name;
-        TRY(json_unescape_dup(ctx, m.key, &name));
-        const struct json_key *found = json_keys_find(l.names, l.n_names, name);
+        struct patch_name wanted = {.at = 0};
+        TRY(json_unescape_dup(ctx, m.key, &wanted.name));
+        const struct patch_name *found =
+            bsearch(&wanted, l.names, l.n_names, sizeof(wanted), compare_names);
         if (!found) {
             json_write_key_raw(j, m.key);
             json_write_raw(j, m.raw);

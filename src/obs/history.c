@@ -9,29 +9,23 @@ static const struct series {
     const char *name;
     size_t offset, n; /* of the counters in struct metrics_slot that are summed */
 } series[] = {
-#define SERIES(name, field)                                              \
-    {                                                                    \
-        name, offsetof(struct metrics_slot, field),                      \
-            sizeof(((struct metrics_slot *)0)->field) / sizeof(uint64_t) \
-    }
-    SERIES("memory_hits", source_hits[METRICS_MEMORY]),
-    SERIES("redis_hits", source_hits[METRICS_REDIS]),
-    SERIES("postgres_hits", source_hits[METRICS_POSTGRES]),
-    SERIES("append_batches", appends.size),
-    SERIES("append_members", appends.members),
-    SERIES("create_batches", creates.size),
-    SERIES("create_members", creates.members),
-    SERIES("read_batches", read_batches),
-    SERIES("read_members", read_batched),
-    SERIES("statements", statement.bucket),
-    SERIES("statement_us", statement.sum_us),
-    SERIES("queue_refused", queue_refused),
-    SERIES("pool_open", pool_open),
-    SERIES("pool_in_use", pool_in_use),
-    SERIES("pool_waiting", pool_waiting),
-    SERIES("threads_busy", threads_busy),
+    {"memory_hits", METRICS_AT(source_hits[METRICS_MEMORY])},
+    {"redis_hits", METRICS_AT(source_hits[METRICS_REDIS])},
+    {"postgres_hits", METRICS_AT(source_hits[METRICS_POSTGRES])},
+    {"append_batches", METRICS_AT(appends.size)},
+    {"append_members", METRICS_AT(appends.members)},
+    {"create_batches", METRICS_AT(creates.size)},
+    {"create_members", METRICS_AT(creates.members)},
+    {"read_batches", METRICS_AT(read_batches)},
+    {"read_members", METRICS_AT(read_batched)},
+    {"statements", METRICS_AT(statement.bucket)},
+    {"statement_us", METRICS_AT(statement.sum_us)},
+    {"queue_refused", METRICS_AT(queue_refused)},
+    {"pool_open", METRICS_AT(pool_open)},
+    {"pool_in_use", METRICS_AT(pool_in_use)},
+    {"pool_waiting", METRICS_AT(pool_waiting)},
+    {"threads_busy", METRICS_AT(threads_busy)},
 };
-#undef SERIES
 
 /* A sample has the counts of metrics_count_responses first, then the series. */
 enum { VALUES = METRICS_RESPONSES + ARRAY_LEN(series) };

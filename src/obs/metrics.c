@@ -19,69 +19,62 @@ static const short statuses[METRICS_STATUSES - 1] = {
 };
 
 struct series {
-    const char *name;
-    const char *help;  /* NULL: as the row above */
-    const char *label; /* with its braces; "": none */
-    size_t offset;     /* in struct metrics_slot */
-    bool gauge;
+    const char *name, *help; /* as in metrics_write */
+    size_t offset;           /* in struct metrics_slot */
+    const char *label, *of;
 };
 
 #define AT(field) .offset = offsetof(struct metrics_slot, field)
 
 static const struct series sums[] = {
-    {"parley_source_hits_total", "Reads answered from a source.", "{source=\"memory\"}",
-     AT(source_hits[METRICS_MEMORY])},
-    {"parley_source_hits_total", NULL, "{source=\"redis\"}", AT(source_hits[METRICS_REDIS])},
-    {"parley_source_hits_total", NULL, "{source=\"postgres\"}", AT(source_hits[METRICS_POSTGRES])},
-    {"parley_source_misses_total", "Reads that a source could not answer.", "{source=\"memory\"}",
-     AT(source_misses[METRICS_MEMORY])},
-    {"parley_source_misses_total", NULL, "{source=\"redis\"}", AT(source_misses[METRICS_REDIS])},
-    {"parley_source_misses_total", NULL, "{source=\"postgres\"}",
-     AT(source_misses[METRICS_POSTGRES])},
-    {"parley_idempotent_replays_total", "Answers repeated for an Idempotency-Key.", "",
-     AT(replays)},
+    {"parley_source_hits_total", "Reads answered from a source.", AT(source_hits[METRICS_MEMORY]),
+     "source", "memory"},
+    {"parley_source_hits_total", NULL, AT(source_hits[METRICS_REDIS]), "source", "redis"},
+    {"parley_source_hits_total", NULL, AT(source_hits[METRICS_POSTGRES]), "source", "postgres"},
+    {"parley_source_misses_total", "Reads that a source could not answer.",
+     AT(source_misses[METRICS_MEMORY]), "source", "memory"},
+    {"parley_source_misses_total", NULL, AT(source_misses[METRICS_REDIS]), "source", "redis"},
+    {"parley_source_misses_total", NULL, AT(source_misses[METRICS_POSTGRES]), "source", "postgres"},
+    {"parley_idempotent_replays_total", "Answers repeated for an Idempotency-Key.", AT(replays)},
     {"parley_bad_connections_total", "FastCGI connections closed because of a malformed request.",
-     "", AT(bad_connections)},
-    {"parley_queue_refused_total", "Requests refused because they had waited too long.", "",
+     AT(bad_connections)},
+    {"parley_queue_refused_total", "Requests refused because they had waited too long.",
      AT(queue_refused)},
-    {"parley_body_refused_total", "Requests refused because other bodies had the memory.", "",
+    {"parley_body_refused_total", "Requests refused because other bodies had the memory.",
      AT(body_refused)},
-    {"parley_request_hangs_total", "Handlers that did not return.", "", AT(hangs)},
-    {"parley_db_connections_opened_total", "PostgreSQL connections opened.", "", AT(db_opened)},
-    {"parley_db_connections_closed_total", "PostgreSQL connections closed, for any reason.", "",
+    {"parley_request_hangs_total", "Handlers that did not return.", AT(hangs)},
+    {"parley_db_connections_opened_total", "PostgreSQL connections opened.", AT(db_opened)},
+    {"parley_db_connections_closed_total", "PostgreSQL connections closed, for any reason.",
      AT(db_closed)},
     {"parley_db_connections_discarded_total",
-     "PostgreSQL connections closed because they were not clean.", "", AT(db_discarded)},
-    {"parley_db_retries_total", "Transactions run again after a conflict.", "", AT(db_retries)},
-    {"parley_read_batches_total", "Statements that answered several reads at once.", "",
+     "PostgreSQL connections closed because they were not clean.", AT(db_discarded)},
+    {"parley_db_retries_total", "Transactions run again after a conflict.", AT(db_retries)},
+    {"parley_read_batches_total", "Statements that answered several reads at once.",
      AT(read_batches)},
-    {"parley_read_batched_total", "Reads that such a statement answered.", "", AT(read_batched)},
-    {"parley_cache_sets_total", "Values sent to Redis and stored there.", "", AT(cache_sets)},
-    {"parley_cache_sets_lost_total", "Values for Redis that were dropped, or not stored there.", "",
+    {"parley_read_batched_total", "Reads that such a statement answered.", AT(read_batched)},
+    {"parley_cache_sets_total", "Values sent to Redis and stored there.", AT(cache_sets)},
+    {"parley_cache_sets_lost_total", "Values for Redis that were dropped, or not stored there.",
      AT(cache_sets_lost)},
-    {"parley_swept_sessions_total", "Expired sessions deleted by the sweeper.", "",
-     AT(swept_sessions)},
-    {"parley_swept_messages_total", "Messages deleted by the sweeper.", "", AT(swept_messages)},
-    {"parley_swept_keys_total", "Idempotency keys deleted by the sweeper.", "", AT(swept_keys)},
-    {"parley_pool_connections", "Connections of the PostgreSQL pools.", "{state=\"open\"}",
-     AT(pool_open), .gauge = true},
-    {"parley_pool_connections", NULL, "{state=\"idle\"}", AT(pool_idle), .gauge = true},
-    {"parley_pool_connections", NULL, "{state=\"in_use\"}", AT(pool_in_use), .gauge = true},
-    {"parley_pool_connections", NULL, "{state=\"abandoned\"}", AT(pool_abandoned), .gauge = true},
-    {"parley_pool_connections", NULL, "{state=\"max\"}", AT(pool_max), .gauge = true},
-    {"parley_pool_waiting", "Requests that wait for a connection of the PostgreSQL pool.", "",
-     AT(pool_waiting), .gauge = true},
-    {"parley_threads_busy", "Handler threads that serve a request.", "", AT(threads_busy),
-     .gauge = true},
-    {"parley_body_bytes", "Memory that requests with large bodies have.", "", AT(body_bytes),
-     .gauge = true},
+    {"parley_swept_sessions_total", "Expired sessions deleted by the sweeper.", AT(swept_sessions)},
+    {"parley_swept_messages_total", "Messages deleted by the sweeper.", AT(swept_messages)},
+    {"parley_swept_keys_total", "Idempotency keys deleted by the sweeper.", AT(swept_keys)},
+    {"parley_pool_connections", "Connections of the PostgreSQL pools.", AT(pool_open), "state",
+     "open"},
+    {"parley_pool_connections", NULL, AT(pool_idle), "state", "idle"},
+    {"parley_pool_connections", NULL, AT(pool_in_use), "state", "in_use"},
+    {"parley_pool_connections", NULL, AT(pool_abandoned), "state", "abandoned"},
+    {"parley_pool_connections", NULL, AT(pool_max), "state", "max"},
+    {"parley_pool_waiting", "Requests that wait for a connection of the PostgreSQL pool.",
+     AT(pool_waiting)},
+    {"parley_threads_busy", "Handler threads that serve a request.", AT(threads_busy)},
+    {"parley_body_bytes", "Memory that requests with large bodies have.", AT(body_bytes)},
 };
 
 static const struct series histograms[] = {
-    {"parley_queue_seconds", "Time from nginx to a handler.", "", AT(queue)},
-    {"parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.", "",
+    {"parley_queue_seconds", "Time from nginx to a handler.", AT(queue)},
+    {"parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.",
      AT(acquire)},
-    {"parley_statement_seconds", "Time of a round trip to PostgreSQL.", "", AT(statement)},
+    {"parley_statement_seconds", "Time of a round trip to PostgreSQL.", AT(statement)},
 };
 
 void metrics_add(_Atomic uint64_t *counter, uint64_t n)
@@ -272,11 +265,20 @@ static void render_errors(struct buf *out, struct metrics_slots s)
     }
 }
 
-static void render_sum(struct buf *out, struct metrics_slots s, const struct series *r)
+void metrics_write(struct buf *out, const char *name, const char *help, const char *label,
+                   const char *of, int64_t value)
 {
-    if (r->help)
-        write_family(out, r->name, r->gauge ? "gauge" : "counter", r->help);
-    buf_printf(out, "%s%s %lld\n", r->name, r->label, (long long)sum(s, r->offset, 0));
+    const size_t n = strlen(name), suffix = strlen("_total");
+    const bool counter = n > suffix && strcmp(name + n - suffix, "_total") == 0;
+    if (help)
+        write_family(out, name, counter ? "counter" : "gauge", help);
+    buf_printf(out, label ? "%s{%s=\"" : "%s", name, label);
+    for (const char *p = label ? of : ""; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            buf_putc(out, '\\');
+        buf_putc(out, *p == '\n' ? ' ' : *p);
+    }
+    buf_printf(out, label ? "\"} %lld\n" : " %lld\n", (long long)value);
 }
 
 void metrics_render(struct buf *out, struct metrics_slots s, const char *const *route_names,
@@ -292,21 +294,6 @@ void metrics_render(struct buf *out, struct metrics_slots s, const char *const *
     render_batches(out, s);
     render_apart(out, s);
     for (size_t i = 0; i < ARRAY_LEN(sums); i++)
-        render_sum(out, s, &sums[i]);
-}
-
-void metrics_write(struct buf *out, const char *name, const char *help, const char *label,
-                   const char *of, int64_t value)
-{
-    const size_t n = strlen(name), suffix = strlen("_total");
-    const bool counter = n > suffix && strcmp(name + n - suffix, "_total") == 0;
-    if (help)
-        write_family(out, name, counter ? "counter" : "gauge", help);
-    buf_printf(out, label ? "%s{%s=\"" : "%s", name, label);
-    for (const char *p = label ? of : ""; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            buf_putc(out, '\\');
-        buf_putc(out, *p == '\n' ? ' ' : *p);
-    }
-    buf_printf(out, label ? "\"} %lld\n" : " %lld\n", (long long)value);
+        metrics_write(out, sums[i].name, sums[i].help, sums[i].label, sums[i].of,
+                      (int64_t)sum(s, sums[i].offset, 0));
 }

@@ -102,12 +102,6 @@ void listener_stop(const struct listener *l)
         (void)shutdown(l->fd, SHUT_RD);
 }
 
-void listener_disown(struct listener *l)
-{
-    l->inherited = true;
-    l->path[0] = '\0';
-}
-
 unsigned listeners_foreign(const struct listener l[LISTENERS])
 {
     unsigned bits = 0;
@@ -119,8 +113,9 @@ unsigned listeners_foreign(const struct listener l[LISTENERS])
 void listener_own(struct listener *l, const char *path)
 {
     struct stat st;
-    l->inherited = false;
-    if (lstat(path, &st) != 0)
+    l->inherited = !path;
+    l->path[0] = '\0';
+    if (!path || lstat(path, &st) != 0)
         return;
     snprintf(l->path, sizeof l->path, "%s", path);
     l->dev = st.st_dev;

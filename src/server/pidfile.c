@@ -53,16 +53,21 @@ static bool has_name(int fd, const char *name)
            own.st_ino == named.st_ino;
 }
 
+static bool set_lock(int fd, bool held)
+{
+    struct flock lock = {.l_type = held ? F_WRLCK : F_UNLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_SETLK, &lock) == 0;
+}
+
 int pidfile_open(const char *listen, char *why, size_t why_n)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char path[PIDFILE_PATH_MAX];
     int fd;
     pidfile_path(listen, path);
     while ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644)) >= 0 &&
            flock(fd, LOCK_EX | LOCK_NB) == 0) {
         const bool named = has_name(fd, path);
-        if (named && fcntl(fd, F_SETLK, &lock) == 0 && pidfile_write(fd, 0, "done", ""))
+        if (named && set_lock(fd, true) && pidfile_write(fd, 0, "done", ""))
             return fd;
         if (named)
             break;
@@ -88,16 +93,9 @@ void pidfile_close(int fd, const char *listen)
     close(fd);
 }
 
-void pidfile_unlock(int fd)
+void pidfile_lock(int fd, bool held)
 {
-    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-    (void)fcntl(fd, F_SETLK, &lock);
-}
-
-void pidfile_lock(int fd)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_SETLK, &lock) != 0)
+    if (!set_lock(fd, held) && held)
         log_say(LOG_ERROR, "bug", "the pid file cannot be locked: %s", strerror(errno));
 }
 

@@ -139,7 +139,7 @@ bool successor_ended(struct supervisor *s, pid_t pid, int status)
         return true;
     }
     if (s->successor.asked)
-        pidfile_lock(s->pidfile_fd);
+        pidfile_lock(s->pidfile_fd, true);
     if (!s->stopping)
         reload_refuse(s, "the new program ended before it was ready, with %s %d",
                       WIFSIGNALED(status) ? "signal" : "exit status",
@@ -152,7 +152,7 @@ static void hand_over(struct supervisor *s)
 {
     s->successor.serves = true;
     for (int i = 0; i < LISTENERS; i++)
-        listener_disown(&s->listeners[i]);
+        listener_own(&s->listeners[i], NULL);
     atomic_store(&s->run.shared->foreign, listeners_foreign(s->listeners));
     close(s->pidfile_fd);
     s->pidfile_fd = -1;
@@ -169,11 +169,6 @@ void successor_forward(const struct supervisor *s, int signo)
 {
     if (s->successor.pid > 0)
         (void)kill(s->successor.pid, signo);
-}
-
-void successor_request(struct supervisor *s)
-{
-    s->successor.wanted = true;
 }
 
 /* ---- the successor ---- */
@@ -200,7 +195,7 @@ static void take_over(struct supervisor *s)
         if (s->listeners[i].fd >= 0 && s->predecessor.owned >> i & 1)
             listener_own(&s->listeners[i], sockets[i]);
     atomic_store(&s->run.shared->foreign, listeners_foreign(s->listeners));
-    pidfile_lock(s->pidfile_fd);
+    pidfile_lock(s->pidfile_fd, true);
     (void)pidfile_write(s->pidfile_fd, s->reloads_begun, "done", "");
     for (size_t i = 0; i < s->current->n; i++)
         atomic_store(&s->run.shared->host.workers[s->current->slots[i].worker].state,
@@ -226,7 +221,7 @@ static void step_predecessor(struct supervisor *s)
     const char byte = heard(s->successor.channel);
     if (byte == IS_READY) {
         s->successor.asked = true;
-        pidfile_unlock(s->pidfile_fd);
+        pidfile_lock(s->pidfile_fd, false);
         say(s->successor.channel, TAKE_OVER);
     } else if (byte == HAS_TAKEN) {
         hand_over(s);

@@ -130,7 +130,7 @@ static void handle_signal(struct supervisor *s, int signo)
     } else if (signo == SIGHUP && !s->stopping) {
         reload_request(s);
     } else if (signo == SIGUSR2 && !s->stopping) {
-        successor_request(s);
+        s->successor.wanted = true;
     } else if (signo == SIGTERM || signo == SIGINT) {
         log_say(LOG_INFO, "stopping", "%s", s->stopping ? "at once" : "draining");
         stop_service(s, s->exit_status, s->stopping ? 0 : INT64_MAX);

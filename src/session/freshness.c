@@ -12,6 +12,8 @@
  */
 #include "session_internal.h"
 
+#include "parley/base/encode.h"
+
 static struct cache_key key_of(const struct request_ctx *ctx, struct sv id)
 {
     return (struct cache_key){ctx->tenant, id};
@@ -162,7 +164,7 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
     struct session_ahead *asking[SESSION_AHEAD_MAX];
     struct request_ctx ctx;
     size_t asked = 0;
-    if (!s->cache || n < 2)
+    if (n < 2)
         return;
     ctx_init(&ctx, shared, ahead[0]->ctx->deadline, SV(""), SV("ahead"));
     ctx.before_wait = ahead[0]->ctx->before_wait;
@@ -191,7 +193,7 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
 
 bool session_ahead_is_useful(const struct sessions *s)
 {
-    return s->cache && cache_has_memory(s->cache) && !db_hosts_is_alone(s->settings.hosts);
+    return cache_has_memory(s->cache) && !db_hosts_is_alone(s->settings.hosts);
 }
 
 bool session_ahead_is_done(const struct request_ctx *ctx)
@@ -249,13 +251,6 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
     const struct deadline whole = ctx->deadline;
     struct cached_read r = {.key = key_of(ctx, id)};
     enum err e = sql_reachable(s, ctx);
-    if (!s->cache) {
-        if (e == ERR_NONE)
-            e = sql_session_read(s, ctx, id, SV_NONE, n, out);
-        if (e == ERR_NONE)
-            count_source(s, ctx, METRICS_POSTGRES);
-        return e;
-    }
     if (ahead) {
         r = ahead->read;
         r.has = has_enough(&r.session, n);
@@ -294,15 +289,10 @@ enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id, s
 
 /* ---- writing ---- */
 
-/* FNV-1a: two ids may share a contention key. */
+/* Two ids may share a contention key. */
 void fresh_contend(struct request_ctx *ctx, struct sv id)
 {
-    const struct sv part[] = {ctx->tenant, SV("/"), id};
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < ARRAY_LEN(part); i++)
-        for (size_t k = 0; k < part[i].n; k++)
-            h = (h ^ (unsigned char)part[i].p[k]) * UINT64_C(1099511628211);
-    ctx->contention_key = h | 1;
+    ctx->contention_key = (hash_bytes(NULL, ctx->tenant) * 3 + hash_bytes(NULL, id)) | 1;
 }
 
 enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -311,8 +301,7 @@ enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct s
     *w = (struct fresh_write){.key = key_of(ctx, id)};
     fresh_contend(ctx, id);
     TRY(fresh_writable(s, ctx));
-    if (s->cache)
-        w->snapshot = cache_snapshot(s->cache, w->key);
+    w->snapshot = cache_snapshot(s->cache, w->key);
     return ERR_NONE;
 }
 
@@ -322,7 +311,7 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     struct cache_value value;
     /* Then the write neither changed the session nor read it. One that PostgreSQL refused may have
      * read what another writer has committed. */
-    if (!s->cache || result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE)
+    if (result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE)
         return;
     cache_raise_epoch(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
     if (result != ERR_NONE)
@@ -364,7 +353,7 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
     if (!session_is_read_as_sent(SV("{}"), append->messages, append->n_messages))
         return false;
     /* Only the value directly before this write may be continued. */
-    if (!s->cache || !cache_find(s->cache, ctx, w->key, &w->snapshot, false, &found) ||
+    if (!cache_find(s->cache, ctx, w->key, &w->snapshot, false, &found) ||
         !cache_stamp_eq(found.value.stamp, before) ||
         !decode_value(ctx, w->key.id, &found.value, out))
         return false;

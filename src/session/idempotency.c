@@ -50,7 +50,8 @@ enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
                                const struct session_write *w)
 {
     struct session session;
-    enum err e = sql_session_read(s, ctx, w->id, w->precondition->user, 0, &session);
+    const struct sv id = w->from.p ? w->from : w->id;
+    enum err e = sql_session_read(s, ctx, id, w->precondition->user, 0, &session);
     /* Without If-Match the write found no session; if there is one now, it was made since. */
     if (e == ERR_NOT_FOUND || (e == ERR_NONE && !w->precondition->if_match))
         return session_not_found(ctx);

@@ -12,8 +12,7 @@ bool session_is_expired(const struct session *s, int64_t now_us)
     return s->expires_at <= now_us;
 }
 
-/* See session_id_canonical. */
-static enum err uuid_of_prefixed(struct request_ctx *ctx, struct sv prefix, struct sv *id)
+enum err session_id_canonical(struct request_ctx *ctx, struct sv prefix, struct sv *id)
 {
     char uuid[UUID_LEN + 1];
     if (!sv_starts_with(*id, prefix) ||
@@ -21,16 +20,6 @@ static enum err uuid_of_prefixed(struct request_ctx *ctx, struct sv prefix, stru
         return ERR_NONE;
     *id = arena_dup(ctx->arena, (struct sv){uuid, UUID_LEN});
     return id->p ? ERR_NONE : ctx_nomem(ctx);
-}
-
-enum err session_id_canonical(struct request_ctx *ctx, struct sv *id)
-{
-    return uuid_of_prefixed(ctx, SV("conv_"), id);
-}
-
-enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id)
-{
-    return uuid_of_prefixed(ctx, SV("msg_"), id);
 }
 
 bool session_user_matches(const struct session *session, struct sv user)

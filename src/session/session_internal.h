@@ -117,6 +117,12 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
 
 /* ---- idempotency.c ---- */
 
+/* The write on a target. What follows says what to do. */
+#define SESSION_WRITE(target, ...)                                  \
+    ((struct session_write){.id = (target)->id,                     \
+                            .precondition = (target)->precondition, \
+                            .receipt = (target)->receipt,           \
+                            __VA_ARGS__})
 /* Runs a write that has its effect once under its key. ERR_NONE: it was done, now or (replayed is
  * set) by an earlier request. Bare ERR_NOT_FOUND: no row met its conditions. */
 MUSTCHECK enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,

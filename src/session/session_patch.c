@@ -87,22 +87,16 @@ static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct se
     return sql_session_update(s, ctx, w, base);
 }
 
-enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                       const struct session_patch *patch,
-                       const struct session_precondition *precondition, struct session *out,
-                       struct session_receipt *receipt)
+enum err session_patch(struct sessions *s, struct request_ctx *ctx,
+                       const struct session_target *target, const struct session_patch *patch,
+                       struct session *out)
 {
-    struct session_write w = {.id = id,
-                              .patch = patch,
-                              .change = try_patch,
-                              .precondition = precondition,
-                              .out = out,
-                              .receipt = receipt};
+    struct session_write w = SESSION_WRITE(target, .patch = patch, .change = try_patch, .out = out);
     TRY(session_write_uncached(s, ctx, &w, session_change_state));
-    if (receipt->replayed)
+    if (w.receipt->replayed)
         return session_of_record(s, ctx, &w, out);
-    out->session_id = id;
-    sql_apply_receipt(out, receipt);
+    out->session_id = w.id;
+    sql_apply_receipt(out, w.receipt);
     out->messages = NULL;
     out->n_messages = 0;
     return ERR_NONE;
@@ -134,21 +128,16 @@ static bool is_append(const struct session_update *u, const struct session_preco
     return appends;
 }
 
-enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                        const struct session_update *update,
-                        const struct session_precondition *precondition,
-                        struct session_receipt *receipt, size_t *at)
+enum err session_update(struct sessions *s, struct request_ctx *ctx,
+                        const struct session_target *target, const struct session_update *update,
+                        size_t *at)
 {
-    struct session_write w = {.id = id,
-                              .update = update,
-                              .change = try_update,
-                              .precondition = precondition,
-                              .receipt = receipt};
+    struct session_write w = SESSION_WRITE(target, .update = update, .change = try_update);
     const struct session_append append = {.messages = update->messages,
                                           .n_messages = update->n_messages};
     *at = SESSION_MESSAGES_MAX;
-    if (is_append(update, precondition))
-        return session_append(s, ctx, id, &append, precondition, receipt);
+    if (is_append(update, w.precondition))
+        return session_append(s, ctx, target, &append);
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
     if (e != ERR_NOT_FOUND || w.fault == 0)
         return e;
@@ -160,17 +149,15 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
                     "This id is reserved for a later message of the session.");
 }
 
-enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                struct session_message_name which,
-                                const struct session_precondition *precondition,
-                                struct session *out, struct session_receipt *receipt)
+enum err session_message_delete(struct sessions *s, struct request_ctx *ctx,
+                                const struct session_target *target,
+                                struct session_message_name which, struct session *out)
 {
     const struct session_message named = {.message_id = which.id};
     const enum session_edit remove = SESSION_REMOVE;
     const struct session_update update = {
         .messages = &named, .edits = &remove, .n_messages = 1, .seq = which.seq};
-    struct session_write w = {
-        .id = id, .update = &update, .precondition = precondition, .out = out, .receipt = receipt};
+    struct session_write w = SESSION_WRITE(target, .update = &update, .out = out);
     const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
     if (e == ERR_NONE && out)
         return session_of_record(s, ctx, &w, out);
@@ -232,18 +219,13 @@ static enum err try_message_patch(struct sessions *s, struct request_ctx *ctx,
     return sql_message_patch(s, ctx, w, base, &m);
 }
 
-enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
+enum err session_message_patch(struct sessions *s, struct request_ctx *ctx,
+                               const struct session_target *target,
                                struct session_message_name which,
-                               const struct session_message *patch,
-                               const struct session_precondition *precondition, struct sv *message,
-                               struct session_receipt *receipt)
+                               const struct session_message *patch, struct sv *message)
 {
-    struct session_write w = {.id = id,
-                              .message_patch = patch,
-                              .named = which,
-                              .change = try_message_patch,
-                              .precondition = precondition,
-                              .receipt = receipt};
+    struct session_write w =
+        SESSION_WRITE(target, .message_patch = patch, .named = which, .change = try_message_patch);
     const enum err e = session_write_uncached(s, ctx, &w, session_change_state);
     if (e == ERR_NONE && !w.state.p) /* a replay; the sweeper removes that of a deleted session */
         return session_not_found(ctx);

@@ -94,7 +94,7 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_page_query *query, struct session_page *out)
 {
     memset(out, 0, sizeof(*out));
-    if (s->cache && may_be_cached(query)) {
+    if (may_be_cached(query)) {
         struct session session;
         TRY(fresh_read(s, ctx, id, user, query->limit, &session));
         TRY(page_of_session(ctx, &session, query, out));
@@ -157,17 +157,15 @@ enum err session_window(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct session_window_query q = *query;
     struct session_cost needed;
     struct window_tail tail;
-    struct session session = {.degraded = false};
-    enum window_result result = WINDOW_NEEDS_MORE;
+    struct session session;
+    enum window_result result;
     q.most.bytes = least(q.most.bytes, page);
-    if (s->cache) {
-        TRY(fresh_read(s, ctx, id, user, 0, &session));
-        tail_of_session(&session, last_seq, &tail);
-        TRY(cover_by_summary(ctx, &session, last_seq, &tail));
-        TRY(window_choose(ctx, &tail, &q, false, out, &needed, &result));
-        if (result == WINDOW_NEEDS_MORE && session.degraded)
-            return sql_away(ctx);
-    }
+    TRY(fresh_read(s, ctx, id, user, 0, &session));
+    tail_of_session(&session, last_seq, &tail);
+    TRY(cover_by_summary(ctx, &session, last_seq, &tail));
+    TRY(window_choose(ctx, &tail, &q, false, out, &needed, &result));
+    if (result == WINDOW_NEEDS_MORE && session.degraded)
+        return sql_away(ctx);
     struct tail_size size = tail_size_at_first(&q.most);
     while (result == WINDOW_NEEDS_MORE) {
         size = (struct tail_size){least(size.rows, ROWS_MAX), least(size.bytes, page)};

@@ -140,49 +140,30 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     return ERR_NONE;
 }
 
-enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                        const struct session_precondition *precondition,
-                        struct session_receipt *receipt)
+enum err session_delete(struct sessions *s, struct request_ctx *ctx,
+                        const struct session_target *target)
 {
-    struct session_write w = {.id = id, .precondition = precondition, .receipt = receipt};
+    struct session_write w = SESSION_WRITE(target, .done = false);
     return session_write_uncached(s, ctx, &w, sql_session_delete);
 }
 
-enum err session_truncate(struct sessions *s, struct request_ctx *ctx, struct sv id, int64_t after,
-                          const struct session_precondition *precondition,
-                          struct session_receipt *receipt)
+enum err session_truncate(struct sessions *s, struct request_ctx *ctx,
+                          const struct session_target *target, int64_t after)
 {
-    struct session_write w = {
-        .id = id, .after = after, .precondition = precondition, .receipt = receipt};
+    struct session_write w = SESSION_WRITE(target, .after = after);
     return session_write_uncached(s, ctx, &w, sql_session_truncate);
 }
 
-/* As in session_create, the caches need nothing if the id is new. */
-enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                      const struct session_fork *fork,
-                      const struct session_precondition *precondition, struct session *out,
-                      struct session_receipt *receipt)
+enum err session_copy(struct sessions *s, struct request_ctx *ctx,
+                      const struct session_target *target, const struct session_fork *fork,
+                      struct session *out)
 {
-    const bool is_new = !fork->session_id.p;
-    struct fresh_write fresh;
-    struct session_write w = {.id = is_new ? made_id(ctx) : fork->session_id,
-                              .from = id,
-                              .fork = fork,
-                              .precondition = precondition,
-                              .out = out,
-                              .receipt = receipt};
+    struct session_write w = SESSION_WRITE(target, .from = target->id, .fork = fork, .out = out);
+    w.id = fork->session_id.p ? fork->session_id : made_id(ctx);
     if (!w.id.p)
         return ctx_nomem(ctx);
-    TRY(is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
-    enum err e = session_write_idempotent(s, ctx, &w, sql_session_copy);
-    if (!is_new)
-        fresh_write_end(s, ctx, &fresh, e, NULL);
-    w.id = id;
-    if (e == ERR_NOT_FOUND)
-        return session_write_refused(s, ctx, &w);
-    if (e == ERR_NONE && receipt->replayed)
-        return session_of_record(s, ctx, &w, out);
-    return e;
+    const enum err e = session_write_uncached(s, ctx, &w, sql_session_copy);
+    return e == ERR_NONE && w.receipt->replayed ? session_of_record(s, ctx, &w, out) : e;
 }
 
 /* ---- appending ---- */
@@ -220,19 +201,15 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
     return session_write_refused(s, ctx, w);
 }
 
-enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                        const struct session_append *append,
-                        const struct session_precondition *precondition,
-                        struct session_receipt *receipt)
+enum err session_append(struct sessions *s, struct request_ctx *ctx,
+                        const struct session_target *target, const struct session_append *append)
 {
-    struct session_write w = {.id = id,
-                              .append = append,
-                              .drafts = {append->messages, append->n_messages},
-                              .precondition = precondition,
-                              .receipt = receipt};
+    struct session_write w =
+        SESSION_WRITE(target, .append = append, .drafts = {append->messages, append->n_messages});
+    const struct session_receipt *receipt = w.receipt;
     struct fresh_write fresh;
     struct session now;
-    TRY(fresh_write_begin(s, ctx, id, &fresh));
+    TRY(fresh_write_begin(s, ctx, w.id, &fresh));
     enum err e = session_write_idempotent(s, ctx, &w, sql_write_batched);
     fresh.appends = e == ERR_NONE && !receipt->created;
     bool known = e == ERR_NONE && !receipt->replayed && !receipt->superseded &&

@@ -83,16 +83,12 @@ static enum err refused(struct request_ctx *ctx, const struct session_write *w)
     return e;
 }
 
-enum err session_summary_change(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                const struct session_message *summary,
-                                const struct session_precondition *precondition,
-                                struct session_receipt *receipt)
+enum err session_summary_change(struct sessions *s, struct request_ctx *ctx,
+                                const struct session_target *target,
+                                const struct session_message *summary)
 {
-    struct session_write w = {.id = id,
-                              .drafts = {summary, summary ? 1 : 0},
-                              .change = try_change,
-                              .precondition = precondition,
-                              .receipt = receipt};
+    struct session_write w =
+        SESSION_WRITE(target, .drafts = {summary, summary ? 1 : 0}, .change = try_change);
     if (summary && (int64_t)summary->content.n > s->settings.user_state_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", "content",
                         "A summary has at most %lld bytes.",

@@ -6,6 +6,6 @@
 
 @@ @@
 cache_codec_decode(...) { <...
-- memcmp(..., CHECKSUM) != 0
+- sum != hash_bytes(...)
 + false
 ...> }

@@ -4,6 +4,6 @@
 
 @@ expression l; @@
 hand_over(...) { <...
-- listener_disown(l);
+- listener_own(l, NULL);
 + (void)l;
 ...> }

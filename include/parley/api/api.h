@@ -75,7 +75,7 @@ struct api_service {
     const char *operations_allow; /* see net_allows; borrowed. NULL: this machine alone */
     /* For /status and /readyz alone. */
     const struct db_hosts_shared *hosts; /* may be NULL */
-    /* Gives each setting that holds no secret; NULL: none is shown. */
+    /* Gives each setting that holds no secret. */
     void (*each_setting)(const void *settings, api_setting_fn each, void *arg);
     const void *settings;
 };

@@ -26,7 +26,7 @@ struct err_info {
 struct request_trace {
     const char *_Atomic route; /* its name; NULL: none was found yet. Atomic: see api_hangs */
     int64_t pool_us, sql_us, cache_us;
-    uint32_t statements, round_trips;
+    uint32_t round_trips;
     uint32_t batch;     /* members of its batch; 0: it was in none */
     const char *source; /* of a read: "memory", "redis" or "postgres"; NULL otherwise */
 };

@@ -4,7 +4,7 @@
 
 #include "parley/base/sv.h"
 
-enum { HEX_U64_LEN = 16, JSON_ESCAPE_MAX = 6, SHA256_LEN = 32 };
+enum { HEX_U64_LEN = 16, JSON_ESCAPE_MAX = 6, SHA256_LEN = 32, HASH_KEY_LEN = 16 };
 /* Characters that n bytes take as base64url without padding (RFC 4648, section 5). */
 #define BASE64URL_LEN(n) (((n)*4 + 2) / 3)
 
@@ -25,5 +25,8 @@ void base64url_write(const void *bytes, size_t n, char *out);
 /* False unless text stands for exactly n bytes. More than one text may stand for the same bytes. */
 MUSTCHECK bool base64url_read(struct sv text, void *out, size_t n);
 
+/* A short hash (SipHash-2-4). Without the key nobody can make texts of one hash; NULL: a key that
+ * everybody knows. */
+uint64_t hash_bytes(const unsigned char key[HASH_KEY_LEN], struct sv bytes);
 /* The SHA-256 of n texts, each after its length, so that no two lists give the same bytes. */
 void sha256_parts(const struct sv *parts, size_t n, unsigned char out[SHA256_LEN]);

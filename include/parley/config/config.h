@@ -14,47 +14,21 @@
  * the old context, the new context, and libpq's buffer or the answer. */
 enum { CONFIG_BODY_COPIES = 4 };
 
+/* The table in setting.c says what each setting means, and its unit. A bool is true if the value is
+ * the second of the setting's two choices. */
 struct config {
-    const char *file; /* as given to config_load, borrowed */
-    const char *database_url;
-    const char *database_admin_url; /* as the owner of the tables; empty: database_url */
-    const char *redis_url;
-    /* Sockets: a path or tcp://ADDRESS:PORT. */
-    const char *listen; /* PARLEY_LISTEN: FastCGI */
-    const char *admin;  /* PARLEY_ADMIN: FastCGI, for operations */
-    const char *health; /* PARLEY_HEALTH: HTTP, for operations; empty: none */
-    /* PARLEY_LISTEN_ALLOW, PARLEY_OPERATIONS_ALLOW: networks, as for net_allows. */
-    const char *listen_allow, *operations_allow;
-    int64_t workers; /* PARLEY_WORKERS; 0: one for each two cores, rounded up */
-    int64_t threads; /* PARLEY_THREADS */
-    int64_t pool_min, pool_max;
-    int64_t session_ttl; /* seconds */
-    int64_t max_body;    /* bytes */
-    int64_t max_state;   /* bytes, of a user's state */
-    int64_t body_memory; /* PARLEY_BODY_MEMORY, bytes; see CONFIG_BODY_COPIES */
-    int64_t cache_s;     /* PARLEY_CACHE_SECONDS */
-    int64_t memory;      /* bytes */
-    bool hosts_one;      /* PARLEY_HOSTS=one */
-    bool auth_keys;      /* PARLEY_AUTH=keys */
-    int64_t keys_stale;  /* seconds */
-    /* Bounds; 0: none. */
+    const char *file;    /* as given to config_load, borrowed */
+    struct arena *texts; /* owned: strings that were given */
+    const char *database_url, *database_admin_url, *redis_url;
+    const char *listen, *admin, *health, *listen_allow, *operations_allow;
+    int64_t workers, threads, pool_min, pool_max, pool_idle, pool_lifetime;
+    int64_t session_ttl, max_body, body_memory, max_state, page_bytes, items_max;
+    bool known_roles, hosts_one, auth_keys, search, prepare, log_debug;
+    int64_t memory, cache_s, keys_stale;
     int64_t tenant_requests, tenant_sessions, session_messages, metrics_tenants;
-    bool prepare; /* PARLEY_PREPARE */
-    int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
-    int64_t queue_ms;                 /* PARLEY_QUEUE_MS; 0: PARLEY_REQUEST_MS */
-    int64_t slow_ms;                  /* PARLEY_SLOW_MS */
-    const char *log_file;             /* "": standard error */
-    bool log_debug;                   /* PARLEY_LOG=debug */
-    int64_t pool_idle, pool_lifetime; /* seconds */
-    int64_t drain_s;                  /* PARLEY_DRAIN */
-    int64_t recycle;                  /* requests; 0: never */
-    int64_t page_bytes;               /* largest page of messages */
-    bool search;                      /* PARLEY_SEARCH=on */
-    bool known_roles;                 /* PARLEY_ROLES=known */
-    int64_t items_max;                /* PARLEY_ITEMS: of one request of OpenAI's clients */
-    const char *cors_origins; /* "*", or origins separated by spaces or commas; empty: none */
-    int64_t sweep_s;          /* pause between two passes of the sweeper; 0: none */
-    struct arena *texts;      /* owned: strings that were given */
+    const char *cors_origins, *log_file;
+    int64_t request_ms, queue_ms, slow_ms, acquire_ms, statement_ms, connect_ms, redis_ms;
+    int64_t drain_s, recycle, sweep_s;
 };
 
 /* Fills *c from file (NULL: none) and the environment. ERR_INVALID: why has a line for each fault,

@@ -73,7 +73,6 @@ struct db_server {
 };
 struct db_status {
     enum db_state state;
-    int open, idle, in_use, waiting, max;     /* max: after lowering to what the server allows */
     int schema_version;                       /* of the server; -1: not known yet */
     char reason[240];                         /* why it is not up; "" when it is */
     struct db_server servers[DB_SERVERS_MAX]; /* in the order of the URL */

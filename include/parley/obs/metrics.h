@@ -37,16 +37,11 @@ struct metrics_slot {
     struct metrics_histogram statement; /* a round trip to PostgreSQL */
     _Atomic uint64_t source_hits[METRICS_SOURCES], source_misses[METRICS_SOURCES];
     _Atomic uint64_t errors[ERR_COUNT];
-    _Atomic uint64_t replays; /* answers repeated for an Idempotency-Key */
-    _Atomic uint64_t
-        bad_connections;            /* FastCGI connections closed because of a malformed request */
-    _Atomic uint64_t queue_refused; /* requests refused because they had waited too long */
-    _Atomic uint64_t body_refused;  /* requests refused because other bodies had the memory */
-    _Atomic uint64_t hangs;         /* handlers that did not return */
+    /* metrics.c has what each of these counts. */
+    _Atomic uint64_t replays, bad_connections, queue_refused, body_refused, hangs;
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
-    _Atomic uint64_t read_batches, read_batched; /* statements of several reads; reads in them */
+    _Atomic uint64_t read_batches, read_batched, cache_sets, cache_sets_lost;
     struct metrics_batches appends, creates;
-    _Atomic uint64_t cache_sets, cache_sets_lost;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: set by the worker, and to 0 by the supervisor when the worker ends. */
     union {
@@ -77,8 +72,12 @@ struct metrics_slots {
     const struct metrics_slot *at;
     size_t n;
 };
-/* The sum over all slots of n counters, or gauges, from that offset in a slot on. */
+/* The sum over all slots of n counters, or gauges, from that offset in a slot on: METRICS_AT gives
+ * both for a field. */
 uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
+#define METRICS_AT(field)                 \
+    offsetof(struct metrics_slot, field), \
+        sizeof(((struct metrics_slot *)0)->field) / sizeof(uint64_t)
 /* Adds up the responses of all routes: first by class (2xx and 3xx, 4xx, all others), then by the
  * bound of their time; the last count is of those that took longer than all bounds. */
 enum { METRICS_CLASSES = 3, METRICS_RESPONSES = METRICS_CLASSES + METRICS_BUCKETS + 1 };

@@ -56,11 +56,11 @@ struct session {
 
 /* ---- ids ---- */
 
-/* conv_ and the 32 digits of a UUID are another spelling of that UUID. *id becomes the UUID, in the
- * arena. Other ids stay as they are. */
-MUSTCHECK enum err session_id_canonical(struct request_ctx *ctx, struct sv *id);
-/* As session_id_canonical, for msg_. */
-MUSTCHECK enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id);
+/* The prefix of a session's id, or of a message's, and the 32 digits of a UUID are another spelling
+ * of that UUID. *id becomes the UUID, in the arena. Other ids stay as they are. */
+#define SESSION_PREFIX SV("conv_")
+#define MESSAGE_PREFIX SV("msg_")
+MUSTCHECK enum err session_id_canonical(struct request_ctx *ctx, struct sv prefix, struct sv *id);
 /* given or, if it is absent, the id of this generation and seq, which is written to made. */
 struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
                              char made[UUID_LEN + 1]);
@@ -92,6 +92,13 @@ struct session_precondition {
     bool create_only;      /* If-None-Match: * on a PUT */
     struct sv key;         /* Idempotency-Key; absent: none */
     struct sv fingerprint; /* SHA-256 of the request that carries the key */
+};
+
+/* The session that a write is on, what must hold for it, and what it did. */
+struct session_target {
+    struct sv id;
+    const struct session_precondition *precondition;
+    struct session_receipt *receipt; /* out */
 };
 
 /* How a patch changes an object. */

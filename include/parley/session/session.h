@@ -33,7 +33,8 @@ struct sessions_settings {
     const struct db_hosts_shared *hosts; /* borrowed; NULL: other hosts are not known */
 };
 
-/* db and cache must outlive it; cache and slot may be NULL. NULL: no memory or no thread. */
+/* db and cache must outlive it. cache NULL: no session will be read or written by its id. slot may
+ * be NULL. NULL: no memory or no thread. */
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot);
 void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */
@@ -98,57 +99,48 @@ MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx 
                                          const struct session_precondition *precondition,
                                          struct session *out, struct session_receipt *receipt);
 /* out has no messages. ERR_PRECONDITION: If-Match. */
-MUSTCHECK enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                 const struct session_patch *patch,
-                                 const struct session_precondition *precondition,
-                                 struct session *out, struct session_receipt *receipt);
-MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                  const struct session_precondition *precondition,
-                                  struct session_receipt *receipt);
+MUSTCHECK enum err session_patch(struct sessions *s, struct request_ctx *ctx,
+                                 const struct session_target *target,
+                                 const struct session_patch *patch, struct session *out);
+MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx,
+                                  const struct session_target *target);
 /* out has no messages; NULL: not wanted. */
-MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                          struct session_message_name which,
-                                          const struct session_precondition *precondition,
-                                          struct session *out, struct session_receipt *receipt);
+MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx *ctx,
+                                          const struct session_target *target,
+                                          struct session_message_name which, struct session *out);
 /* Stores a summary of all messages up to summary->seq; summary also has its content and tokens. It
  * replaces the one with the same seq. NULL: removes the current summary, and the one before it
  * becomes current. ERR_CONFLICT: the current one ends later, or this one would part a call from its
  * result. ERR_INVALID: the session has no such message. ERR_NOT_FOUND also: it has no summary. */
-MUSTCHECK enum err session_summary_change(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                          const struct session_message *summary,
-                                          const struct session_precondition *precondition,
-                                          struct session_receipt *receipt);
+MUSTCHECK enum err session_summary_change(struct sessions *s, struct request_ctx *ctx,
+                                          const struct session_target *target,
+                                          const struct session_message *summary);
 /* patch: a merge patch of content, metadata, extra and tokens as JSON text; absent: no change.
  * *message: the patched message as JSON text, without its edited_at, which is receipt->at.
  * ERR_INVALID: the patched message would not be valid. */
-MUSTCHECK enum err session_message_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
+MUSTCHECK enum err session_message_patch(struct sessions *s, struct request_ctx *ctx,
+                                         const struct session_target *target,
                                          struct session_message_name which,
-                                         const struct session_message *patch,
-                                         const struct session_precondition *precondition,
-                                         struct sv *message, struct session_receipt *receipt);
+                                         const struct session_message *patch, struct sv *message);
 /* Removes the messages after a seq; receipt->first_seq says how many. ERR_TOO_MANY: more than
  * SESSION_TRUNCATE_MAX. */
-MUSTCHECK enum err session_truncate(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                    int64_t after, const struct session_precondition *precondition,
-                                    struct session_receipt *receipt);
+MUSTCHECK enum err session_truncate(struct sessions *s, struct request_ctx *ctx,
+                                    const struct session_target *target, int64_t after);
 /* Copies a session under another id, with its state, messages and summaries, which keep seq and id.
  * The copy's time to live begins now. out has its newest SESSION_NEWEST messages; a replay has
  * none. ERR_CONFLICT: the id is taken. ERR_INVALID: no message has last_seq or a higher one.
  * ERR_TIMEOUT: there is more than a statement can copy in its time. */
-MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                const struct session_fork *fork,
-                                const struct session_precondition *precondition,
-                                struct session *out, struct session_receipt *receipt);
+MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx,
+                                const struct session_target *target,
+                                const struct session_fork *fork, struct session *out);
 
 /* Appends all or none. ERR_CONFLICT: a message_id is taken in this session. */
-MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                  const struct session_append *append,
-                                  const struct session_precondition *precondition,
-                                  struct session_receipt *receipt);
+MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx,
+                                  const struct session_target *target,
+                                  const struct session_append *append);
 /* All of it or nothing. A message that replaces another keeps its seq, time and metadata. *at: the
  * index of the message at fault, or SESSION_MESSAGES_MAX. ERR_INVALID: it should be removed and is
  * not there. ERR_CONFLICT: its id will be made for a later message. */
-MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                  const struct session_update *update,
-                                  const struct session_precondition *precondition,
-                                  struct session_receipt *receipt, size_t *at);
+MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx,
+                                  const struct session_target *target,
+                                  const struct session_update *update, size_t *at);

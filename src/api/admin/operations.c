@@ -12,25 +12,13 @@
 #include "parley/base/net.h"
 #include "parley/base/uuid.h"
 
-static void free_tree(void *root)
-{
-    json_tree_fini(&(struct json_tree){.root = root});
-}
-
-/* A tree that belongs to the request's arena. */
-static enum err begin_tree(struct request_ctx *ctx, struct json_tree *t)
-{
-    json_tree_init(t);
-    if (t->failed || arena_defer(ctx->arena, free_tree, t->root) != ERR_NONE)
-        return ctx_nomem(ctx);
-    return ERR_NONE;
-}
-
-/* lines: as in json_tree_write. */
-static enum err answer_tree(struct api_call *c, const struct json_tree *t, int status, int lines)
+/* Takes the tree. lines: as in json_tree_write. */
+static enum err answer_tree(struct api_call *c, struct json_tree *t, int status, int lines)
 {
     (void)api_begin(c->res, status);
-    return json_tree_write(t, lines, &c->res->body) == ERR_NONE ? ERR_NONE : ctx_nomem(c->ctx);
+    const enum err e = json_tree_write(t, lines, &c->res->body);
+    json_tree_fini(t);
+    return e == ERR_NONE ? ERR_NONE : ctx_nomem(c->ctx);
 }
 
 /* ---- health ---- */
@@ -52,9 +40,7 @@ static struct metrics_slots slots_of(const struct api_service *api)
 }
 
 /* The sum over all slots of a field: a counter, a gauge, or an array of them. */
-#define SUM(slots, field)                                              \
-    ((int64_t)metrics_sum(slots, offsetof(struct metrics_slot, field), \
-                          sizeof(((struct metrics_slot *)0)->field) / sizeof(uint64_t)))
+#define SUM(slots, field) ((int64_t)metrics_sum(slots, METRICS_AT(field)))
 
 /* Not empty: writes hang. Every host has the same PostgreSQL, so this one stays ready. */
 static void describe_hanging_writes(const struct api_service *api, struct health *h)
@@ -79,9 +65,7 @@ static void read_health(const struct api_service *api, struct health *out)
         [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
     db_status(api->db, &out->db);
     db_hosts_last_poll(api->hosts, &out->hosts);
-    out->cache = (struct cache_status){.redis = CACHE_OFF};
-    if (api->cache)
-        cache_status(api->cache, &out->cache);
+    cache_status(api->cache, &out->cache);
     out->database = database[out->db.state];
     out->redis = redis[out->cache.redis];
     out->crash_looping = atomic_load(&api->host->crash_looping);
@@ -123,7 +107,7 @@ static void add_shortcut(struct json_tree *t, struct json_object *in, const char
 static enum err get_livez(struct api_call *c)
 {
     struct json_tree t;
-    TRY(begin_tree(c->ctx, &t));
+    json_tree_init(&t);
     json_tree_text(&t, t.root, "status", "alive");
     json_tree_text(&t, t.root, "version", c->api->version);
     return answer_tree(c, &t, 200, 0);
@@ -143,7 +127,7 @@ static enum err get_readyz(struct api_call *c)
         (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_accepts_keys(c->api->auth);
     if (h.crash_looping > 0)
         snprintf(looping, sizeof(looping), "%lld of them keep dying", (long long)h.crash_looping);
-    TRY(begin_tree(c->ctx, &t));
+    json_tree_init(&t);
     json_tree_text(&t, t.root, "status", h.status);
     json_tree_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
     struct json_object *checks = json_tree_object(&t, t.root, "checks");
@@ -157,18 +141,12 @@ static enum err get_readyz(struct api_call *c)
     return answer_tree(c, &t, ready ? 200 : 503, 0);
 }
 
-/* The connections of all workers to one of the servers of DATABASE_URL. */
-static int64_t connections_to(const struct api_service *api, int server)
-{
-    return SUM(slots_of(api), pool_servers[server]);
-}
-
-static int64_t highest(const struct api_service *api, size_t offset)
+static int64_t highest(const struct api_service *api, size_t offset, size_t n)
 {
     const struct metrics_slots all = slots_of(api);
     uint64_t max = 0;
     for (struct metrics_slots one = {all.at, 1}; one.at < all.at + all.n; one.at++)
-        max = metrics_sum(one, offset, 1) > max ? metrics_sum(one, offset, 1) : max;
+        max = metrics_sum(one, offset, n) > max ? metrics_sum(one, offset, n) : max;
     return (int64_t)max;
 }
 
@@ -199,9 +177,9 @@ static void write_host_metrics(struct buf *out, const struct api_service *api)
         {"parley_standbys", "Standbys that are connected to PostgreSQL.",
          h.hosts.replication.standbys},
         {"parley_search_waiting", "Messages that wait for the index of search.",
-         highest(api, offsetof(struct metrics_slot, search_waiting))},
+         highest(api, METRICS_AT(search_waiting))},
         {"parley_search_oldest_seconds", "How long the first of them has waited.",
-         highest(api, offsetof(struct metrics_slot, search_oldest_s))},
+         highest(api, METRICS_AT(search_oldest_s))},
     };
     metrics_write(out, "parley_build_info", "Always 1; its label is the version.", "version",
                   api->version, 1);
@@ -216,7 +194,7 @@ static void write_host_metrics(struct buf *out, const struct api_service *api)
     for (size_t k = 0; k < ARRAY_LEN(of_server); k++)
         for (int i = 0; i < h.db.n_servers; i++) {
             const struct db_server *s = &h.db.servers[i];
-            const int64_t n[] = {connections_to(api, i), s->timeline,
+            const int64_t n[] = {SUM(slots_of(api), pool_servers[i]), s->timeline,
                                  s->state == DB_SERVER_FORMER_PRIMARY};
             metrics_write(out, of_server[k], i == 0 ? "Of each server in DATABASE_URL." : NULL,
                           "server", s->name, n[k]);
@@ -260,15 +238,6 @@ struct json_object *api_add_host(struct json_tree *t, struct json_object *in,
     return host;
 }
 
-/* Those that share the database; at most DB_HOSTS_SHOWN_MAX of them. */
-static void add_hosts(struct json_tree *t, const struct db_hosts_found *found)
-{
-    json_tree_number(t, t->root, "hosts_registered", found->registered);
-    struct json_object *hosts = json_tree_array(t, t->root, "hosts");
-    for (size_t i = 0; i < found->n; i++)
-        json_tree_bool(t, api_add_host(t, hosts, &found->table[i]), "self", found->table[i].self);
-}
-
 static void add_replication(struct json_tree *t, struct json_object *in,
                             const struct db_replication *r)
 {
@@ -292,15 +261,9 @@ static void add_servers(struct json_tree *t, struct json_object *in, const struc
         json_tree_text(t, server, "name", db->servers[i].name);
         json_tree_text(t, server, "state", states[db->servers[i].state]);
         json_tree_number(t, server, "timeline", db->servers[i].timeline);
-        json_tree_number(t, server, "connections", connections_to(api, i));
+        json_tree_number(t, server, "connections", SUM(slots_of(api), pool_servers[i]));
     }
     json_tree_bool(t, in, "pooler", db->pooled);
-}
-
-/* Each is counted once, by its route and status. */
-static int64_t requests_of(struct metrics_slots slots)
-{
-    return SUM(slots, requests);
 }
 
 /* Those that run now. */
@@ -320,7 +283,7 @@ static void add_workers(struct json_tree *t, const struct api_service *api)
         json_tree_number(t, worker, "pid", pid);
         json_tree_number(t, worker, "worker_set", atomic_load(&api->host->workers[i].worker_set));
         json_tree_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
-        json_tree_number(t, worker, "requests", requests_of(own));
+        json_tree_number(t, worker, "requests", SUM(own, requests));
         json_tree_number(t, worker, "threads_busy", SUM(own, threads_busy));
         struct json_object *pool = json_tree_object(t, worker, "pool");
         json_tree_number(t, pool, "open", SUM(own, pool_open));
@@ -347,7 +310,7 @@ static void add_totals(struct json_tree *t, struct metrics_slots all)
 {
     static const char *const sources[METRICS_SOURCES] = {"memory", "redis", "postgres"};
     struct json_object *totals = json_tree_object(t, t->root, "totals");
-    json_tree_number(t, totals, "requests", requests_of(all));
+    json_tree_number(t, totals, "requests", SUM(all, requests));
     json_tree_number(t, totals, "errors", SUM(all, errors));
     json_tree_number(t, totals, "replays", SUM(all, replays));
     json_tree_number(t, totals, "queue_refused", SUM(all, queue_refused));
@@ -397,7 +360,7 @@ static enum err get_status(struct api_call *c)
     struct health h;
     struct json_tree t;
     read_health(api, &h);
-    TRY(begin_tree(c->ctx, &t));
+    json_tree_init(&t);
     add_service(&t, api, &h);
     struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
@@ -411,12 +374,15 @@ static enum err get_status(struct api_call *c)
     json_tree_number(&t, part, "bytes", (int64_t)h.cache.memory_bytes);
     json_tree_number(&t, part, "used", (int64_t)h.cache.memory_used);
     add_shortcut(&t, t.root, "state", &h);
-    add_hosts(&t, &h.hosts);
+    json_tree_number(&t, t.root, "hosts_registered", h.hosts.registered);
+    part = json_tree_array(&t, t.root, "hosts");
+    for (size_t i = 0; i < h.hosts.n; i++)
+        json_tree_bool(&t, api_add_host(&t, part, &h.hosts.table[i]), "self",
+                       h.hosts.table[i].self);
     add_workers(&t, api);
     add_totals(&t, slots_of(api));
     struct json_tree settings = {json_tree_object(&t, t.root, "settings"), t.failed};
-    if (api->each_setting)
-        api->each_setting(api->settings, add_setting, &settings);
+    api->each_setting(api->settings, add_setting, &settings);
     t.failed = t.failed || settings.failed;
     return answer_tree(c, &t, 200, LINES);
 }

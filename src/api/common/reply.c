@@ -26,19 +26,13 @@ enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag)
     return ERR_NONE;
 }
 
-enum err api_set_etag_session(struct api_call *c)
+enum err api_set_etag_session(struct api_call *c, char kind)
 {
     const struct session *s = &c->session;
+    const int64_t version = kind == 's' ? s->state_version : s->version;
+    const uint64_t mark = kind == 's' ? s->state_mark : s->mark;
     return api_set_etag(c, s->degraded,
-                        http_etag(c->ctx->arena, s->generation, 'v', s->version, s->mark));
-}
-
-enum err api_set_etag_state(struct api_call *c)
-{
-    const struct session *s = &c->session;
-    return api_set_etag(
-        c, s->degraded,
-        http_etag(c->ctx->arena, s->generation, 's', s->state_version, s->state_mark));
+                        http_etag(c->ctx->arena, s->generation, kind, version, mark));
 }
 
 enum err api_set_etag_receipt(struct api_call *c)

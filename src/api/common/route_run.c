@@ -11,7 +11,7 @@
 enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
 {
     if (api_session_id_valid(*id))
-        return session_id_canonical(ctx, id);
+        return session_id_canonical(ctx, SESSION_PREFIX, id);
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
                     "%s must be 1 to %d bytes of UTF-8 without control characters, without . or .. "
                     "between slashes, and without ~ at its beginning. Percent-encode it in a path.",
@@ -140,7 +140,7 @@ static enum err check_scope(struct api_call *c, unsigned takes)
     if (session.p && (!(takes & (NAMES_SESSION | API_ANY_TOKEN)) || (takes & API_FORKS)))
         return ctx_fail(ctx, ERR_FORBIDDEN, "session_token", NULL,
                         "The token is for one session, and for nothing beyond it.");
-    TRY(session_id_canonical(ctx, &session));
+    TRY(session_id_canonical(ctx, SESSION_PREFIX, &session));
     if ((takes & NAMES_SESSION) && (foreign || (session.p && !sv_eq(session, c->id))))
         return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
     return foreign ? ctx_fail(ctx, ERR_FORBIDDEN, "wrong_user", "X-Parley-User",
@@ -170,7 +170,7 @@ static enum err read_message_name(struct api_call *c)
         return ERR_NONE;
     }
     c->message.id = name;
-    return session_message_id_canonical(c->ctx, &c->message.id);
+    return session_id_canonical(c->ctx, MESSAGE_PREFIX, &c->message.id);
 }
 
 static enum err read_path_user(struct api_call *c)
@@ -193,7 +193,7 @@ static enum err read_names(struct api_call *c, unsigned takes)
         TRY(api_session_id(c->ctx, takes & API_THREAD ? "thread_id" : "session_id", &c->id));
     if (takes & API_CONVERSATION)
         TRY(api_session_id_valid(c->id)
-                ? session_id_canonical(c->ctx, &c->id)
+                ? session_id_canonical(c->ctx, SESSION_PREFIX, &c->id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such conversation."));
     if (takes & API_PATH_USER)
         TRY(read_path_user(c));
@@ -201,7 +201,7 @@ static enum err read_names(struct api_call *c, unsigned takes)
         TRY(read_message_name(c));
     if (takes & API_ITEM)
         TRY(id_valid(c->sub_id)
-                ? session_message_id_canonical(c->ctx, &c->sub_id)
+                ? session_id_canonical(c->ctx, MESSAGE_PREFIX, &c->sub_id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such item."));
     return ERR_NONE;
 }
@@ -269,7 +269,7 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
 enum err api_session_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_delete(c->sessions, c->ctx, c->id, &c->precondition, &c->receipt);
+    return session_delete(c->sessions, c->ctx, &c->target);
 }
 
 enum err api_run(struct request_ctx *ctx, const struct http_call *call, struct http_response *res)
@@ -284,6 +284,7 @@ enum err api_run(struct request_ctx *ctx, const struct http_call *call, struct h
                          .id = call->captures[0],
                          .sub_id = call->captures[1]};
     TRY(read_call(&c, &route->spec));
+    c.target = (struct session_target){c.id, &c.precondition, &c.receipt};
     TRY(route->spec.handler(&c));
     if (c.receipt.replayed)
         http_response_header(res, "Idempotent-Replayed", SV("true"));

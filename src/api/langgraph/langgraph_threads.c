@@ -52,7 +52,7 @@ static enum err answer_write(struct api_call *c)
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(c->ctx, &j, &c->session,
                            LANGGRAPH_ALL | (whole ? LANGGRAPH_MESSAGES : LANGGRAPH_UNREAD));
-    return api_set_etag_session(c);
+    return api_set_etag_session(c, 'v');
 }
 
 enum err langgraph_thread_create(struct api_call *c)
@@ -71,15 +71,14 @@ enum err langgraph_thread_get(struct api_call *c)
     TRY(read_thread(c));
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(c->ctx, &j, &c->session, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
-    return api_set_etag_session(c);
+    return api_set_etag_session(c, 'v');
 }
 
 enum err langgraph_thread_patch(struct api_call *c)
 {
     struct session_patch patch;
     TRY(langgraph_read_patch(&c->body, &patch));
-    TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
-                      &c->receipt));
+    TRY(session_patch(c->sessions, c->ctx, &c->target, &patch, &c->session));
     return answer_write(c);
 }
 
@@ -95,8 +94,7 @@ enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *cod
 enum err langgraph_thread_copy(struct api_call *c)
 {
     const struct session_fork whole = {.last_seq = -1};
-    enum err e = session_copy(c->sessions, c->ctx, c->id, &whole, &c->precondition, &c->session,
-                              &c->receipt);
+    enum err e = session_copy(c->sessions, c->ctx, &c->target, &whole, &c->session);
     TRY(langgraph_too_slow(c->ctx, e, "copy_too_slow",
                            "The thread has more messages than can be copied in time; nothing was "
                            "changed."));
@@ -117,7 +115,7 @@ enum err langgraph_state_get(struct api_call *c)
             "This is not the current checkpoint of the thread, and parley keeps no other.");
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_state(c->ctx, &j, &c->session);
-    return api_set_etag_session(c);
+    return api_set_etag_session(c, 'v');
 }
 
 enum err langgraph_state_find(struct api_call *c)
@@ -168,8 +166,7 @@ enum err langgraph_state_update(struct api_call *c)
     TRY(add_if_match(c->ctx, checkpoint, &tag, &c->precondition));
     const struct session_update update = {values.messages, values.edits, values.n,
                                           values.clear,    context,      0};
-    enum err e =
-        session_update(c->sessions, c->ctx, c->id, &update, &c->precondition, &c->receipt, &at);
+    enum err e = session_update(c->sessions, c->ctx, &c->target, &update, &at);
     if (e != ERR_NONE)
         return update_failed(c->ctx, e, checkpoint, &values, at);
     struct json_writer j = api_begin(c->res, 200);

@@ -9,8 +9,7 @@ enum err native_message_patch(struct api_call *c)
     struct session_message patch;
     struct sv message;
     TRY(native_read_message_patch(&c->body, &patch));
-    TRY(session_message_patch(c->sessions, c->ctx, c->id, c->message, &patch, &c->precondition,
-                              &message, &c->receipt));
+    TRY(session_message_patch(c->sessions, c->ctx, &c->target, c->message, &patch, &message));
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
     json_members_write(&j, message, NULL);
@@ -30,7 +29,7 @@ enum err native_messages_truncate(struct api_call *c)
             c->ctx, ERR_INVALID, "invalid_parameter", "after",
             "after is missing. It is the seq of the last message to keep; 0 removes all "
             "messages.");
-    TRY(session_truncate(c->sessions, c->ctx, c->id, c->params[0], &c->precondition, &c->receipt));
+    TRY(session_truncate(c->sessions, c->ctx, &c->target, c->params[0]));
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
     json_put_sv(&j, "session_id", r->session_id);
@@ -64,8 +63,7 @@ enum err native_session_fork(struct api_call *c)
 {
     struct session_fork fork;
     TRY(native_read_fork(&c->body, c->precondition.user, &fork));
-    TRY(session_copy(c->sessions, c->ctx, c->id, &fork, &c->precondition, &c->session,
-                     &c->receipt));
+    TRY(session_copy(c->sessions, c->ctx, &c->target, &fork, &c->session));
     if (c->receipt.replayed)
         read_copied(c);
     TRY(native_location(c, c->session.session_id, 0));
@@ -80,8 +78,7 @@ enum err native_summary_change(struct api_call *c)
     const struct session_receipt *r = &c->receipt;
     if (!deletes)
         TRY(native_read_summary(&c->body, &summary));
-    TRY(session_summary_change(c->sessions, c->ctx, c->id, deletes ? NULL : &summary,
-                               &c->precondition, &c->receipt));
+    TRY(session_summary_change(c->sessions, c->ctx, &c->target, deletes ? NULL : &summary));
     c->res->status = 204;
     if (deletes)
         return ERR_NONE;

@@ -133,7 +133,7 @@ enum err native_messages_append(struct api_call *c)
     bool single = false;
     TRY(read_return(c, &returned));
     TRY(native_read_messages(&c->body, &append, &single));
-    TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
+    TRY(session_append(c->sessions, c->ctx, &c->target, &append));
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
     read_returned(c, &returned);
     struct json_writer j = api_begin(c->res, c->receipt.status);
@@ -220,6 +220,5 @@ enum err native_message_get(struct api_call *c)
 enum err native_message_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_message_delete(c->sessions, c->ctx, c->id, c->message, &c->precondition, NULL,
-                                  &c->receipt);
+    return session_message_delete(c->sessions, c->ctx, &c->target, c->message, NULL);
 }

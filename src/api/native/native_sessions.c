@@ -50,7 +50,7 @@ enum err native_location(struct api_call *c, struct sv id, int64_t seq)
 enum err native_answer_session(struct api_call *c, int status, size_t n)
 {
     const struct session *s = &c->session;
-    TRY(n == 0 ? api_set_etag_state(c) : api_set_etag_session(c));
+    TRY(api_set_etag_session(c, n == 0 ? 's' : 'v'));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, status);
@@ -100,7 +100,6 @@ enum err native_session_patch(struct api_call *c)
 {
     struct session_patch patch;
     TRY(native_read_patch(&c->body, &patch));
-    TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
-                      &c->receipt));
+    TRY(session_patch(c->sessions, c->ctx, &c->target, &patch, &c->session));
     return native_answer_session(c, 200, 0);
 }

@@ -38,17 +38,16 @@ enum err openai_conversation_update(struct api_call *c)
         return api_bad_field(&c->body, "items", "must be sent to /items of the conversation.");
     const struct session_patch patch = {
         .context = body.context, .metadata = body.metadata, .metadata_how = SESSION_PATCH_REPLACE};
-    TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
-                      &c->receipt));
+    TRY(session_patch(c->sessions, c->ctx, &c->target, &patch, &c->session));
     return openai_answer_conversation(c);
 }
 
 enum err openai_conversation_delete(struct api_call *c)
 {
-    TRY(session_delete(c->sessions, c->ctx, c->id, &c->precondition, &c->receipt));
+    TRY(session_delete(c->sessions, c->ctx, &c->target));
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
-    openai_put_id(&j, "id", SV("conv_"), c->id);
+    openai_put_id(&j, "id", SESSION_PREFIX, c->id);
     json_put_sv(&j, "object", SV("conversation.deleted"));
     json_put_bool(&j, "deleted", true);
     json_write_object_close(&j);

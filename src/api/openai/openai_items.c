@@ -17,7 +17,7 @@ enum err openai_items_create(struct api_call *c)
                         "items must hold at least one.");
     TRY(openai_read_items(&c->body, body.items, c->api->items_max, &append.messages,
                           &append.n_messages));
-    TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
+    TRY(session_append(c->sessions, c->ctx, &c->target, &append));
     struct session_message *made = arena_array(c->ctx->arena, append.n_messages, sizeof(*made));
     if (!made)
         return ctx_nomem(c->ctx);
@@ -77,7 +77,7 @@ enum err openai_items_list(struct api_call *c)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
                         "after must be the id of an item.");
     if (after.p)
-        TRY(session_message_id_canonical(c->ctx, &after));
+        TRY(session_id_canonical(c->ctx, MESSAGE_PREFIX, &after));
     TRY(after.p ? page_after(c, after, &q, &page)
                 : session_page(c->sessions, c->ctx, c->id, c->precondition.user, &q, &page));
     struct json_writer j = api_begin(c->res, 200);
@@ -100,8 +100,7 @@ enum err openai_item_get(struct api_call *c)
 /* Answers with the conversation, as OpenAI does. */
 enum err openai_item_delete(struct api_call *c)
 {
-    TRY(session_message_delete(c->sessions, c->ctx, c->id,
-                               (struct session_message_name){c->sub_id, 0}, &c->precondition,
-                               &c->session, &c->receipt));
+    TRY(session_message_delete(c->sessions, c->ctx, &c->target,
+                               (struct session_message_name){c->sub_id, 0}, &c->session));
     return openai_answer_conversation(c);
 }

@@ -58,7 +58,7 @@ void openai_write_item(struct json_writer *j, const struct session_message *m)
      * came from this one, they are in extra. */
     const bool own = m->role.p || m->content.p;
     json_write_object_open(j);
-    openai_put_id(j, "id", SV("msg_"), m->message_id);
+    openai_put_id(j, "id", MESSAGE_PREFIX, m->message_id);
     json_put_sv(j, "type", m->type);
     if (m->role.p)
         json_put_sv(j, "role", m->role);
@@ -89,8 +89,8 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
     for (size_t i = 0; i < n; i++)
         openai_write_item(j, &m[i]);
     json_write_array_close(j);
-    openai_put_id(j, "first_id", SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
-    openai_put_id(j, "last_id", SV("msg_"), last);
+    openai_put_id(j, "first_id", MESSAGE_PREFIX, n > 0 ? m[0].message_id : SV_NONE);
+    openai_put_id(j, "last_id", MESSAGE_PREFIX, last);
     json_put_bool(j, "has_more", has_more);
     json_write_object_close(j);
 }
@@ -102,7 +102,7 @@ enum err openai_answer_conversation(struct api_call *c)
     const struct session *s = &c->session;
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
-    openai_put_id(&j, "id", SV("conv_"), s->session_id);
+    openai_put_id(&j, "id", SESSION_PREFIX, s->session_id);
     json_put_sv(&j, "object", SV("conversation"));
     json_put_i64(&j, "created_at", s->created_at / second_us);
     json_put_raw(&j, "metadata", s->metadata);
@@ -110,5 +110,5 @@ enum err openai_answer_conversation(struct api_call *c)
     if (kept.n > 0 && kept.p[0] == '{')
         json_members_write(&j, kept, own);
     json_write_object_close(&j);
-    return api_set_etag_state(c);
+    return api_set_etag_session(c, 's');
 }

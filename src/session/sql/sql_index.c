@@ -66,13 +66,10 @@ enum err session_messages_search(struct sessions *s, struct request_ctx *ctx,
 {
     enum { FIXED = 6 };
     struct db_failure failure = {.sqlstate = ""};
-    struct db_param p[FIXED + SEARCH_POSITION + 1] = {db_text(q->text),
-                                                      db_text(q->user),
-                                                      db_text(q->session_id),
-                                                      db_text(q->role),
-                                                      q->created_after ? db_i64(q->created_after)
-                                                                       : db_null_i64(),
-                                                      db_bool(!q->newest_first)};
+    const struct db_param after = q->created_after ? db_i64(q->created_after) : db_null_i64();
+    struct db_param p[FIXED + SEARCH_POSITION + 1] = {
+        db_text(q->text),         db_text(q->user), db_text(q->session_id), db_text(q->role), after,
+        db_bool(!q->newest_first)};
     for (size_t i = 0; i < SEARCH_POSITION; i++)
         p[FIXED + i] = q->after ? db_i64(q->after[i]) : db_null_i64();
     p[FIXED + SEARCH_POSITION] = db_i64((int64_t)q->limit + 1);

@@ -90,16 +90,13 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
 {
     const struct session_append *append = w->append;
     struct db_param p[APPEND_PARAMS];
-    struct db_param create[] = {db_text(ctx->tenant),
-                                db_text(w->id),
-                                db_text(w->precondition->user),
-                                db_i64(s->settings.ttl_seconds),
-                                db_null_i64(),
-                                sql_mark(),
-                                db_text(w->precondition->key)};
+    const struct session_precondition *given = w->precondition;
+    struct db_param create[] = {
+        db_text(ctx->tenant), db_text(w->id), db_text(given->user), db_i64(s->settings.ttl_seconds),
+        db_null_i64(),        sql_mark(),     db_text(given->key)};
     struct db_call calls[SQL_WRITE_MAX];
     /* If-Match cannot hold for a session that is not there, so none is made. */
-    const bool may_create = append->create && !w->precondition->must_exist;
+    const bool may_create = append->create && !given->must_exist;
     const size_t at = may_create ? 1 : 0;
     calls[0] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
     TRY(append_call(s, ctx, w, p, &calls[at]));
@@ -148,13 +145,10 @@ int64_t sql_page_budget(const struct sessions *s, const struct session_page_quer
 enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                           const struct session_page_query *query, struct session_page *out)
 {
-    const int64_t bytes = sql_page_budget(s, query);
-    const struct db_param p[] = {db_text(ctx->tenant),
-                                 db_text(id),
-                                 db_text(user),
-                                 db_i64(query->after),
-                                 db_i64(query->before > 0 ? query->before : INT64_MAX),
-                                 db_i64((int64_t)query->limit),
+    const int64_t bytes = sql_page_budget(s, query), limit = (int64_t)query->limit;
+    const int64_t before = query->before > 0 ? query->before : INT64_MAX;
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(id),    db_text(user),
+                                 db_i64(query->after), db_i64(before), db_i64(limit),
                                  db_i64(bytes)};
     const struct db_stmt *stmt = query->ascending ? &page_ascending : &page_descending;
     struct db_rows rows;

@@ -133,7 +133,7 @@ static bool is_settled(const struct fx *fx, int idle)
 {
     const struct db_status s = fx_status(fx);
     return s.state == DB_MISCONFIGURED || s.state == DB_DOWN ||
-           (s.state == DB_UP && s.idle >= idle);
+           (s.state == DB_UP && fx_pool(fx->db).idle >= idle);
 }
 
 struct fx *fx_open(const struct db_settings *settings)
@@ -166,6 +166,15 @@ struct db_status fx_status(const struct fx *fx)
     struct db_status s;
     db_status(fx->db, &s);
     return s;
+}
+
+struct fx_pool fx_pool(struct db *db)
+{
+    pthread_mutex_lock(&db->lock);
+    const struct fx_pool p = {db_pool_open_count(db), db->counts[CONN_IDLE], db->counts[CONN_BUSY],
+                              db->waiting, db->max};
+    pthread_mutex_unlock(&db->lock);
+    return p;
 }
 
 enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_rows *rows)

@@ -37,6 +37,12 @@ struct db_settings fx_settings(const char *url);
 struct fx *fx_open(const struct db_settings *settings);
 void fx_close(struct fx *fx);
 struct db_status fx_status(const struct fx *fx);
+/* How many connections there are, and how many requests wait for one. max: after lowering to what
+ * the server allows. */
+struct fx_pool {
+    int open, idle, in_use, waiting, max;
+};
+struct fx_pool fx_pool(struct db *db);
 /* A new request of that tenant with so much time; the arena is reset. */
 void fx_request(struct fx *fx, struct sv tenant, int ms);
 

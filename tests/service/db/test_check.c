@@ -18,7 +18,7 @@ static void expect_wrong(const struct db_settings *settings, const char *text)
         if (!strstr(s.reason, text))
             fprintf(stderr, "reason: %s\n", s.reason);
         CU_ASSERT_EQUAL(fx_run(fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
-        CU_ASSERT_EQUAL(fx_status(fx).open, 0);
+        CU_ASSERT_EQUAL(fx_pool(fx->db).open, 0);
     }
     fx_close(fx);
 }
@@ -132,11 +132,11 @@ TEST(size_is_lowered_to_what_the_server_allows)
     struct db_settings settings = fx_settings(NULL);
     settings.workers = 10; /* (100 - 3) / 10 */
     struct fx *fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).max, 9);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).max, 9);
     fx_close(fx);
     fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT 30");
     fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).max, 3);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).max, 3);
     fx_close(fx);
     fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT -1");
 }

@@ -133,7 +133,7 @@ TEST(state_is_right_without_requests)
     service_control_pg("kill");
     EVENTUALLY(fx_status(fx).state == DB_DOWN && !db_is_up(fx->db));
     const struct db_status s = fx_status(fx);
-    CU_ASSERT_EQUAL(s.open, 0);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).open, 0);
     CU_ASSERT_TRUE(strlen(s.reason) > 0);
     /* While it is away nobody waits for it. */
     fx_request(fx, SV("t1"), 60000);
@@ -142,7 +142,7 @@ TEST(state_is_right_without_requests)
     CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT 1", NULL), ERR_UNAVAILABLE);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
     service_control_pg("start");
-    EVENTUALLY(fx_status(fx).state == DB_UP && db_is_up(fx->db) && fx_status(fx).open == 2);
+    EVENTUALLY(fx_status(fx).state == DB_UP && db_is_up(fx->db) && fx_pool(fx->db).open == 2);
     fx_close(fx);
 }
 
@@ -192,7 +192,7 @@ static void name_socket(bool there)
 TEST(refused_connects_are_not_away)
 {
     struct fx *fx = fx_open(NULL);
-    EVENTUALLY(fx_status(fx).open == 2 && db_is_up(fx->db));
+    EVENTUALLY(fx_pool(fx->db).open == 2 && db_is_up(fx->db));
     pthread_mutex_lock(&fx->db->lock);
     int pid = fx_pid(TAILQ_FIRST(&fx->db->lists[CONN_IDLE]));
     pthread_mutex_unlock(&fx->db->lock);

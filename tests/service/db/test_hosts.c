@@ -295,7 +295,6 @@ TEST(another_postgresql)
 TEST(pool_is_divided)
 {
     struct host a;
-    struct db_status status;
     make_schema();
     host_map(&a, false);
     a.w = fixture_open(false);
@@ -306,13 +305,13 @@ TEST(pool_is_divided)
     struct db *db = db_open(&settings, NULL);
     a.h = db_hosts_open(&set, db);
     EVENTUALLY(db_hosts_may_write(a.s));
-    EVENTUALLY((db_status(db, &status), status.max == 20));
+    EVENTUALLY(fx_pool(db).max == 20);
     fixture_exec("INSERT INTO hosts (host, address, version, workers, alone) VALUES"
                  " ('00000000000000000000000000000002', 'there', '1', 1, false),"
                  " ('00000000000000000000000000000003', 'there', '1', 1, false)");
-    EVENTUALLY((db_status(db, &status), status.max == 97 / 3 / 4));
+    EVENTUALLY(fx_pool(db).max == 97 / 3 / 4);
     fixture_exec("DELETE FROM hosts WHERE address = 'there'");
-    EVENTUALLY((db_status(db, &status), status.max == 20));
+    EVENTUALLY(fx_pool(db).max == 20);
     db_hosts_close(a.h);
     a.h = NULL;
     db_close(db);

@@ -30,15 +30,15 @@ TEST(opens_two_that_differ)
 {
     struct db_conn *c[2];
     struct fx *fx = fx_open(NULL);
-    CU_ASSERT_EQUAL(fx_status(fx).open, 2);
-    CU_ASSERT_EQUAL(fx_status(fx).idle, 2);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).open, 2);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).idle, 2);
     CU_ASSERT_EQUAL(
         fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'"), 2);
     acquire_n(fx, c, 2);
     CU_ASSERT_NOT_EQUAL(fx_pid(c[0]), fx_pid(c[1]));
-    CU_ASSERT_EQUAL(fx_status(fx).in_use, 2);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).in_use, 2);
     release_n(fx, c, 2);
-    CU_ASSERT_EQUAL(fx_status(fx).open, 2);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).open, 2);
     fx_close(fx);
 }
 
@@ -77,7 +77,7 @@ static void *seek(void *arg)
 static void seek_begin(struct seeker *s, int waiting)
 {
     CU_ASSERT_EQUAL_FATAL(pthread_create(&s->thread, NULL, seek, s), 0);
-    EVENTUALLY(fx_status(s->fx).waiting == waiting);
+    EVENTUALLY(fx_pool(s->fx->db).waiting == waiting);
 }
 
 static void seek_end(struct seeker *s)
@@ -93,9 +93,9 @@ TEST(grows_to_max_and_the_next_waits)
     struct fx *fx = fx_open(NULL);
     struct seeker s = {.fx = fx};
     acquire_n(fx, c, MAX);
-    CU_ASSERT_EQUAL(fx_status(fx).open, MAX);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).open, MAX);
     seek_begin(&s, 1);
-    CU_ASSERT_EQUAL(fx_status(fx).open, MAX);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).open, MAX);
     int pid = fx_pid(c[7]);
     db_pool_release(fx->db, c[7]);
     c[7] = NULL;
@@ -104,8 +104,8 @@ TEST(grows_to_max_and_the_next_waits)
     CU_ASSERT_EQUAL(
         fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'"), MAX);
     release_n(fx, c, MAX);
-    CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
-    CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).idle, MAX);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).waiting, 0);
     fx_close(fx);
 }
 
@@ -148,11 +148,11 @@ TEST(one_key_leaves_room)
     seek_begin(&other, 2);
     release_n(fx, c + MOST, MAX - MOST);
     seek_end(&other);
-    CU_ASSERT_EQUAL(fx_status(fx).waiting, 1);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).waiting, 1);
     release_n(fx, c, 1);
     seek_end(&same);
     release_n(fx, c + 1, MOST - 1);
-    CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).idle, MAX);
     fx_close(fx);
 }
 
@@ -180,9 +180,9 @@ TEST(some_are_kept_for_reads)
         OK(page.rc);
         acquire_n(fx, &read, 1);
         db_pool_release(fx->db, read);
-        CU_ASSERT_EQUAL(fx_status(fx).waiting, 1);
+        CU_ASSERT_EQUAL(fx_pool(fx->db).waiting, 1);
         db_pool_release(fx->db, c[0]);
-        CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
+        CU_ASSERT_EQUAL(fx_pool(fx->db).waiting, 0);
         seek_end(&writer);
         release_n(fx, c + 1, most - 1);
         fx_close(fx);
@@ -209,7 +209,7 @@ TEST(the_next_of_a_key_is_woken_at_once)
     /* If this thread stands still in it, it succeeds. */
     if (db_pool_open_one(fx->db, &fx->ctx, c, deadline_in_ms(0), why) == OPEN_OK)
         db_pool_release(fx->db, c);
-    CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).waiting, 0);
     seek_end(&same);
     fx_close(fx);
 }
@@ -227,13 +227,13 @@ TEST(the_next_gives_up_in_time)
     struct seeker s = {.fx = fx};
     seek(&s);
     CU_ASSERT_EQUAL(s.rc, ERR_OVERLOAD);
-    CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).waiting, 0);
     /* A request's own deadline ends the waiting too. */
     fx->db->set.acquire_ms = 60000;
     fx_request(fx, SV("t1"), 30);
     CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, DB_READ, &again), ERR_OVERLOAD);
     release_n(fx, c, MAX);
-    CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).idle, MAX);
     fx_close(fx);
 }
 
@@ -267,7 +267,7 @@ TEST(terminated_backends_are_not_used)
     pthread_mutex_unlock(&fx->db->maintainer.lock);
     CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 0);
     CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 4);
-    CU_ASSERT_EQUAL(fx_status(fx).open, 1);
+    CU_ASSERT_EQUAL(fx_pool(fx->db).open, 1);
     fx_close(fx);
 }
 
@@ -305,7 +305,7 @@ TEST(old_and_idle_connections_are_closed)
     struct fx *fx = fx_open(&settings);
     acquire_n(fx, c, 5);
     release_n(fx, c, 5);
-    EVENTUALLY(fx_status(fx).open == 2); /* down to the minimum by itself */
+    EVENTUALLY(fx_pool(fx->db).open == 2); /* down to the minimum by itself */
     acquire_n(fx, c, 1);
     c[0]->retire_us = 1;
     expect_closed(fx, c[0]);

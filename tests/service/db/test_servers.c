@@ -43,7 +43,7 @@ TEST(connections_know_their_server)
     CU_ASSERT_EQUAL(s.n_servers, 1);
     CU_ASSERT_EQUAL(s.servers[0].state, DB_SERVER_PRIMARY);
     CU_ASSERT_EQUAL(s.servers[0].timeline, 1);
-    CU_ASSERT_EQUAL(atomic_load(&fx->slot->pool_servers[0]), s.open);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->pool_servers[0]), fx_pool(fx->db).open);
     /* Settings of the session: they stay after a transaction. */
     CU_ASSERT_STRING_EQUAL(value_of(fx, c, "SELECT current_setting('jit')"), "off");
     PGresult *res = fx_exec(c, "SELECT current_setting('jit'), current_setting('enable_seqscan'),"
@@ -89,7 +89,7 @@ TEST(a_pooled_transaction_checks_its_server)
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM runs"), 1);
     db_pool_release(fx->db, c);
     /* And no new connection to it is used. */
-    EVENTUALLY(fx_status(fx).state == DB_DOWN && fx_status(fx).open == 0);
+    EVENTUALLY(fx_status(fx).state == DB_DOWN && fx_pool(fx->db).open == 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(fx_status(fx).reason, "it is at timeline 1, lower than 2"));
     CU_ASSERT_EQUAL(fx_status(fx).servers[0].state, DB_SERVER_FORMER_PRIMARY);
     CU_ASSERT_EQUAL(fx_run(fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);

@@ -39,8 +39,8 @@ enum err edits_run(struct fixture *w, const char *id, const char *text, const ch
     edits_read(&s, text, context);
     w->r = (struct session_receipt){.version = 0};
     w->at = 0;
-    return session_update(w->sessions, fixture_request(w, "t1"), sv_from(id), &s.update,
-                          precondition, &w->r, &w->at);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_update(w->sessions, fixture_request(w, "t1"), &target, &s.update, &w->at);
 }
 
 struct session edits_state(struct fixture *w, const char *id)

@@ -93,11 +93,9 @@ struct fixture *fixture_open_in(const char *dbname, const char *redis_url)
     db.connect_ms = 2000;
     db.schema_version = db_schema_version();
     w->db = db_open(&db, NULL);
-    if (redis_url) {
-        w->shared = cache_shared_map(4 << 20);
-        w->cache = fixture_cache(w->shared, redis_url);
-        CU_ASSERT_TRUE_FATAL(w->shared && w->cache);
-    }
+    w->shared = redis_url ? cache_shared_map(4 << 20) : NULL;
+    w->cache = fixture_cache(w->shared, redis_url);
+    CU_ASSERT_TRUE_FATAL(w->cache && !w->shared == !redis_url);
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
     w->ms = 10000;
     w->arena = arena_create(64 << 20);
@@ -201,45 +199,45 @@ enum err fixture_append(struct fixture *w, const char *tenant, const char *id,
                         const struct session_append *a,
                         const struct session_precondition *precondition)
 {
-    return session_append(w->sessions, begin(w, tenant, false, true), sv_from(id), a, precondition,
-                          &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_append(w->sessions, begin(w, tenant, false, true), &target, a);
 }
 
 enum err fixture_patch(struct fixture *w, const char *tenant, const char *id,
                        const struct session_patch *p,
                        const struct session_precondition *precondition)
 {
-    return session_patch(w->sessions, begin(w, tenant, true, true), sv_from(id), p, precondition,
-                         &w->s, &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_patch(w->sessions, begin(w, tenant, true, true), &target, p, &w->s);
 }
 
 enum err fixture_copy(struct fixture *w, const char *tenant, const char *id,
                       const struct session_precondition *precondition)
 {
     const struct session_fork whole = {.last_seq = -1};
-    return session_copy(w->sessions, begin(w, tenant, true, true), sv_from(id), &whole,
-                        precondition, &w->s, &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_copy(w->sessions, begin(w, tenant, true, true), &target, &whole, &w->s);
 }
 
 enum err fixture_fork(struct fixture *w, const char *id, const struct session_fork *fork,
                       const struct session_precondition *precondition)
 {
-    return session_copy(w->sessions, begin(w, "t1", true, true), sv_from(id), fork, precondition,
-                        &w->s, &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_copy(w->sessions, begin(w, "t1", true, true), &target, fork, &w->s);
 }
 
 enum err fixture_truncate(struct fixture *w, const char *id, int64_t after,
                           const struct session_precondition *precondition)
 {
-    return session_truncate(w->sessions, begin(w, "t1", false, true), sv_from(id), after,
-                            precondition, &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_truncate(w->sessions, begin(w, "t1", false, true), &target, after);
 }
 
 enum err fixture_delete(struct fixture *w, const char *tenant, const char *id,
                         const struct session_precondition *precondition)
 {
-    return session_delete(w->sessions, begin(w, tenant, false, true), sv_from(id), precondition,
-                          &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_delete(w->sessions, begin(w, tenant, false, true), &target);
 }
 
 /* A number is a seq. */
@@ -254,8 +252,9 @@ static struct session_message_name named(const char *which)
 enum err fixture_delete_message(struct fixture *w, const char *tenant, const char *id,
                                 const char *which, const struct session_precondition *precondition)
 {
-    return session_message_delete(w->sessions, begin(w, tenant, false, true), sv_from(id),
-                                  named(which), precondition, NULL, &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_message_delete(w->sessions, begin(w, tenant, false, true), &target, named(which),
+                                  NULL);
 }
 
 enum err fixture_patch_message(struct fixture *w, const char *id, const char *which,
@@ -263,8 +262,9 @@ enum err fixture_patch_message(struct fixture *w, const char *id, const char *wh
 {
     const struct session_message patch = {.content = SV("\"7\"")};
     struct sv message;
-    return session_message_patch(w->sessions, begin(w, "t1", false, true), sv_from(id),
-                                 named(which), &patch, precondition, &message, &w->r);
+    const struct session_target target = {sv_from(id), precondition, &w->r};
+    return session_message_patch(w->sessions, begin(w, "t1", false, true), &target, named(which),
+                                 &patch, &message);
 }
 
 enum err fixture_message(struct fixture *w, const char *tenant, const char *id, const char *user,

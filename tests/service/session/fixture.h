@@ -35,10 +35,10 @@ struct fixture {
     size_t at;
 };
 
-/* redis: with memory of its own and Redis (TEST_REDIS_URL); else without caches. A failure ends the
- * test. */
+/* redis: with memory of its own and Redis (TEST_REDIS_URL); else with a cache that keeps nothing. A
+ * failure ends the test. */
 struct fixture *fixture_open(bool redis);
-/* The same over another database and Redis. redis_url NULL: without caches. */
+/* The same over another database and Redis. redis_url NULL: its cache keeps nothing. */
 struct fixture *fixture_open_in(const char *dbname, const char *redis_url);
 /* Requests of another thread over the service of w. For fixture_close. */
 struct fixture *fixture_share(const struct fixture *w);

@@ -96,7 +96,7 @@ static void made_again(void)
         } else {
             /* Without caches, which do not know of the expiry that SQL made. */
             cache_close(w->cache);
-            w->cache = w->sessions->cache = NULL;
+            w->cache = w->sessions->cache = fixture_cache(NULL, NULL);
             OK(fixture_ensure(w, "t1", &d, &nobody));
         }
         CU_ASSERT_TRUE(w->r.created);

@@ -48,7 +48,7 @@ static void expect_read(struct fixture *w, const char *id, int64_t version, bool
 {
     OK(fixture_get(w, "t1", id));
     CU_ASSERT_EQUAL(w->s.version, version);
-    CU_ASSERT_EQUAL(w->ctx.trace.statements > 0, asks);
+    CU_ASSERT_EQUAL(w->ctx.trace.round_trips > 0, asks);
 }
 
 enum step { READ, APPEND, PATCH, UPDATE, DELETE_MESSAGE, RECREATE, OUTDATE, NOT_ALONE, ALONE };

@@ -93,6 +93,7 @@ static void unconfirmed(void)
     struct session_receipt r;
     struct session_message one = message_of("user", "\"x\"");
     const struct session_append append = {&one, 1, true};
+    const struct session_target target = {sv_from(id), &nobody, &r};
     struct hosts *c = hosts_open();
     struct sessions *x = c->a->sessions;
     hosts_make(c->a, id);
@@ -105,9 +106,9 @@ static void unconfirmed(void)
     CU_ASSERT_EQUAL(session_get(x, ctx, SV("h:unconfirmed-cold"), SV_NONE, 20, &c->a->s),
                     ERR_UNAVAILABLE);
     ctx_clear_error(ctx);
-    CU_ASSERT_EQUAL(session_append(x, ctx, sv_from(id), &append, &nobody, &r), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(session_append(x, ctx, &target, &append), ERR_UNAVAILABLE);
     ctx_clear_error(ctx);
-    CU_ASSERT_EQUAL(session_delete(x, ctx, sv_from(id), &nobody, &r), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(session_delete(x, ctx, &target), ERR_UNAVAILABLE);
     OK(fixture_get(c->a, "t1", id));
     CU_ASSERT_TRUE(!c->a->s.degraded && c->a->s.version == 1);
     hosts_close(c);

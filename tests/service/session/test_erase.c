@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
+#include "../db/fixture.h"
 #include "hosts.h"
 #include "threads.h"
 
@@ -152,15 +153,14 @@ static void *erase_at_once(void *threads)
 static void many_wait_for_one_row(void)
 {
     pthread_t eraser;
-    struct db_status pool;
     struct fixture *w = fixture_open(false);
     make(w, "er11", "anna", "er11:locked", 2);
     struct threads threads = threads_at(w, "");
     struct held_transaction *held =
         transaction_hold("BEGIN; SELECT FROM sessions WHERE session_id = 'er11:locked' FOR UPDATE");
     CU_ASSERT_EQUAL_FATAL(pthread_create(&eraser, NULL, erase_at_once, &threads), 0);
-    EVENTUALLY((db_status(w->db, &pool), pool.waiting == 24 - 9));
-    CU_ASSERT_EQUAL(pool.max, 20);
+    EVENTUALLY(fx_pool(w->db).waiting == 24 - 9);
+    CU_ASSERT_EQUAL(fx_pool(w->db).max, 20);
     make(w, "er11", "bert", "er11:other", 1);
     transaction_release(held);
     pthread_join(eraser, NULL);

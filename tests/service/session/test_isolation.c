@@ -33,18 +33,20 @@ static void two_services(void)
     fixture_close(b);
 }
 
-/* Two services over one database and one pool, of which one has no cache. Fails if sessions_open
- * keeps a cache that it was not given: tried. */
+/* Two services over one database and one pool; the cache of one keeps nothing. Fails if
+ * sessions_open keeps a cache that it was not given: tried. */
 static void two_services_on_one_pool(void)
 {
     struct fixture *w = fixture_open(true);
     const struct sessions_settings settings = w->sessions->settings;
-    struct sessions *plain = sessions_open(&settings, w->db, NULL, NULL);
+    struct cache *none = fixture_cache(NULL, NULL);
+    struct sessions *plain = sessions_open(&settings, w->db, none, NULL);
     fixture_make(w, "t1", "i:pool", NULL, 1, "\"of pool\"", &nobody);
     expect_only(w, "t1", "i:pool", "\"of pool\"");
     OK(session_get(plain, fixture_request(w, "t1"), SV("i:pool"), SV_NONE, 20, &w->s));
     CU_ASSERT_TRUE(fixture_was_from(w, "postgres"));
     sessions_close(plain);
+    cache_close(none);
     expect_only(w, "t1", "i:pool", "\"of pool\"");
     fixture_close(w);
 }

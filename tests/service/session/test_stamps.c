@@ -109,8 +109,9 @@ static enum err run(const struct stamped_write *x, struct fixture *w, const char
         return edits_run(w, id, x->text, x->context, precondition);
     case SUMMARISE:
         m[0].seq = 1;
-        return session_summary_change(w->sessions, fixture_request(w, "t1"), sv_from(id), m,
-                                      precondition, &w->r);
+        return session_summary_change(w->sessions, fixture_request(w, "t1"),
+                                      &(struct session_target){sv_from(id), precondition, &w->r},
+                                      m);
     case PATCH_MESSAGE:
         return fixture_patch_message(w, id, x->text, precondition);
     case TRUNCATE:

@@ -133,12 +133,13 @@ static void *load_main(void *arg)
 {
     struct sweeping *s = arg;
     struct session_receipt r;
+    const struct session_target target = {SV("sw:load"), &nobody, &r};
     struct session_message m = message_of("user", "\"load\"");
     const struct session_append a = {&m, 1, true};
     struct fixture *c = fixture_share(s->w);
     while (!s->stop)
-        s->failed += session_append(s->sessions, fixture_request(c, tenants[0]), SV("sw:load"), &a,
-                                    &nobody, &r) != ERR_NONE;
+        s->failed +=
+            session_append(s->sessions, fixture_request(c, tenants[0]), &target, &a) != ERR_NONE;
     fixture_close(c);
     return NULL;
 }

@@ -239,6 +239,7 @@ static void conditions(void)
     make(w, "u:conditions");
     const long long generation = edits_state(w, "u:conditions").generation;
     const struct sv old[] = {SV("1.v1"), SV("none")};
+    const struct session_target foreign = {SV("u:conditions"), &nobody, &w->r};
     const struct session_precondition stale = {.if_match = old, .n_if_match = 2};
     for (int context = 0; context < 2; context++) {
         const char *c = context ? "{\"topic\":2}" : NULL;
@@ -246,9 +247,9 @@ static void conditions(void)
         CU_ASSERT_EQUAL(edits_run(w, "u:conditions", "-a", c, &u2), ERR_NOT_FOUND);
         CU_ASSERT_EQUAL(edits_run(w, "u:absent", "-a", c, &stale), ERR_NOT_FOUND);
         edits_read(&s, "-a", c);
-        CU_ASSERT_EQUAL(session_update(w->sessions, fixture_request(w, "t2"), SV("u:conditions"),
-                                       &s.update, &nobody, &w->r, &w->at),
-                        ERR_NOT_FOUND);
+        CU_ASSERT_EQUAL(
+            session_update(w->sessions, fixture_request(w, "t2"), &foreign, &s.update, &w->at),
+            ERR_NOT_FOUND);
     }
     expect_versions(w, "u:conditions", 1, 1);
     for (int context = 0; context < 2; context++) {

@@ -33,14 +33,16 @@ static void begin(struct bench *b)
     memset(b, 0, sizeof(*b));
     b->host.n_slots = 2;
     b->host.started_at = clock_wall_us() - 5000000;
+    const struct cache_settings nothing = {.redis_url = ""};
     b->api = (struct api_service){.db = db_open(&nowhere, NULL),
+                                  .cache = cache_open(&nothing, NULL),
                                   .request_ms = 1000,
                                   .slots = b->slots,
                                   .host = &b->host,
                                   .version = "1.2.3",
                                   .each_setting = settings,
                                   .settings = &threads};
-    CU_ASSERT_PTR_NOT_NULL_FATAL(b->api.db);
+    CU_ASSERT_TRUE_FATAL(b->api.db && b->api.cache);
 }
 
 /* The body of an answer, which is whole JSON; until the next one. */
@@ -75,6 +77,7 @@ TEST(readyz_reports_crash_loops)
     t = get_body(&b, "/readyz", 503);
     CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"crash_looping\",\"reason\":\"2 of "));
     CU_ASSERT_TRUE(has(get_body(&b, "/status", 200), "\"crash_looping\": 2"));
+    cache_close(b.api.cache);
     db_close(b.api.db);
 }
 
@@ -96,6 +99,7 @@ TEST(metrics_of_the_host)
     CU_ASSERT_TRUE(has(t, "\nparley_search_oldest_seconds 41\n"));
     CU_ASSERT_TRUE(has(t, "\nparley_postgresql_up 0\n"));
     CU_ASSERT_PTR_NULL(strstr(t, "parley_redis_up"));
+    cache_close(b.api.cache);
     db_close(b.api.db);
 }
 
@@ -142,6 +146,7 @@ TEST(status_shows_the_service)
     };
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         CU_ASSERT_TRUE(has(t, parts[i]));
+    cache_close(b.api.cache);
     db_close(b.api.db);
 }
 
@@ -160,6 +165,7 @@ TEST(reasons_of_refused_reloads)
     CU_ASSERT_TRUE(has(get_body(&b, "/status", 200), longest));
     api_host_set_reload_reason(&b.host, "PostgreSQL: away");
     CU_ASSERT_TRUE(has(get_body(&b, "/status", 200), "\"reload_reason\": \"PostgreSQL: away\","));
+    cache_close(b.api.cache);
     db_close(b.api.db);
 }
 
@@ -209,5 +215,6 @@ TEST(answers_are_whole_or_errors)
         }
         calls_left = -1;
     }
+    cache_close(b.api.cache);
     db_close(b.api.db);
 }

@@ -23,7 +23,7 @@ TEST(init_leaves_nothing_of_before)
     CU_ASSERT_STRING_EQUAL(ctx.err.cause, "");
     CU_ASSERT_EQUAL(ctx.err.retry_after_s, 0);
     CU_ASSERT_EQUAL(ctx.trace.sql_us, 0);
-    CU_ASSERT_EQUAL(ctx.trace.statements, 0);
+    CU_ASSERT_EQUAL(ctx.trace.round_trips, 0);
     CU_ASSERT_PTR_NULL(ctx.trace.source);
     CU_ASSERT_TRUE(sv_eq(ctx.tenant, SV("default")));
     CU_ASSERT_TRUE(sv_eq(ctx.request_id, SV("r-1")));
