@@ -68,7 +68,7 @@ struct memory_stripe {
 enum { MEMORY_PID_SHIFT = 40 };
 
 struct cache_shared {
-    unsigned char key[HASH_KEY_LEN]; /* of the hash */
+    unsigned char key[HASH_KEY_LEN]; /* of hash_bytes */
     uint64_t n_stripes;              /* 0: no values are kept */
     _Atomic int64_t quarantine_ms;   /* the longest of any worker so far */
     _Atomic uint64_t all;

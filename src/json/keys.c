@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The names of an object that is being read: which of them is given twice. glibc's qsort takes n
- * log n steps, whatever names a client sends. */
+/* Finds a name that an object has twice. glibc's qsort takes n log n steps, whatever names a client
+ * sends. */
 #include "json_internal.h"
 
 #include <stdlib.h>

@@ -27,7 +27,7 @@ static int compare_names(const void *a, const void *b)
     return sv_compare(x->name, y->name);
 }
 
-/* Members of one name in the order of the patch. */
+/* Members with the same name keep the order of the patch. */
 static int compare_members(const void *a, const void *b)
 {
     const struct patch_name *x = a, *y = b;

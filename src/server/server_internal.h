@@ -79,8 +79,8 @@ enum { LISTENER_CLIENTS, LISTENER_ADMIN, LISTENER_HEALTH, LISTENERS };
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Refuses further connections. On an inherited socket they wait for the next service instead. */
 void listener_stop(const struct listener *l);
-/* Marks it as owned by this process, which then removes path, the value of the setting, at its end;
- * NULL: as owned by another process, like an inherited one. */
+/* Marks it as owned by this process, which removes path (the value of the setting) at its end. path
+ * NULL: another process owns it, as it does an inherited one. */
 void listener_own(struct listener *l, const char *path);
 /* A bit for each listener that another process owns. */
 unsigned listeners_foreign(const struct listener l[LISTENERS]);
@@ -114,8 +114,8 @@ MUSTCHECK int pidfile_open(const char *listen, char *why, size_t why_n);
  * and why. */
 bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why);
 void pidfile_close(int fd, const char *listen); /* removes it; -1 is fine */
-/* The holder of this lock is the supervisor. It is released for a successor, which has the file
- * open. */
+/* The process that holds this lock is the supervisor. It releases the lock for a successor, which
+ * has the file open. */
 void pidfile_lock(int fd, bool held);
 /* Whether fd is the pid file that belongs to this PARLEY_LISTEN. */
 bool pidfile_is(int fd, const char *listen);

@@ -289,7 +289,7 @@ enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id, s
 
 /* ---- writing ---- */
 
-/* Two ids may share a contention key. */
+/* Two ids may have the same contention key. */
 void fresh_contend(struct request_ctx *ctx, struct sv id)
 {
     ctx->contention_key = (hash_bytes(NULL, ctx->tenant) * 3 + hash_bytes(NULL, id)) | 1;

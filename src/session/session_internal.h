@@ -117,7 +117,7 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
 
 /* ---- idempotency.c ---- */
 
-/* The write on a target. What follows says what to do. */
+/* A write on a target. The further arguments say what it does. */
 #define SESSION_WRITE(target, ...)                                  \
     ((struct session_write){.id = (target)->id,                     \
                             .precondition = (target)->precondition, \

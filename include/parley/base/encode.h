@@ -25,8 +25,8 @@ void base64url_write(const void *bytes, size_t n, char *out);
 /* False unless text stands for exactly n bytes. More than one text may stand for the same bytes. */
 MUSTCHECK bool base64url_read(struct sv text, void *out, size_t n);
 
-/* A short hash (SipHash-2-4). Without the key nobody can make texts of one hash; NULL: a key that
- * everybody knows. */
+/* A short hash (SipHash-2-4). Without the key nobody can find texts with the same hash. NULL: a key
+ * that everybody knows. */
 uint64_t hash_bytes(const unsigned char key[HASH_KEY_LEN], struct sv bytes);
 /* The SHA-256 of n texts, each after its length, so that no two lists give the same bytes. */
 void sha256_parts(const struct sv *parts, size_t n, unsigned char out[SHA256_LEN]);

@@ -37,7 +37,7 @@ struct metrics_slot {
     struct metrics_histogram statement; /* a round trip to PostgreSQL */
     _Atomic uint64_t source_hits[METRICS_SOURCES], source_misses[METRICS_SOURCES];
     _Atomic uint64_t errors[ERR_COUNT];
-    /* metrics.c has what each of these counts. */
+    /* metrics.c says what each of these counts. */
     _Atomic uint64_t replays, bad_connections, queue_refused, body_refused, hangs;
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
     _Atomic uint64_t read_batches, read_batched, cache_sets, cache_sets_lost;
@@ -72,8 +72,8 @@ struct metrics_slots {
     const struct metrics_slot *at;
     size_t n;
 };
-/* The sum over all slots of n counters, or gauges, from that offset in a slot on: METRICS_AT gives
- * both for a field. */
+/* The sum, over all slots, of n counters or gauges from this offset in a slot on. METRICS_AT gives
+ * offset and n for a field. */
 uint64_t metrics_sum(struct metrics_slots s, size_t offset, size_t n);
 #define METRICS_AT(field)                 \
     offsetof(struct metrics_slot, field), \

@@ -33,8 +33,8 @@ struct sessions_settings {
     const struct db_hosts_shared *hosts; /* borrowed; NULL: other hosts are not known */
 };
 
-/* db and cache must outlive it. cache NULL: no session will be read or written by its id. slot may
- * be NULL. NULL: no memory or no thread. */
+/* db and cache must outlive it. cache NULL: the caller reads and writes no session by its id. slot
+ * may be NULL. NULL: no memory or no thread. */
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot);
 void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */

@@ -12,7 +12,7 @@
 #include "parley/base/net.h"
 #include "parley/base/uuid.h"
 
-/* Takes the tree. lines: as in json_tree_write. */
+/* Writes the tree, and frees it. lines: as in json_tree_write. */
 static enum err answer_tree(struct api_call *c, struct json_tree *t, int status, int lines)
 {
     (void)api_begin(c->res, status);

@@ -68,7 +68,7 @@ struct api_call {
     bool with_user_state;                     /* of the answer: ?with=user_state */
     struct session user_state;                /* version 0: none */
     struct session_receipt receipt;           /* of a write; the handler fills it */
-    struct session_target target; /* of a write on a session: the id and both of these */
+    struct session_target target; /* of a write on a session: id, precondition, receipt */
 };
 
 typedef enum err api_handler(struct api_call *c);
@@ -149,7 +149,7 @@ struct json_writer api_begin(struct http_response *res, int status);
 /* Sets the ETag, and status 304 if If-None-Match holds that tag: the handler then writes no body. A
  * degraded answer gets X-Parley-Degraded in place of the tag, because its bytes differ. */
 MUSTCHECK enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag);
-/* The tag of c->session, of a kind that http_etag has, or of what c->receipt made. */
+/* Set the tag of c->session, of a kind that http_etag has; and that of what c->receipt made. */
 MUSTCHECK enum err api_set_etag_session(struct api_call *c, char kind);
 MUSTCHECK enum err api_set_etag_receipt(struct api_call *c);
 /* A sentence of the session module with another name for one of its words, in the arena. */

@@ -37,8 +37,8 @@ struct db_settings fx_settings(const char *url);
 struct fx *fx_open(const struct db_settings *settings);
 void fx_close(struct fx *fx);
 struct db_status fx_status(const struct fx *fx);
-/* How many connections there are, and how many requests wait for one. max: after lowering to what
- * the server allows. */
+/* How many connections there are, and how many requests wait for one. max: the setting, or less if
+ * the server allows less. */
 struct fx_pool {
     int open, idle, in_use, waiting, max;
 };
