@@ -99,9 +99,11 @@ extern const struct db_batch_kind sql_stamps_kind;
 extern const struct db_stmt sql_stamp_stmt, sql_message_stmt; /* a test reads their plans */
 
 /* Inserts if the id is free. With w->out, then reads the session that has the id. */
-MUSTCHECK session_write_fn sql_session_insert;
-MUSTCHECK session_write_fn sql_session_copy, sql_session_delete, sql_session_truncate;
-MUSTCHECK session_change_fn sql_session_update; /* stores the state of w->out */
+session_write_fn sql_session_insert MUSTCHECK;
+session_write_fn sql_session_copy MUSTCHECK;
+session_write_fn sql_session_delete MUSTCHECK;
+session_write_fn sql_session_truncate MUSTCHECK;
+session_change_fn sql_session_update MUSTCHECK; /* stores the state of w->out */
 /* Applies w->update's messages and stores context with them (absent: no change). base: as for a
  * session_change_fn; NULL: whatever the state is. With w->out, which it leaves alone, it sets
  * w->state, which does not have the new context. */
@@ -131,12 +133,12 @@ extern const struct db_batcher_kind sql_write_kind;
 extern const struct db_stmt sql_append_batch_stmt, sql_append_plain_batch_stmt,
     sql_create_batch_stmt; /* a test reads their plans */
 /* sql_session_insert or sql_message_append, in a batch if the write is fit for one. */
-MUSTCHECK session_write_fn sql_write_batched;
+session_write_fn sql_write_batched MUSTCHECK;
 
 /* ---- sql_message.c: messages ---- */
 
 /* With append->create, makes the session first if the id is free. */
-MUSTCHECK session_write_fn sql_message_append;
+session_write_fn sql_message_append MUSTCHECK;
 /* The most bytes of messages in the page, but for the first one. */
 int64_t sql_page_budget(const struct sessions *s, const struct session_page_query *query);
 /* Bare ERR_NOT_FOUND. Does not set over_budget. */
@@ -173,7 +175,7 @@ MUSTCHECK enum err sql_window_tail(struct sessions *s, struct request_ctx *ctx, 
 
 /* Takes receipt and state from the key's record. Bare ERR_NOT_FOUND: there is none. One that is
  * older than 24 h is deleted and not found. ERR_KEY_REUSED: it is of another request. */
-MUSTCHECK session_write_fn sql_key_read;
+session_write_fn sql_key_read MUSTCHECK;
 
 /* ---- sql_sweep.c: deletion for good ---- */
 
@@ -224,7 +226,7 @@ MUSTCHECK enum err sql_user_state_next(struct sessions *s, struct request_ctx *c
                                        struct session *out);
 /* Stores context and ttl_seconds of w->out, or without w->patch deletes the state, if that still
  * has the version and mark of w->out. */
-MUSTCHECK session_write_fn sql_user_state_change;
+session_write_fn sql_user_state_change MUSTCHECK;
 
 /* ---- sql_common.c: for the other files of this folder ---- */
 
