@@ -308,9 +308,6 @@ void db_rows_from(struct db_rows *rows, void *result);
 /* The wire form of a parameter; false when there is no memory. */
 MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p,
                                const char **value, int *length);
-/* A one-dimensional array of n elements in their binary form, OID_TEXT, OID_BYTEA or OID_INT8. */
-MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
-                                   size_t n, struct db_param *out);
 
 /* ---- the schema's version ---- */
 

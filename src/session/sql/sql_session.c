@@ -65,10 +65,9 @@ enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv
     " AND session_id BETWEEN " id " AND " id " AND expires_at > now() ORDER BY session_id LIMIT 1"
 
 const struct db_stmt sql_stamp_stmt = {"stamp_read", SQL_STAMP_OF("$2")};
-const struct db_batch_kind sql_stamps_kind = {
-    {"stamps_read", "SELECT q.n, s.* FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n)"
-                    " CROSS JOIN LATERAL (" SQL_STAMP_OF("q.id") ") s"},
-    1};
+const struct db_stmt sql_stamps_stmt = {
+    "stamps_read", "SELECT q.n, s.* FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n)"
+                   " CROSS JOIN LATERAL (" SQL_STAMP_OF("q.id") ") s"};
 /* clang-format on */
 
 struct cache_stamp sql_stamp_of_row(const struct db_rows *rows, int row)
