@@ -96,7 +96,7 @@ void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
 struct fcgi_peek {
     enum { FIRST_GOOD, FIRST_BAD, FIRST_NONE } first;
     bool whole;  /* all of the request is there, and it has no body */
-    bool gather; /* and settings.gather_target accepts its target */
+    bool gather; /* and settings.gathers accepts its target */
 };
 /* One request, from reading it to parking its connection. */
 struct fcgi_job {

@@ -127,10 +127,9 @@ static void serve_one(struct fcgi_thread *t, struct fcgi_conn *c)
         atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     jobs[0].conn = c;
     fcgi_request_peek(s, &jobs[0]);
-    const bool gathers = jobs[0].peek.gather && s->settings.gathers(s->settings.service);
-    if (gathers)
+    if (jobs[0].peek.gather)
         taken = gather(t, jobs);
-    count_ungathered(s, gathers);
+    count_ungathered(s, jobs[0].peek.gather);
     taken = read_jobs(t, jobs, taken);
     if (taken > 1)
         read_ahead(s, jobs, taken);

@@ -108,7 +108,6 @@ static enum err start_servers(struct worker *w)
         ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
     handlers.answer = api_dispatch;
     handlers.gathers = api_gathers;
-    handlers.gather_target = api_reads_session;
     handlers.read_ahead = api_read_ahead;
     handlers.slot = w->service.slot;
     TRY(fcgi_server_start(&admin, &w->admin));

@@ -46,11 +46,9 @@ struct fcgi_settings {
     int io_timeout_ms;  /* for each receive and send on a connection */
     fcgi_answer_fn answer;
     void *service;
-    /* A thread takes several requests at once if gathers agrees and gather_target accepts the
-     * beginning of each target. It passes them to read_ahead, and then answers one after the other.
-     * All NULL: each request alone. */
-    bool (*gathers)(void *service);
-    bool (*gather_target)(struct sv target);
+    /* A thread takes several requests at once if gathers accepts the beginning of each target. It
+     * passes them to read_ahead, and then answers one after the other. NULL: each request alone. */
+    bool (*gathers)(void *service, struct sv target);
     fcgi_read_ahead_fn read_ahead;
     struct metrics_slot *slot; /* may be NULL */
 };
