@@ -165,14 +165,6 @@ static _Noreturn void abort_on_misuse(const char *what, const char *column)
     abort();
 }
 
-void db_rows_from(struct db_rows *rows, void *result)
-{
-    rows->result = result;
-    rows->count = PQresultStatus(result) == PGRES_TUPLES_OK
-                      ? PQntuples(result)
-                      : (int)strtol(PQcmdTuples(result), NULL, 10);
-}
-
 static const PGresult *checked_result(const struct db_rows *r, int row, int column)
 {
     const PGresult *res = r->result;
