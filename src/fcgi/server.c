@@ -5,6 +5,7 @@
 #include "fcgi_internal.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,11 +20,6 @@ enum {
     ARENA_WITHOUT_BODY = 128 * 1024,
     REQUEUE_PAUSE_MS = 20
 };
-
-enum err fcgi_library_init(void)
-{
-    return FCGX_Init() == 0 ? ERR_NONE : ERR_INTERNAL;
-}
 
 /* ---- a connection that has a request ---- */
 
@@ -239,6 +235,11 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
     if (settings->threads < 1 || settings->arena_limit > INT_MAX ||
         settings->arena_limit < settings->max_body + ARENA_WITHOUT_BODY)
         return ERR_INVALID;
+    if (FCGX_Init() != 0)
+        return ERR_INTERNAL;
+    /* FCGX_Init installs a handler, where a write to a connection that was closed must only fail.
+     */
+    (void)signal(SIGPIPE, SIG_IGN);
     struct fcgi_server *s = calloc(1, sizeof *s);
     if (!s)
         return ERR_NOMEM;

@@ -323,12 +323,7 @@ int worker_main(const struct worker_run *run)
      * and large blocks given back at once. */
     (void)mallopt(M_ARENA_MAX, 16);
     (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-    enum err e = fcgi_library_init();
-    /* After fcgi_library_init, which installs a handler. A write to a connection that nginx,
-     * PostgreSQL or Redis has closed must fail and not end the process. */
-    (void)signal(SIGPIPE, SIG_IGN);
-    if (e == ERR_NONE)
-        e = open_all(&w);
+    const enum err e = open_all(&w);
     if (e != ERR_NONE) {
         log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
         (void)close_all(&w);

@@ -53,8 +53,8 @@ struct fcgi_settings {
     struct metrics_slot *slot; /* may be NULL */
 };
 
-/* Starts the threads, all signals blocked in them. fcgi_library_init must have been called.
- * ERR_INVALID: the settings are wrong. */
+/* Starts the threads, all signals blocked in them. libfcgi replaces the handlers of SIGTERM and
+ * SIGUSR1; SIGPIPE is ignored. ERR_INVALID: the settings are wrong. */
 MUSTCHECK enum err fcgi_server_start(const struct fcgi_settings *settings,
                                      struct fcgi_server **out);
 /* Accepts no new connections from now on; open ones are still served. Any thread, more than once.
@@ -67,7 +67,3 @@ unsigned long long fcgi_server_requests(struct fcgi_server *s);
 /* Closes idle connections, waits at most grace_ms for busy threads, frees everything. False: a
  * thread was still busy, and the process must exit without touching what threads use. */
 bool fcgi_server_stop(struct fcgi_server *s, int grace_ms);
-
-/* FCGX_Init, once a process, before the caller installs its own signal handlers: libfcgi replaces
- * those of SIGTERM, SIGUSR1 and SIGPIPE. */
-MUSTCHECK enum err fcgi_library_init(void);
