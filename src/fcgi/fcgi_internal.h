@@ -120,8 +120,6 @@ MUSTCHECK bool fcgi_poller_begin(struct fcgi_thread *t);
 /* To be called before t waits for anything but the epoll: others may then poll, and serve the
  * connections that t has deferred. */
 void fcgi_poller_yield(struct fcgi_thread *t);
-/* Wakes all that are idle: the server is stopping. */
-void fcgi_poller_stop(struct fcgi_server *s);
 
 /* ---- params.c ---- */
 

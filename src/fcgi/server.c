@@ -300,7 +300,9 @@ bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
 {
     fcgi_listener_close(s, false);
     atomic_store(&s->stopping, true);
-    fcgi_poller_stop(s);
+    /* Those that are idle, and those that wait in the epoll. */
+    for (int i = 0; i < s->n_threads; i++)
+        (void)sem_post(&s->threads[i].wake);
     (void)eventfd_write(s->wake_fd, 1);
     if (!wait_for_threads(s, grace_ms))
         return false;
