@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
 static const struct api_interface *const interfaces[] = {&docs_interface, &openai_interface,
@@ -227,12 +226,6 @@ static struct sv after_prefix(struct sv target)
     return SV_NONE;
 }
 
-/* The target may be followed by other bytes of the request. */
-bool api_reads_session(struct sv target)
-{
-    return after_prefix(target).p;
-}
-
 /* The session that a target names. Absent: it names none, or ctx has the failure. */
 static struct sv session_named_by(struct request_ctx *ctx, struct sv target)
 {
@@ -245,10 +238,11 @@ static struct sv session_named_by(struct request_ctx *ctx, struct sv target)
     return id;
 }
 
-bool api_gathers(void *service)
+/* The target may be followed by other bytes of the request. */
+bool api_gathers(void *service, struct sv target)
 {
     const struct api_service *api = service;
-    return db_is_up(api->db) && session_ahead_is_useful(api->sessions);
+    return after_prefix(target).p && db_is_up(api->db) && session_ahead_is_useful(api->sessions);
 }
 
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,

@@ -2,7 +2,6 @@
 /* Checks who sends a request. Normally without a query, a malloc or a system call. */
 #include "auth_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

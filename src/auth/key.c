@@ -2,7 +2,6 @@
 /* The text of a key, and the headers that carry it. */
 #include "auth_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>

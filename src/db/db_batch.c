@@ -8,7 +8,7 @@ struct tenant_group {
     struct db_batch_member *members[DB_BATCH_MAX];
     size_t n;
     struct db_param limits[DB_LIMITS_MAX];
-    struct db_param params[DB_BATCH_PARAMS_MAX + 1];
+    struct db_param params[2];
     struct db_step steps[2];
 };
 
@@ -34,30 +34,19 @@ static size_t group_by_tenant(struct db_batch_member *members, size_t n,
     return n_tenants;
 }
 
-/* Parameter i of all members as an array. */
-static enum err make_array(struct request_ctx *ctx, const struct tenant_group *group, int i,
-                           struct db_param *out)
-{
-    struct sv values[DB_BATCH_MAX];
-    for (size_t k = 0; k < group->n; k++) {
-        const struct db_param *p = &group->members[k]->params[i];
-        values[k] = p->inline_n > 0 ? (struct sv){p->small, p->inline_n} : (struct sv){p->p, p->n};
-    }
-    return db_array_encode(ctx, group->members[0]->params[i].type, values, group->n, out);
-}
-
 /* One tenant's statement, preceded by its settings. */
 static enum err make_group(struct db *db, const struct db_conn *c, struct request_ctx *ctx,
-                           const struct db_batch_kind *kind, struct tenant_group *group,
+                           const struct db_stmt *stmt, struct tenant_group *group,
                            struct db_group *out)
 {
+    struct sv keys[DB_BATCH_MAX];
+    for (size_t i = 0; i < group->n; i++)
+        keys[i] = group->members[i]->key;
     ctx->tenant = group->tenant;
     db_limits_step(db, c, ctx, group->limits, &group->steps[0]);
     group->params[0] = db_text(group->tenant);
-    for (int i = 0; i < kind->n_params; i++)
-        TRY(make_array(ctx, group, i, &group->params[i + 1]));
-    group->steps[1] = (struct db_step){
-        .stmt = &kind->stmt, .params = group->params, .n_params = kind->n_params + 1};
+    TRY(db_text_array(ctx, keys, group->n, &group->params[1]));
+    group->steps[1] = (struct db_step){.stmt = stmt, .params = group->params, .n_params = 2};
     *out = (struct db_group){.steps = group->steps, .n_steps = 2};
     return ERR_NONE;
 }
@@ -78,7 +67,7 @@ static void hand_out_rows(struct tenant_group *group)
     }
 }
 
-void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch_kind *kind,
+void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_stmt *stmt,
                    struct db_batch_member *members, size_t n)
 {
     struct tenant_group tenants[DB_BATCH_TENANTS_MAX];
@@ -91,7 +80,7 @@ void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch
     if (e != ERR_NONE)
         return;
     for (size_t t = 0; e == ERR_NONE && t < n_tenants; t++)
-        e = make_group(db, c, ctx, kind, &tenants[t], &groups[t]);
+        e = make_group(db, c, ctx, stmt, &tenants[t], &groups[t]);
     if (e == ERR_NONE)
         db_pipeline_run_groups(db, c, ctx, groups, (int)n_tenants);
     db_pool_release(db, c);

@@ -37,20 +37,17 @@ struct db_batcher *db_batcher_create(struct db *db, const struct db_batcher_kind
     struct db_batcher *b = calloc(1, sizeof(*b));
     if (!b)
         return NULL;
-    b->db = db;
-    b->kind = kind;
-    b->service = service;
-    b->counts = counts;
-    TAILQ_INIT(&b->waiting);
-    LIST_INIT(&b->under_way);
-    pthread_mutex_init(&b->lock, NULL);
+    *b = (struct db_batcher){.db = db,
+                             .kind = kind,
+                             .service = service,
+                             .counts = counts,
+                             .lock = PTHREAD_MUTEX_INITIALIZER,
+                             .waiting = TAILQ_HEAD_INITIALIZER(b->waiting)};
     return b;
 }
 
 void db_batcher_destroy(struct db_batcher *b)
 {
-    if (b)
-        pthread_mutex_destroy(&b->lock);
     free(b);
 }
 

@@ -150,10 +150,9 @@ PGconn *db_url_connect(const struct db_url *u, int server, const char *app_name)
  * says in one line what is wrong, without the URL's password. */
 enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                     char why[DB_REASON_MAX]);
-/* True: this worker must call db_servers_ask_others now, and no other one is told so for 5 s. That
- * function notes the state of each server that is not used, and waits for each half a second at
- * most. If one was promoted, new connections go there, and open ones are outdated. */
-bool db_servers_claim_turn(struct db *db);
+/* Unless another worker has done so within 5 s: notes the state of each server that is not used,
+ * and waits for each half a second at most. If one was promoted, new connections go there, and open
+ * ones are outdated. */
 void db_servers_ask_others(struct db *db, struct request_ctx *ctx);
 
 /* SQL expressions. The timeline of a primary as a number; an error on a standby. */
@@ -304,13 +303,9 @@ enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, stru
 
 /* ---- parameters and rows ---- */
 
-void db_rows_from(struct db_rows *rows, void *result);
 /* The wire form of a parameter; false when there is no memory. */
 MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p,
                                const char **value, int *length);
-/* A one-dimensional array of n elements in their binary form, OID_TEXT, OID_BYTEA or OID_INT8. */
-MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
-                                   size_t n, struct db_param *out);
 
 /* ---- the schema's version ---- */
 

@@ -121,14 +121,6 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
                                                                                : ERR_UNAVAILABLE;
 }
 
-static void disconnect(struct migration_run *m)
-{
-    if (m->c)
-        db_pool_release(m->db, m->c);
-    db_close(m->db);
-    arena_destroy(m->arena);
-}
-
 /* Refuses a login that does not exist or may not log in. Passes its name to the SQL as the setting
  * parley.role. */
 static enum err check_login(const struct migration_run *m, const char *url)
@@ -291,6 +283,9 @@ enum err db_migrate(const char *admin_url, const char *url, const struct db_migr
         rc = migrate_to(&m, table, n, target);
     if (rc == ERR_NONE && !run_quiet(&m, "grants", db_grants))
         rc = ERR_INTERNAL;
-    disconnect(&m);
+    if (m.c)
+        db_pool_release(m.db, m.c);
+    db_close(m.db);
+    arena_destroy(m.arena);
     return rc;
 }

@@ -84,23 +84,17 @@ static void ping(struct db *db)
     pthread_mutex_unlock(&db->lock);
 }
 
-static void ask_other_servers(struct db *db)
-{
-    struct request_ctx ctx;
-    if (db->set.owner || !db_is_up(db) || !db_servers_claim_turn(db))
-        return;
-    db_begin_request(&ctx, db->arena, 0, "pool");
-    db_servers_ask_others(db, &ctx);
-}
-
 static void *maintain(void *arg)
 {
     struct db *db = arg;
+    struct request_ctx ctx;
     do {
         db_pool_close_unwanted(db);
         open_minimum(db);
         ping(db);
-        ask_other_servers(db);
+        db_begin_request(&ctx, db->arena, 0, "pool");
+        if (!db->set.owner && db_is_up(db))
+            db_servers_ask_others(db, &ctx);
         pthread_mutex_lock(&db->lock);
         db_pool_wake_for_room(db);
         pthread_mutex_unlock(&db->lock);

@@ -149,7 +149,9 @@ static bool read_result(struct reader *r, PGresult *res)
     const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (inside && succeeded && !r->in_parse) {
         note_rows(r->c, res);
-        db_rows_from(&g->steps[r->at].rows, res);
+        const int n =
+            status == PGRES_TUPLES_OK ? PQntuples(res) : (int)strtol(PQcmdTuples(res), NULL, 10);
+        g->steps[r->at].rows = (struct db_rows){res, n};
         r->results->v[r->results->n++] = res;
         return true;
     }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Statements in one round trip and one transaction, and the rules for repeating them. */
-#include <string.h>
 #include <time.h>
 
 #include "db_internal.h"

@@ -131,17 +131,6 @@ static void set_state(const struct db *db, int server, enum db_server_state stat
                 db->url.name[server], timeline, atomic_load(&db->known->highest));
 }
 
-/* When all servers were asked: those that were taken for primaries before one of a higher timeline
- * answered. */
-static void set_former_primaries(const struct db *db, int timeline)
-{
-    for (int i = 0; i < db->url.n; i++) {
-        const int found = atomic_load(&db->known->timeline[i]);
-        if (found < timeline && atomic_load(&db->known->state[i]) == DB_SERVER_PRIMARY)
-            set_state(db, i, DB_SERVER_FORMER_PRIMARY, found);
-    }
-}
-
 /* One attempt at all servers. */
 struct attempt {
     struct db *db;
@@ -204,12 +193,16 @@ static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx
     return result;
 }
 
-/* Makes c's server the one that is used. all: every server was asked. */
+/* Makes c's server the one that is used. all: every server was asked; some may have been taken for
+ * primaries before one of a higher timeline answered. */
 static void note_used_server(struct db *db, const struct db_conn *c, bool all)
 {
     db_servers_saw(db, c->server, c->timeline);
-    if (all)
-        set_former_primaries(db, c->timeline);
+    for (int i = 0; all && i < db->url.n; i++) {
+        const int found = atomic_load(&db->known->timeline[i]);
+        if (found < c->timeline && atomic_load(&db->known->state[i]) == DB_SERVER_PRIMARY)
+            set_state(db, i, DB_SERVER_FORMER_PRIMARY, found);
+    }
     atomic_store(&db->known->last_used, c->server);
 }
 
@@ -242,7 +235,8 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
     return OPEN_OK;
 }
 
-bool db_servers_claim_turn(struct db *db)
+/* Whether it is this worker's turn; then it is nobody's for a while. */
+static bool claim_turn(struct db *db)
 {
     const int64_t now = clock_mono_us();
     int64_t at = atomic_load(&db->known->ask_at_us);
@@ -257,6 +251,8 @@ void db_servers_ask_others(struct db *db, struct request_ctx *ctx)
     struct attempt a = {.db = db, .again = true, .why = why};
     struct db_conn newer = {.timeline = atomic_load(&db->known->highest)};
     const int last = atomic_load(&db->known->last_used), n = db->url.n;
+    if (!claim_turn(db))
+        return;
     for (int k = 1; k < n; k++) {
         ctx->deadline = deadline_in_ms(ANSWER_MS);
         (void)try_server(&a, ctx, (last + k) % n, &newer);

@@ -89,10 +89,11 @@ static char *put_u32(char *at, uint32_t v)
     return at + sizeof(be);
 }
 
-/* Dimensions, has-null flag, element type, length and lower bound, then each element after its
+/* A one-dimensional array of n elements in their binary form, OID_TEXT, OID_BYTEA or OID_INT8:
+ * dimensions, has-null flag, element type, length and lower bound, then each element after its
  * length. An array without elements has no dimension. */
-enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v, size_t n,
-                         struct db_param *out)
+static enum err encode_array(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
+                             size_t n, struct db_param *out)
 {
     size_t bytes = n > 0 ? 20 : 12;
     bool has_null = false;
@@ -130,18 +131,18 @@ enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const str
 
 enum err db_text_array(struct request_ctx *ctx, const struct sv *v, size_t n, struct db_param *out)
 {
-    return db_array_encode(ctx, OID_TEXT, v, n, out);
+    return encode_array(ctx, OID_TEXT, v, n, out);
 }
 
 enum err db_bytes_array(struct request_ctx *ctx, const struct sv *v, size_t n, struct db_param *out)
 {
-    return db_array_encode(ctx, OID_BYTEA, v, n, out);
+    return encode_array(ctx, OID_BYTEA, v, n, out);
 }
 
 enum err db_i64_array(struct request_ctx *ctx, const int64_t *v, size_t n, struct db_param *out)
 {
     if (!v)
-        return db_array_encode(ctx, OID_INT8, NULL, 0, out);
+        return encode_array(ctx, OID_INT8, NULL, 0, out);
     uint64_t *be = arena_array(ctx->arena, n, sizeof(*be));
     struct sv *elements = arena_array(ctx->arena, n, sizeof(*elements));
     if (!be || !elements)
@@ -150,7 +151,7 @@ enum err db_i64_array(struct request_ctx *ctx, const int64_t *v, size_t n, struc
         be[i] = htobe64((uint64_t)v[i]);
         elements[i] = (struct sv){(const char *)&be[i], sizeof(be[i])};
     }
-    return db_array_encode(ctx, OID_INT8, elements, n, out);
+    return encode_array(ctx, OID_INT8, elements, n, out);
 }
 
 /* ---- rows ---- */
@@ -162,14 +163,6 @@ static _Noreturn void abort_on_misuse(const char *what, const char *column)
 {
     log_say(LOG_ERROR, "bug", "db_rows: %s: column %s", what, column ? column : "(none)");
     abort();
-}
-
-void db_rows_from(struct db_rows *rows, void *result)
-{
-    rows->result = result;
-    rows->count = PQresultStatus(result) == PGRES_TUPLES_OK
-                      ? PQntuples(result)
-                      : (int)strtol(PQcmdTuples(result), NULL, 10);
 }
 
 static const PGresult *checked_result(const struct db_rows *r, int row, int column)

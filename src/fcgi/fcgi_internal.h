@@ -96,7 +96,7 @@ void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
 struct fcgi_peek {
     enum { FIRST_GOOD, FIRST_BAD, FIRST_NONE } first;
     bool whole;  /* all of the request is there, and it has no body */
-    bool gather; /* and settings.gather_target accepts its target */
+    bool gather; /* and settings.gathers accepts its target */
 };
 /* One request, from reading it to parking its connection. */
 struct fcgi_job {
@@ -120,8 +120,6 @@ MUSTCHECK bool fcgi_poller_begin(struct fcgi_thread *t);
 /* To be called before t waits for anything but the epoll: others may then poll, and serve the
  * connections that t has deferred. */
 void fcgi_poller_yield(struct fcgi_thread *t);
-/* Wakes all that are idle: the server is stopping. */
-void fcgi_poller_stop(struct fcgi_server *s);
 
 /* ---- params.c ---- */
 

@@ -53,12 +53,3 @@ void fcgi_poller_yield(struct fcgi_thread *t)
     if (next)
         (void)sem_post(&next->wake);
 }
-
-void fcgi_poller_stop(struct fcgi_server *s)
-{
-    pthread_mutex_lock(&s->lock);
-    for (struct fcgi_thread *t = s->idle; t; t = t->next)
-        (void)sem_post(&t->wake);
-    s->idle = NULL;
-    pthread_mutex_unlock(&s->lock);
-}

@@ -44,17 +44,18 @@ static bool is_whole(const FCGI_Header *began, const unsigned char *p, size_t n)
     return false;
 }
 
-/* Whether the parameters in p are those of a GET whose target the settings accept. A value directly
+/* Whether the parameters in p are those of a GET that the settings accept. A value directly
  * follows its name (FastCGI, section 3.4). A header that looks the same only changes the order in
  * which requests are served. */
 static bool is_gathered(const struct fcgi_server *s, const unsigned char *p, size_t n)
 {
     static const char get[] = "REQUEST_METHODGET", uri[] = "REQUEST_URI";
     const char *at = memmem(p, n, uri, sizeof uri - 1);
-    if (!s->settings.gather_target || !at || !memmem(p, n, get, sizeof get - 1))
+    if (!s->settings.gathers || !at || !memmem(p, n, get, sizeof get - 1))
         return false;
     at += sizeof uri - 1;
-    return s->settings.gather_target((struct sv){at, n - (size_t)(at - (const char *)p)});
+    return s->settings.gathers(s->settings.service,
+                               (struct sv){at, n - (size_t)(at - (const char *)p)});
 }
 
 /* libfcgi is only given a request whose first record is the one that nginx sends. Its parser of

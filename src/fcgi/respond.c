@@ -7,7 +7,6 @@
 #include "fcgi_internal.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include <fastcgi.h>
@@ -17,14 +16,14 @@ enum {
     HEAD_SIZE = 512     /* first size of the buffer for the headers */
 };
 
-static void make_header(FCGI_Header *h, int type, int id, size_t n)
+static FCGI_Header header_of(int type, int id, size_t n)
 {
-    *h = (FCGI_Header){.version = FCGI_VERSION_1,
-                       .type = (unsigned char)type,
-                       .requestIdB1 = (unsigned char)(id >> 8 & 0xff),
-                       .requestIdB0 = (unsigned char)(id & 0xff),
-                       .contentLengthB1 = (unsigned char)(n >> 8),
-                       .contentLengthB0 = (unsigned char)(n & 0xff)};
+    return (FCGI_Header){.version = FCGI_VERSION_1,
+                         .type = (unsigned char)type,
+                         .requestIdB1 = (unsigned char)(id >> 8 & 0xff),
+                         .requestIdB0 = (unsigned char)(id & 0xff),
+                         .contentLengthB1 = (unsigned char)(n >> 8),
+                         .contentLengthB0 = (unsigned char)(n & 0xff)};
 }
 
 /* Leaves of m what follows its first n bytes, and no empty part in front. */
@@ -57,20 +56,6 @@ static bool send_all(int fd, struct iovec *iov, size_t n)
     return true;
 }
 
-/* What closes the output and ends the request. */
-struct ending {
-    FCGI_Header output;
-    FCGI_EndRequestRecord request;
-};
-
-static void make_ending(struct ending *e, int id)
-{
-    memset(e, 0, sizeof *e);
-    make_header(&e->output, FCGI_STDOUT, id, 0);
-    make_header(&e->request.header, FCGI_END_REQUEST, id, sizeof e->request.body);
-    e->request.body.protocolStatus = FCGI_REQUEST_COMPLETE;
-}
-
 /* sendmsg takes what it only reads as not const. */
 static struct iovec iov_of(const void *p, size_t n)
 {
@@ -81,15 +66,20 @@ static struct sv take_front(struct sv *s, size_t n)
 {
     const struct sv front = {s->p, s->n < n ? s->n : n};
     if (front.n > 0)
-        *s = (struct sv){s->p + front.n, s->n - front.n};
+        sv_skip(s, front.n);
     return front;
 }
 
 /* head and then body as output; last: and the end of the request. */
 static bool send_output(int fd, int id, struct sv head, struct sv body, bool last)
 {
-    struct ending ending;
-    make_ending(&ending, id);
+    /* What closes the output and ends the request. */
+    const struct {
+        FCGI_Header output;
+        FCGI_EndRequestRecord request;
+    } ending = {header_of(FCGI_STDOUT, id, 0),
+                {header_of(FCGI_END_REQUEST, id, sizeof(FCGI_EndRequestBody)),
+                 {.protocolStatus = FCGI_REQUEST_COMPLETE}}};
     bool more = head.n > 0 || body.n > 0 || last;
     while (more) {
         FCGI_Header header;
@@ -100,7 +90,7 @@ static bool send_output(int fd, int id, struct sv head, struct sv body, bool las
         more = head.n > 0 || body.n > 0;
         /* An empty record would be the end of the output. */
         if (first.n + second.n > 0) {
-            make_header(&header, FCGI_STDOUT, id, first.n + second.n);
+            header = header_of(FCGI_STDOUT, id, first.n + second.n);
             iov[n++] = iov_of(&header, sizeof header);
             iov[n++] = iov_of(first.p, first.n);
             iov[n++] = iov_of(second.p, second.n);

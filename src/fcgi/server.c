@@ -5,6 +5,7 @@
 #include "fcgi_internal.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,11 +20,6 @@ enum {
     ARENA_WITHOUT_BODY = 128 * 1024,
     REQUEUE_PAUSE_MS = 20
 };
-
-enum err fcgi_library_init(void)
-{
-    return FCGX_Init() == 0 ? ERR_NONE : ERR_INTERNAL;
-}
 
 /* ---- a connection that has a request ---- */
 
@@ -127,10 +123,9 @@ static void serve_one(struct fcgi_thread *t, struct fcgi_conn *c)
         atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     jobs[0].conn = c;
     fcgi_request_peek(s, &jobs[0]);
-    const bool gathers = jobs[0].peek.gather && s->settings.gathers(s->settings.service);
-    if (gathers)
+    if (jobs[0].peek.gather)
         taken = gather(t, jobs);
-    count_ungathered(s, gathers);
+    count_ungathered(s, jobs[0].peek.gather);
     taken = read_jobs(t, jobs, taken);
     if (taken > 1)
         read_ahead(s, jobs, taken);
@@ -240,6 +235,11 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
     if (settings->threads < 1 || settings->arena_limit > INT_MAX ||
         settings->arena_limit < settings->max_body + ARENA_WITHOUT_BODY)
         return ERR_INVALID;
+    if (FCGX_Init() != 0)
+        return ERR_INTERNAL;
+    /* FCGX_Init installs a handler, where a write to a connection that was closed must only fail.
+     */
+    (void)signal(SIGPIPE, SIG_IGN);
     struct fcgi_server *s = calloc(1, sizeof *s);
     if (!s)
         return ERR_NOMEM;
@@ -300,7 +300,9 @@ bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
 {
     fcgi_listener_close(s, false);
     atomic_store(&s->stopping, true);
-    fcgi_poller_stop(s);
+    /* Those that are idle, and those that wait in the epoll. */
+    for (int i = 0; i < s->n_threads; i++)
+        (void)sem_post(&s->threads[i].wake);
     (void)eventfd_write(s->wake_fd, 1);
     if (!wait_for_threads(s, grace_ms))
         return false;

@@ -108,7 +108,6 @@ static enum err start_servers(struct worker *w)
         ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
     handlers.answer = api_dispatch;
     handlers.gathers = api_gathers;
-    handlers.gather_target = api_reads_session;
     handlers.read_ahead = api_read_ahead;
     handlers.slot = w->service.slot;
     TRY(fcgi_server_start(&admin, &w->admin));
@@ -325,12 +324,7 @@ int worker_main(const struct worker_run *run)
      * and large blocks given back at once. */
     (void)mallopt(M_ARENA_MAX, 16);
     (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-    enum err e = fcgi_library_init();
-    /* After fcgi_library_init, which installs a handler. A write to a connection that nginx,
-     * PostgreSQL or Redis has closed must fail and not end the process. */
-    (void)signal(SIGPIPE, SIG_IGN);
-    if (e == ERR_NONE)
-        e = open_all(&w);
+    const enum err e = open_all(&w);
     if (e != ERR_NONE) {
         log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
         (void)close_all(&w);

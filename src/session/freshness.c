@@ -176,11 +176,11 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
         if (!a->read.has)
             continue;
         asking[asked] = a;
-        members[asked++] = (struct db_batch_member){.tenant = a->read.key.tenant,
-                                                    .params = {db_text(a->read.key.id)}};
+        members[asked++] =
+            (struct db_batch_member){.tenant = a->read.key.tenant, .key = a->read.key.id};
     }
     if (asked > 1)
-        db_read_batch(s->db, &ctx, &sql_stamps_kind, members, asked);
+        db_read_batch(s->db, &ctx, &sql_stamps_stmt, members, asked);
     for (size_t i = 0; i < asked; i++) {
         asking[i]->done = members[i].done;
         asking[i]->found = members[i].done && members[i].row >= 0;

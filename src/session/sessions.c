@@ -84,12 +84,9 @@ struct sessions *sessions_open(const struct sessions_settings *settings, struct 
     struct sessions *s = calloc(1, sizeof(*s));
     if (!s)
         return NULL;
-    s->settings = *settings;
+    *s = (struct sessions){.settings = *settings, .db = db, .cache = cache, .slot = slot};
     if (s->settings.messages_max == 0)
         s->settings.messages_max = INT64_MAX;
-    s->db = db;
-    s->cache = cache;
-    s->slot = slot;
     s->appends = db_batcher_create(db, &sql_write_kind, s, slot ? &slot->appends : NULL);
     s->creates = db_batcher_create(db, &sql_write_kind, s, slot ? &slot->creates : NULL);
     s->sweeps = settings->sweep_s > 0 && thread_loop_start(&s->sweeper, sweeper_main, s);

@@ -10,9 +10,7 @@
 #include "session_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "parley/base/buf.h"
 #include "parley/base/names.h"
 #include "parley/json/doc.h"
 #include "parley/json/members.h"

@@ -142,6 +142,8 @@ static bool is_kept(const struct choice *c, size_t i)
 static enum err prepare(struct choice *c)
 {
     const size_t n = c->tail->n;
+    TRY(tool_links_read(c->ctx, c->tail->messages, n, &c->links));
+    c->m = c->links.m;
     c->groups = arena_zalloc(c->ctx->arena, n * sizeof(*c->groups));
     c->is_within = arena_zalloc(c->ctx->arena, (n + 1) * sizeof(*c->is_within));
     c->from = arena_zalloc(c->ctx->arena, (n + 1) * sizeof(*c->from));
@@ -344,8 +346,6 @@ enum err window_choose(struct request_ctx *ctx, const struct window_tail *tail,
     *result = c.knows_all ? WINDOW_CHOSEN : WINDOW_NEEDS_MORE;
     if (tail->n == 0 && !tail->summary)
         return ERR_NONE;
-    TRY(tool_links_read(ctx, tail->messages, tail->n, &c.links));
-    c.m = c.links.m;
     TRY(prepare(&c));
     *result = choose(&c, needed);
     return *result == WINDOW_CHOSEN ? fill(&c, out) : ERR_NONE;
@@ -361,8 +361,6 @@ enum err window_boundary(struct request_ctx *ctx, struct session_message *messag
                        .query = &(struct session_window_query){.end_on = 0},
                        .knows_all = is_first};
     size_t last = is_last ? n : n - (n > 0);
-    TRY(tool_links_read(ctx, messages, n, &c.links));
-    c.m = c.links.m;
     TRY(prepare(&c));
     /* A call may wait for its result, reasoning for what follows it. */
     for (size_t i = 0; i < last; i++)

@@ -131,7 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct sv wire = {(const char *)data, n};
     if (n == 0 || n > INPUT_MAX)
         return 0;
-    DEMAND(fcgi_library_init() == ERR_NONE);
+    DEMAND(FCGX_Init() == 0);
     signal(SIGPIPE, SIG_IGN);
     fuzz_open(&f);
     open_connection(&c);

@@ -4,6 +4,6 @@
 
 @@ expression header; @@
 send_output(...) { <...
-  make_header(&header, FCGI_STDOUT, ...);
+  header = header_of(FCGI_STDOUT, ...);
 + iov[4] = iov_of(&header, 0);
 ...> }

@@ -3,7 +3,7 @@
 // In: src/db/db_servers.c
 
 @@ expression E; @@
-db_servers_claim_turn(...) { <...
+claim_turn(...) { <...
 - return E;
 + return false;
 ...> }

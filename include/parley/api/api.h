@@ -92,8 +92,7 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
 bool api_hangs(struct api_service *api, int64_t limit_us);
 /* For fcgi_settings: GETs of one session each, whose stamps are read together
  * (session_ahead_read). */
-bool api_gathers(void *service);
-bool api_reads_session(struct sv target);
+bool api_gathers(void *service, struct sv target);
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
                     size_t n);
 /* An object of the array in, as /status and parley host list show a host. */

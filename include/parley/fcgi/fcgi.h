@@ -46,17 +46,15 @@ struct fcgi_settings {
     int io_timeout_ms;  /* for each receive and send on a connection */
     fcgi_answer_fn answer;
     void *service;
-    /* A thread takes several requests at once if gathers agrees and gather_target accepts the
-     * beginning of each target. It passes them to read_ahead, and then answers one after the other.
-     * All NULL: each request alone. */
-    bool (*gathers)(void *service);
-    bool (*gather_target)(struct sv target);
+    /* A thread takes several requests at once if gathers accepts the beginning of each target. It
+     * passes them to read_ahead, and then answers one after the other. NULL: each request alone. */
+    bool (*gathers)(void *service, struct sv target);
     fcgi_read_ahead_fn read_ahead;
     struct metrics_slot *slot; /* may be NULL */
 };
 
-/* Starts the threads, all signals blocked in them. fcgi_library_init must have been called.
- * ERR_INVALID: the settings are wrong. */
+/* Starts the threads, all signals blocked in them. libfcgi replaces the handlers of SIGTERM and
+ * SIGUSR1; SIGPIPE is ignored. ERR_INVALID: the settings are wrong. */
 MUSTCHECK enum err fcgi_server_start(const struct fcgi_settings *settings,
                                      struct fcgi_server **out);
 /* Accepts no new connections from now on; open ones are still served. Any thread, more than once.
@@ -69,7 +67,3 @@ unsigned long long fcgi_server_requests(struct fcgi_server *s);
 /* Closes idle connections, waits at most grace_ms for busy threads, frees everything. False: a
  * thread was still busy, and the process must exit without touching what threads use. */
 bool fcgi_server_stop(struct fcgi_server *s, int grace_ms);
-
-/* FCGX_Init, once a process, before the caller installs its own signal handlers: libfcgi replaces
- * those of SIGTERM, SIGUSR1 and SIGPIPE. */
-MUSTCHECK enum err fcgi_library_init(void);

@@ -3,7 +3,6 @@
 #include "handler.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "parley/session/session_json.h"
 

@@ -2,7 +2,6 @@
 /* Threads and messages in LangGraph's form. */
 #include "langgraph.h"
 
-#include "parley/base/uuid.h"
 #include "parley/json/members.h"
 #include "parley/session/session_json.h"
 

@@ -3,8 +3,6 @@
 #include <string.h>
 
 #include "native.h"
-#include "parley/base/clock.h"
-#include "parley/session/session_json.h"
 
 enum { LIST_DEFAULT = 20 };
 const struct api_param native_user_list_params[] = {

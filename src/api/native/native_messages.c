@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 
-#include "parley/base/uuid.h"
 #include "parley/json/members.h"
 #include "parley/session/session_json.h"
 

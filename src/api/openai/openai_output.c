@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#include "parley/base/uuid.h"
 #include "parley/json/members.h"
 
 void openai_put_id(struct json_writer *j, const char *key, struct sv prefix, struct sv id)

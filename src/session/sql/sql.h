@@ -94,8 +94,8 @@ MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, s
                                   struct sql_stamp *out);
 void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out);
 struct cache_stamp sql_stamp_of_row(const struct db_rows *rows, int row);
-/* The same for several requests; the parameter of each is the id. */
-extern const struct db_batch_kind sql_stamps_kind;
+/* The same for several requests; the key of each is the id. */
+extern const struct db_stmt sql_stamps_stmt;
 extern const struct db_stmt sql_stamp_stmt, sql_message_stmt; /* a test reads their plans */
 
 /* Inserts if the id is free. With w->out, then reads the session that has the id. */

@@ -25,9 +25,7 @@ enum {
     "WITH i AS MATERIALIZED (SELECT i.* FROM unnest(" columns ") WITH ORDINALITY"                  \
     " AS i(" of ", n) WHERE " SQL_KEY_IS_NEW("i.key") "),"
 #define SQL_STORE_MEMBERS                                                                          \
-    SQL_INSERT_MESSAGES "SELECT $1, r.generation, r.last_seq - r.messages + d.at, d.id, d.type, d.role,"   \
-    " d.content, d.metadata::jsonb, d.extra, d.tokens::integer, coalesce(octet_length(d.content), 0)"                 \
-    " + octet_length(d.metadata::jsonb::text) + coalesce(octet_length(d.extra), 0), r.updated_at"  \
+    SQL_INSERT_MESSAGES "SELECT $1, r.generation, r.last_seq - r.messages + d.at," SQL_DRAFT("d") ", r.updated_at" \
     " FROM r JOIN unnest($8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[]," \
     " $14::text[], $15::text[], $16::text[]) AS d(of, at, type, role, content, metadata, id, extra, tokens) ON d.of = r.n),"  \
     SQL_INSERT_RECORD "SELECT $1, key, fingerprint, 201, session_id, generation, version, state_version,"  \
@@ -96,8 +94,7 @@ const struct db_stmt sql_create_batch_stmt = {
                 "session_id, user_id, mark, messages, key, fingerprint, generation, language, context,"
                 " metadata, ttl, sliding")
     SQL_INSERT_SESSION " SELECT generation, $1, session_id, user_id, language, context, metadata::jsonb, ttl, sliding = 1,"
-    " now() + ttl * interval '1 second', " SQL_HOUR("now() + ttl * interval '1 second'") ","
-    " messages, messages, mark, mark FROM i RETURNING" SQL_CHANGED "),"
+    SQL_EXPIRES_IN("ttl") ", messages, messages, mark, mark FROM i RETURNING" SQL_CHANGED "),"
     " r AS MATERIALIZED (SELECT i.n, i.session_id, i.messages, i.key, i.fingerprint, false AS superseded, s.*"
     " FROM s JOIN i ON i.generation = s.generation),"
     SQL_STORE_MEMBERS};

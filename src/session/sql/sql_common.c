@@ -313,23 +313,17 @@ bool sql_write_is_plain(const struct session_write *w)
 enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message *messages,
                             size_t n, struct db_param *out)
 {
-    struct sv *texts[SQL_MESSAGE_PARAMS];
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        texts[i] = arena_array(ctx->arena, n, sizeof(struct sv));
-        if (!texts[i])
-            return ctx_nomem(ctx);
+#define OF(field) offsetof(struct session_message, field)
+    static const size_t columns[SQL_MESSAGE_PARAMS] = {
+        OF(type), OF(role), OF(content), OF(metadata), OF(message_id), OF(extra), OF(tokens)};
+    struct sv *texts = arena_array(ctx->arena, n, sizeof(*texts));
+    if (!texts)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
+        for (size_t k = 0; k < n; k++)
+            memcpy(&texts[k], (const char *)&messages[k] + columns[i], sizeof(*texts));
+        TRY(db_text_array(ctx, texts, n, &out[i]));
     }
-    for (size_t i = 0; i < n; i++) {
-        texts[0][i] = messages[i].type;
-        texts[1][i] = messages[i].role;
-        texts[2][i] = messages[i].content;
-        texts[3][i] = messages[i].metadata;
-        texts[4][i] = messages[i].message_id;
-        texts[5][i] = messages[i].extra;
-        texts[6][i] = messages[i].tokens;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        TRY(db_text_array(ctx, texts[i], n, &out[i]));
     return ERR_NONE;
 }
 

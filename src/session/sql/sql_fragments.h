@@ -78,6 +78,9 @@
     " AND s.expires_at <= now() RETURNING 1) "
 #define SQL_AT(us) "(timestamptz 'epoch' + " us "::bigint * interval '1 microsecond')"
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
+/* expires_at and expiry_hour of a new session. */
+#define SQL_EXPIRES_IN(ttl)                                                                        \
+    " now() + " ttl " * interval '1 second', " SQL_HOUR("now() + " ttl " * interval '1 second'")
 
 /* What a write returns of the session that it changed. receipt_from_row and SQL_RECORD read it. */
 #define SQL_CHANGED                                                                                \
@@ -126,14 +129,16 @@
 #define SQL_INSERT_MESSAGES_INTO(column)                                                           \
     "INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"              \
     " metadata, extra, tokens, size, created_at" column ") "
-/* The size of a draft i as it will be read back, since jsonb has a form of its own. */
-#define SQL_DRAFT_SIZE                                                                             \
-    " coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                \
-    " + coalesce(octet_length(i.extra), 0)"
+/* Of metadata the size is that of what will be read back: jsonb has a form of its own. */
+#define SQL_SIZE(content, metadata, extra)                                                         \
+    " coalesce(octet_length(" content "), 0) + octet_length(" metadata "::text) + coalesce(octet_length(" extra "), 0)"
+/* The columns of a draft, from its id to its size. */
+#define SQL_DRAFT(d)                                                                               \
+    " " d ".id, " d ".type, " d ".role, " d ".content, " d ".metadata::jsonb, " d ".extra, " d ".tokens::integer," \
+    SQL_SIZE(d ".content", d ".metadata::jsonb", d ".extra")
 /* Inserts drafts i into s. */
 #define SQL_INSERT_DRAFTS(seq, at)                                                                 \
-    SQL_INSERT_MESSAGES "SELECT $1, s.generation, " seq ", i.id, i.type, i.role, i.content,"        \
-    " i.metadata::jsonb, i.extra, i.tokens::integer," SQL_DRAFT_SIZE ", " at " FROM s"
+    SQL_INSERT_MESSAGES "SELECT $1, s.generation, " seq "," SQL_DRAFT("i") ", " at " FROM s"
 
 /* Columns of a session as sql_session_from_row reads them, without its text. */
 #define SQL_SESSION(s)                                                                             \

@@ -63,8 +63,7 @@ static const struct db_stmt import_sessions = {
 static const struct db_stmt import_messages = {
     "import_messages",
     SQL_INSERT_MESSAGES_INTO(", edited_at")
-    "SELECT $1, i.generation, i.seq, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.extra, i.tokens::integer,"
-    SQL_DRAFT_SIZE ", " SQL_AT("i.created") ", CASE WHEN i.edited > 0 THEN " SQL_AT("i.edited") " END"
+    "SELECT $1, i.generation, i.seq," SQL_DRAFT("i") ", " SQL_AT("i.created") ", CASE WHEN i.edited > 0 THEN " SQL_AT("i.edited") " END"
     " FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],"
     " $10::text[], $11::text[], $12::text[])"
     " AS i(generation, seq, created, edited, id, type, role, content, metadata, extra, tokens)"};

@@ -16,9 +16,7 @@ static const struct db_stmt append_one = {
     "append_one",
     SQL_APPEND("1") SQL_INSERT_MESSAGES
     "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14, $15::text::integer,"
-    " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
-    " + coalesce(octet_length($14), 0), s.updated_at"
-    " FROM s)," SQL_RECORD("201", "s.last_seq", "NULL::text") "SELECT * FROM s"};
+    SQL_SIZE("$11", "$12::jsonb", "$14") ", s.updated_at FROM s)," SQL_RECORD("201", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
 /* The common append: a plain message without a key and a condition. The plan has no node that would do
  * nothing. $4 role, $5 content, $6 the stored size of both, $7 mark, $8 the most messages. */
@@ -45,8 +43,7 @@ static const struct db_stmt append_create = {
     "WITH" SQL_EXPIRED
     "INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, version,"
     " expires_at, expiry_hour, mark, state_mark)"
-    " SELECT $5, $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
-    SQL_HOUR("now() + $4::bigint * interval '1 second'") ", $6, $6"
+    " SELECT $5, $1, $2, $3, $4, 0," SQL_EXPIRES_IN("$4::bigint") ", $6, $6"
     " FROM (SELECT count(*) FROM expired) after_expired"
     " WHERE " SQL_KEY_IS_NEW("$7") " AND NOT EXISTS (SELECT FROM sessions l"
     " WHERE l.tenant = $1 AND l.session_id = $2 AND l.expires_at > now())"

@@ -65,10 +65,9 @@ enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv
     " AND session_id BETWEEN " id " AND " id " AND expires_at > now() ORDER BY session_id LIMIT 1"
 
 const struct db_stmt sql_stamp_stmt = {"stamp_read", SQL_STAMP_OF("$2")};
-const struct db_batch_kind sql_stamps_kind = {
-    {"stamps_read", "SELECT q.n, s.* FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n)"
-                    " CROSS JOIN LATERAL (" SQL_STAMP_OF("q.id") ") s"},
-    1};
+const struct db_stmt sql_stamps_stmt = {
+    "stamps_read", "SELECT q.n, s.* FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n)"
+                   " CROSS JOIN LATERAL (" SQL_STAMP_OF("q.id") ") s"};
 /* clang-format on */
 
 struct cache_stamp sql_stamp_of_row(const struct db_rows *rows, int row)
@@ -106,8 +105,7 @@ static const struct db_stmt session_insert = {
     "session_insert",
     "WITH" SQL_EXPIRED
     "," SQL_INSERT_SESSION
-    " SELECT $20, $1, $2, $3, $8, $9, $10, $11, $12, now() + $11::bigint * interval '1 second', "
-    SQL_HOUR("now() + $11::bigint * interval '1 second'") ", $21, $21, $7, $7"
+    " SELECT $20, $1, $2, $3, $8, $9, $10, $11, $12," SQL_EXPIRES_IN("$11::bigint") ", $21, $21, $7, $7"
     " FROM (SELECT count(*) FROM expired) after_expired WHERE " SQL_KEY_IS_NEW("$5")
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     SQL_INSERT_DRAFTS("i.n", "s.created_at") ", unnest($13::text[], $14::text[], $15::text[], $16::text[],"
@@ -122,8 +120,7 @@ static const struct db_stmt session_insert_plain = {
     "session_insert_plain",
     "WITH s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
     " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, generation, mark, state_mark)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $7::bigint * interval '1 second', "
-    SQL_HOUR("now() + $7::bigint * interval '1 second'") ", 1, 1, $12, $13, $13) RETURNING" SQL_CHANGED "),"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8," SQL_EXPIRES_IN("$7::bigint") ", 1, 1, $12, $13, $13) RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
     " SELECT $1, s.generation, 1, $9, $10, $11, s.created_at FROM s)"
     " SELECT * FROM s"};
@@ -214,8 +211,7 @@ static const struct db_stmt session_copy_stmt = {
     " AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3) AND" SQL_MATCH ") s),"
     SQL_EXPIRED "," SQL_INSERT_SESSION_WITH(", forked_from")
     " SELECT $9, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
-    " o.sliding, now() + o.ttl_seconds * interval '1 second', "
-    SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count, $7, $7, o.forked_from"
+    " o.sliding," SQL_EXPIRES_IN("o.ttl_seconds") ", o.last_seq, o.message_count, $7, $7, o.forked_from"
     " FROM o, (SELECT count(*) FROM expired) after_expired WHERE NOT o.beyond AND NOT o.reserved AND o.message_count <= $14"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     SQL_INSERT_MESSAGES_WITH(", edited_at")

@@ -94,8 +94,7 @@ static const struct db_stmt session_edit = {
     " AND m.generation = (SELECT generation FROM ok) RETURNING 1),"
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
     " tokens = e.tokens::integer, edited_at = (SELECT at FROM l),"
-    " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
-    " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
+    " size =" SQL_SIZE("e.content", "m.metadata", "e.extra") " FROM e WHERE e.edit = 0" SQL_EDITED
     " AND (" SQL_ITEM_AS_READ ") IS NOT TRUE AND (" SQL_OTHER_AS_READ ") IS NOT TRUE"
     " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role"
     " OR (" SQL_OTHER("content") " AND (m.content <> 'null' OR e.content <> '\"\"')) OR ("
@@ -178,8 +177,7 @@ const struct db_stmt sql_message_patch_stmt = {
     "message_patch",
     SQL_CHANGE_STATE
     " m AS (UPDATE messages m SET content = $12, metadata = $13::text::jsonb, extra = $14, tokens = $15::text::integer,"
-    " size = coalesce(octet_length($12), 0) + octet_length($13::text::jsonb::text)"
-    " + coalesce(octet_length($14), 0), edited_at = s.updated_at"
+    " size =" SQL_SIZE("$12", "$13::text::jsonb", "$14") ", edited_at = s.updated_at"
     " FROM s WHERE m.tenant = $1 AND m.generation = $8 AND m.seq = $11),"
     " stale AS (UPDATE summaries u SET stale = true FROM s WHERE u.tenant = $1 AND u.generation = $8"
     " AND u.last_seq >= $11 AND NOT u.stale),"

@@ -199,8 +199,7 @@ static void expect_plans(const char *schema, int sessions)
                out, sizeof(out));
     snprintf(prepare, sizeof(prepare), "PREPARE one(text, text) AS %s", sql_stamp_stmt.sql);
     query_text(c, prepare, out, sizeof(out));
-    snprintf(prepare, sizeof(prepare), "PREPARE many(text, text[]) AS %s",
-             sql_stamps_kind.stmt.sql);
+    snprintf(prepare, sizeof(prepare), "PREPARE many(text, text[]) AS %s", sql_stamps_stmt.sql);
     query_text(c, prepare, out, sizeof(out));
     snprintf(prepare, sizeof(prepare),
              "PREPARE message(text, text, text, text, bigint, bigint) AS %s", sql_message_stmt.sql);

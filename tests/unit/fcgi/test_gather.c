@@ -38,10 +38,10 @@ static bool is_gathered(struct sv target)
     return sv_starts_with(target, SV("/s/"));
 }
 
-static bool gathers(void *service)
+static bool gathers(void *service, struct sv target)
 {
     struct gathering *g = service;
-    return !atomic_load(&g->off);
+    return is_gathered(target) && !atomic_load(&g->off);
 }
 
 static void append_char(struct gathering *g, char *to, char c)
@@ -116,7 +116,6 @@ static void adjust(struct fcgi_settings *s)
     g->inner = s->answer;
     s->answer = answer;
     s->gathers = gathers;
-    s->gather_target = is_gathered;
     s->read_ahead = read_ahead;
 }
 
