@@ -36,15 +36,17 @@ static bool is_object(struct sv raw)
 static enum err read_branch(const struct json_input *in, const struct json_node *mapping,
                             struct sv current, struct sv **out, size_t *n)
 {
-    const size_t n_nodes = mapping->children;
+    size_t n_nodes = mapping->children;
     struct tree_node *tree = arena_array(in->ctx->arena, n_nodes, sizeof(*tree)), *end = tree;
     struct sv *messages = *out = arena_array(in->ctx->arena, n_nodes, sizeof(*messages));
     if (!tree || !messages)
         return ctx_nomem(in->ctx);
     for (const struct json_node *node = json_doc_first(in->doc, mapping); node;
          node = json_doc_next(in->doc, node))
-        *end++ = (struct tree_node){node->key, unquoted(json_member_get(node->raw, "parent")),
-                                    json_member_get(node->raw, "message")};
+        if (is_object(node->raw))
+            *end++ = (struct tree_node){node->key, unquoted(json_member_get(node->raw, "parent")),
+                                        json_member_get(node->raw, "message")};
+    n_nodes = (size_t)(end - tree);
     qsort(tree, n_nodes, sizeof(*tree), compare_nodes);
     for (*n = 0; current.p;) {
         const struct tree_node key = {.id = current};
