@@ -66,7 +66,7 @@ static const struct json_field message_fields[] = {
     {"audio", JSON_OBJECT, JSON_NULLABLE, UNUSED},
     {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED},
     /* Only of one that was stored: */
-    {"seq", JSON_I64, JSON_NULLABLE, IN_MESSAGE(seq), 1, INT64_MAX},
+    {"seq", JSON_I64, JSON_NULLABLE, IN_MESSAGE(seq), 1, (INT64_C(1) << 53) - 1},
     {"created_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, created_at), 0, 0},
     {"edited_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, edited_at), 0, 0}};
 enum { SENT_FIELDS = ARRAY_LEN(message_fields) - 3 };
