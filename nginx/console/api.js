@@ -23,6 +23,8 @@ export class Problem extends Error {
 // Path and query from values; an undefined or empty value of the query is left out.
 export function target(segments, query = {}) {
   const given = Object.entries(query).filter(([, v]) => v !== undefined && v !== null && v !== "");
+  // A browser would remove these from the path; no id is one of them.
+  if (segments.some((s) => s === "." || s === "..")) throw new Problem(404, "There is no such id.");
   const path = ["..", "v1", ...segments.map(encodeURIComponent)].join("/");
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }

@@ -101,7 +101,7 @@ function find({ name, ids }) {
   if (name === "users" && ids.length < 2) return ids.length ? views.user : views.users;
   if (name !== "sessions" || ids.length > 2) return null;
   return ids.length < 2 ? (ids.length ? views.session : views.sessions)
-    : { window: views.windowOf, details: views.details }[ids[1]];
+    : { __proto__: null, window: views.windowOf, details: views.details }[ids[1]];
 }
 
 async function route(said = "") {

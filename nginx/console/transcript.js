@@ -6,7 +6,7 @@ import { content, facts, field, fold, form, h, id, pre, time, view } from "./dom
 import { parts, pretty } from "./json.js";
 
 const PAGE = 50, MOST = 300, BEFORE = 10, LONG = 4000;
-const ROLES = { user: "user", human: "user", assistant: "assistant", ai: "assistant", system: "system",
+const ROLES = { __proto__: null, user: "user", human: "user", assistant: "assistant", ai: "assistant", system: "system",
   developer: "system", tool: "tool", function: "tool" };
 // What the head and the body of a message show; all else is in its details.
 const SHOWN = ["message_id", "seq", "type", "role", "content", "name", "tool_calls", "created_at",

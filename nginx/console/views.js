@@ -210,7 +210,8 @@ export async function details(c) {
   json("Context", raw("context")), json("Metadata", raw("metadata")),
   sum ? fold(["Summary of the messages up to ", String(sum.last_seq), sum.stale ? ", stale" : ""], [
     facts([["Created", time(sum.created_at)], ["Tokens", sum.tokens?.toString()]]),
-    h("p", { class: "text" }, content(sum.content))], true) : quiet("There is no summary."));
+    typeof sum.content === "string" ? h("p", { class: "text" }, content(sum.content))
+      : pre(pretty(parts(raw("summary")).get("content")))], true) : quiet("There is no summary."));
   if (s.user_state) box.append(json("State of the user", parts(raw("user_state")).get("state")));
 }
 

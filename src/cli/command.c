@@ -11,7 +11,7 @@
 #include "parley/db/migrate.h"
 #include "parley/session/users.h"
 
-enum { POLL_MS = 20, STEP_MARGIN_MS = 1000, ARENA_LIMIT = 64 * 1024 * 1024 };
+enum { POLL_MS = 20, STEP_MARGIN_MS = 1000, ARENA_LIMIT = 1024 * 1024 * 1024 };
 
 int command_usage_error(const char *what, const char *value)
 {

@@ -68,8 +68,10 @@ static enum err find_end(struct export *x)
         }
     }
     free(text);
-    if (x->is_complete)
+    if (x->is_complete) {
+        x->messages = messages;
         return ERR_NONE;
+    }
     x->sessions -= x->sessions > 0;
     if (ferror(x->file) || fflush(x->file) != 0 || ftruncate(fileno(x->file), cut) != 0 ||
         fseeko(x->file, cut, SEEK_SET) != 0)

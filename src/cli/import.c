@@ -32,6 +32,7 @@ struct import {
     struct session_import items[SESSION_IMPORT_MAX];
     struct session_message messages[SESSION_IMPORT_MAX];
     size_t n, n_messages;
+    size_t n_checked;                      /* lines or conversations, of the first pass */
     bool is_cut;                           /* the last line of an export is missing */
     bool is_open;                          /* the last item may get more messages */
     int64_t last_seq;                      /* of its last message */
@@ -159,7 +160,7 @@ static void begin_session(struct import *im, const struct session *session)
     if (im->ttl_s > 0) {
         x->ttl_seconds = im->ttl_s;
         x->expires_at = 0;
-    } else if (x->expires_at > 0 && x->expires_at <= clock_wall_us()) {
+    } else if (x->expires_at != 0 && x->expires_at <= clock_wall_us()) {
         item->state = SESSION_IMPORT_EXPIRED;
     }
     im->is_open = true;
@@ -220,8 +221,12 @@ static enum err import_text(struct import *im, struct sv text)
     struct transfer t;
     struct session_position at;
     TRY(transfer_read(&im->read, im->format, text, &t));
-    im->is_cut = t.kind != TRANSFER_NOTHING &&
-                 (im->is_cut || transfer_read_position(text, &(struct sv){NULL, 0}, &at));
+    /* Of states, only those of an export have both a tenant and a version. */
+    const bool is_exported =
+        t.kind == TRANSFER_STATE
+            ? t.tenant.p && json_member_get(json_member_get(text, "user_state"), "version").p
+            : transfer_read_position(text, &(struct sv){NULL, 0}, &at);
+    im->is_cut = t.kind != TRANSFER_NOTHING && (im->is_cut || is_exported);
     if (t.kind == TRANSFER_NOTHING)
         return ERR_NONE;
     TRY(set_tenant(im, t.tenant));
@@ -241,7 +246,14 @@ static enum err import_text(struct import *im, struct sv text)
     return ERR_NONE;
 }
 
-/* Prints a fault of the text, and does not return it. */
+/* Nothing more is stored: a session would be without the texts that are missing. */
+static enum err file_changed(struct import *im)
+{
+    return ctx_fault(&im->c->ctx, ERR_CONFLICT, "%s has changed since it was checked",
+                     im->c->argument);
+}
+
+/* The first pass prints a fault of the text, and goes on. */
 static enum err take_text(struct import *im, struct sv text)
 {
     const struct err_info *why = &im->read.err;
@@ -256,7 +268,7 @@ static enum err take_text(struct import *im, struct sv text)
     snprintf(said, sizeof said, "%s%s%s", names_field ? "" : why->field, names_field ? "" : ": ",
              detail.p);
     say_fault(im, im->in.number, said);
-    return ERR_NONE;
+    return im->checks ? ERR_NONE : file_changed(im);
 }
 
 /* ---- all of it ---- */
@@ -281,6 +293,9 @@ static enum err run_pass(struct import *im, bool checks)
     }
     if ((!checks || im->faults < FAULTS_SAID) && errno)
         return ctx_fault(&im->c->ctx, ERR_INTERNAL, "%s: %s", im->c->argument, strerror(errno));
+    if (!checks && im->in.number != im->n_checked)
+        return file_changed(im);
+    im->n_checked = im->in.number;
     if (im->in.is_array && !im->in.ended)
         say_fault(im, im->in.number, "the file was cut off after it: the array does not end");
     if (im->is_cut)

@@ -68,7 +68,7 @@ static bool read_element(struct import_input *in)
                 return true;
             continue;
         }
-        if (in->n == 0 && strchr(" \t\r\n", c))
+        if (in->n == 0 && memchr(" \t\r\n", c, 4))
             continue;
         if (!put_byte(in, c))
             return false;
@@ -92,7 +92,7 @@ bool import_input_next(struct import_input *in, struct sv *text)
     errno = 0;
     while (in->is_array ? read_element(in) : read_line(in)) {
         in->number++;
-        while (in->n > 0 && strchr(" \t\r\n", in->text[in->n - 1]))
+        while (in->n > 0 && memchr(" \t\r\n", in->text[in->n - 1], 4))
             in->n--;
         *text = (struct sv){in->text, in->n};
         if (in->n > 0)

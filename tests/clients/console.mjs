@@ -186,6 +186,17 @@ test("hostile_content", LIMIT, async (t) => {
   assert.equal((await page.locator(".text").innerText()).length, WORD.length);
 });
 
+// Fails if the content of a summary is taken for a text, and if a role is found among what every object has: tried for each.
+test("summary_of_parts", LIMIT, async (t) => {
+  const id = "parts", path = `/v1/sessions/${id}`;
+  await put(id, { messages: [{ role: "constructor", content: "x" }] });
+  await native("PUT", `${path}/summary`, { last_seq: 1, content: [{ type: "text", text: "of parts" }] });
+  const page = await open(t, `#/sessions/${id}/details`);
+  await page.getByText("of parts").first().waitFor();
+  await go(page, `#/sessions/${id}`);
+  await page.locator(".message.other").waitFor();
+});
+
 // Fails if a control character is not shown by its number, and if JSON.parse and JSON.stringify replace the text: tried.
 test("exact_values", LIMIT, async (t) => {
   const text = '{"a":1e400,"b":12345678901234567890,"c":"\\ud83d\\u0000","d":[],"e":{},"f":1.50}';

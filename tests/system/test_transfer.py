@@ -117,12 +117,14 @@ class Options(TransferTest):
         self.assertEqual([first[name] for name in ("created_at", "tokens", "message_id", "extra")], [given["updated_at"], 5, "m", {"e": 1}])
 
     def test_expiry(self):
-        """Fails if --expires is counted from created_at, or if an expired session is stored: tried for each."""
+        """Fails if --expires is counted from created_at, or if an expired session is stored, or one that expired before 1970:
+        tried for each."""
         tenant = Tenant(self)
         path = self.file(session("old", created_at=AT, expires_at="2026-01-03T00:00:00Z"), line("old", "1"),
+                         session("older", created_at=AT, expires_at="1960-01-03T00:00:00Z"),
                          session("new", created_at=AT, expires_at=LATER), line("new", "2"),
                          session("short", created_at=AT, ttl_seconds=60), line("short", "3"))
-        self.assertEqual(self.import_file(path, tenant)[3], 1)
+        self.assertEqual(self.import_file(path, tenant)[3], 2)
         self.assertEqual((tenant.contents("old"), tenant.contents("new")), (None, ["2"]))
         other = Tenant(self)
         self.import_file(self.file(line("a", "1"), session("b", created_at=AT, ttl_seconds=60), line("b", "2")), other,
@@ -180,6 +182,9 @@ BAD = (
     (["no JSON"], 1, ""),
     (["[1]"], 1, ""),
     (["{}"], 1, ""),
+    ([b'{"session_id":"a","message":{"role":"user","content":"x"}}\0'], 1, ""),
+    ([line("a", "x"), b"\0\0"], 2, ""),
+    ([line("a", "x", seq=2 ** 63 - 1)], 1, "message.seq"),    # a read of it would overflow
     ([b'{"session_id":"a","message":{"role":"user","content":"\xff"}}'], 1, "UTF-8"),
     ([line("a", "x"), '{"session_id":"a","message":{"role":1,"content":"x"}}'], 2, "message.role"),
     ([line("a", "x"), '{"session_id":"a","message":{"content":"x"}}'], 2, "message.role"),
@@ -242,25 +247,30 @@ class Bad(TransferTest):
         self.nothing("parley: line 2:", path)
 
     def test_cut_export(self):
-        """An export that was cut off between two lines is bad, too. Fails if the check does not look for its last line: tried."""
+        """Also one that was cut off between two lines. Fails if its last line is not looked for, or not after the states of
+        users: tried for each."""
         one = Tenant(self)
+        for user in ("ann", "bob"):
+            self.ok(one.client.patch(f"/v1/users/{user}/state", {"state": {"k": 1}}))
         for i in range(3):
             one.put(f"s{i}", {"message": {"role": "user", "content": "x"}})
         lines = self.read(self.export_file("--tenant", one.name)).splitlines()
-        for n in range(1, len(lines) - 1):
+        for n in range(1, len(lines)):
             self.nothing(f"parley: line {n}: the export was cut off", self.file(*lines[:n]))
         self.assertEqual(self.import_file(self.file(*lines), self.tenant), (3, 3, 0, 0))
 
     def test_found_while_storing(self):
-        """A session that has one message_id twice is named, and not stored. Others are stored. Fails if the sessions of one
-        transaction are refused together: tried."""
-        for many in (1, MANY):
+        """A session with one message_id twice is not stored, and named. Others are stored. Fails if the sessions of one
+        transaction are refused together, or if the memory of each attempt is kept: tried for each."""
+        for many, before in ((1, 1), (MANY, 1), (1, 900)):
             tenant = Tenant(self)
-            path = self.file(line("a", "1"), *(line("b", f"{i}", message_id=f"m{i}") for i in range(many)),
+            path = self.file(*(line(f"a{i}", "1") for i in range(before)),
+                             *(line("b", f"{i}", message_id=f"m{i}") for i in range(many)),
                              line("b", "again", message_id="m0"), line("c", "3"))
             said = self.run_parley("import", path, "--tenant", tenant.name, status=1).stderr
-            self.assertRegex(said, "(?m)^parley: line 2: session b: .*message_id")
-            self.assertEqual([tenant.contents(i) for i in "abc"], [["1"], None, ["3"]])
+            self.assertRegex(said, f"(?m)^parley: line {before + 1}: session b: .*message_id")
+            self.assertEqual([tenant.contents(i) for i in ("a0", "b", "c")], [["1"], None, ["3"]])
+            self.assertEqual(len(tenant.ids()), before + 1)
 
     def test_arguments(self):
         """Fails if a tenant that has no key is taken: tried."""

@@ -156,7 +156,8 @@ class ChatGPT(TransferTest):
             self.assertEqual(tenant.client.get(f"/v1/conversations/{quote(name, safe='')}/items").status, 200)
 
     def test_bad_files(self):
-        """Fails if a file that ends between two conversations, or in one, is taken: tried for each."""
+        """Fails if a file that ends between two conversations, or in one, is taken, or if a node is read that is no object:
+        tried for each."""
         tenant, export = Tenant(self), Export(random.Random(8))
         whole = json.dumps(export.conversations)
         broken = json.loads(whole)
@@ -164,9 +165,10 @@ class ChatGPT(TransferTest):
         loop = json.loads(whole)
         node = loop[1]["mapping"][loop[1]["current_node"]]
         node["parent"] = loop[1]["current_node"]
+        odd = '[{"conversation_id":"c","current_node":"b","mapping":{"b":5,"c":[1],"d":"x"}}]'
         between = json.dumps(export.conversations[:1])[:-1] + ","
         for text, words in ((whole[:-100], ""), (between, ""), ("{}", ""), ("[1]", ""), (json.dumps(broken), "current_node"),
-                            (json.dumps(loop), ""), ("[{}]", "current_node"), (whole + "x", "")):
+                            (json.dumps(loop), ""), ("[{}]", "current_node"), (odd, "mapping"), (whole + "x", "")):
             path = self.file(text)
             said = self.run_parley("import", path, "--from", "chatgpt", "--tenant", tenant.name, status=1).stderr
             self.assertRegex(said, "(?m)^parley: .*" + words)

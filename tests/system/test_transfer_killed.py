@@ -105,6 +105,14 @@ class Killed(TransferTest):
         self.assertEqual(sum(stored for stored, *_ in counts), len(self.sessions), done)
         self.assertEqual({stored + there for stored, _, _, there, _ in counts}, {len(self.sessions)}, done)
 
+    def test_other_order(self):
+        """Two imports whose transactions wait for each other. Fails if a transaction that was not given its locks ends the
+        import, or if the memory of each attempt is kept: tried for each."""
+        lines = [session(f"s{i}", created_at=AT) for i in range(5000)]
+        files = [self.file(*lines), self.file(*reversed(lines))]
+        done = at_once(2, lambda i: self.bring(files[i], self.tenant))
+        self.assertEqual([stored + there for stored, _, there, _ in done], [5000, 5000])
+        self.assertEqual(len(self.tenant.ids()), 5000)
 
 
 class Meanwhile(TransferTest):
@@ -114,7 +122,7 @@ class Meanwhile(TransferTest):
         """Begins to import a long session of ann, and one after it. Returns the tenant and the process when the first
         messages are stored."""
         tenant = Tenant(self)
-        path = self.file(session("long", user_id="ann", created_at=AT), *(line("long", f"m{i}") for i in range(20 * MANY)),
+        self.source = path = self.file(session("long", user_id="ann", created_at=AT), *(line("long", f"m{i}") for i in range(20 * MANY)),
                          line("z", "end"))
         process = self.start("import", path, "--tenant", tenant.name)
         wait_until(lambda: tenant.count()[1] > 0, 30, "the first messages")
@@ -128,6 +136,20 @@ class Meanwhile(TransferTest):
         self.assertEqual(process.returncode, 1, said)
         self.assertEqual(tenant.contents("z"), ["end"], said)
         return tenant, said
+
+    def test_file_changes(self):
+        """A session of which lines are missing now is not stored, and nothing after it. Fails if the import goes on after a
+        bad line, or with fewer lines: tried for each."""
+        for broken in (b"", b"no JSON"):
+            tenant, process = self.start_long()
+            with open(self.source, "r+b") as f:
+                f.seek(-2000, 2)
+                f.readline()
+                f.write(broken)
+                f.truncate()
+            said = process.communicate()[1]
+            self.assertEqual((process.returncode, tenant.ids()), (1, []), said)
+            self.assertRegex(said, "has changed since it was checked")
 
     def test_id_is_taken(self):
         """The session of the client stays, and the import names it. Fails if it is taken for the imported one: tried."""

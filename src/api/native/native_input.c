@@ -9,6 +9,7 @@
 #include "parley/session/session_json.h"
 
 enum { LANGUAGE_MAX = 35 };
+#define SEQ_MAX ((INT64_C(1) << 53) - 1) /* of a message that was stored elsewhere */
 
 static struct sv member_of(const struct json_input *body, const char *name)
 {
@@ -66,7 +67,7 @@ static const struct json_field message_fields[] = {
     {"audio", JSON_OBJECT, JSON_NULLABLE, UNUSED},
     {"annotations", JSON_ARRAY, JSON_NULLABLE, UNUSED},
     /* Only of a stored message: */
-    {"seq", JSON_I64, JSON_NULLABLE, IN_MESSAGE(seq), 1, INT64_MAX},
+    {"seq", JSON_I64, JSON_NULLABLE, IN_MESSAGE(seq), 1, SEQ_MAX},
     {"created_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, created_at), 0, 0},
     {"edited_at", JSON_ANY_TEXT, 0, offsetof(struct sent_message, edited_at), 0, 0}};
 enum { SENT_FIELDS = ARRAY_LEN(message_fields) - 3 };
@@ -276,7 +277,7 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
 struct stored_session {
     struct session session;
     struct sv expiry, id, created_at, updated_at, expires_at;
-    const struct json_node *messages;
+    const struct json_node *messages, *summary, *forked_from;
 };
 #define IN_STORED(field)  offsetof(struct stored_session, session.field)
 #define OF_STORED(member) offsetof(struct stored_session, member), 0, 0
@@ -289,9 +290,41 @@ static const struct json_field stored_fields[] = {
     {"updated_at", JSON_ANY_TEXT, 0, OF_STORED(updated_at)},
     {"expires_at", JSON_ANY_TEXT, 0, OF_STORED(expires_at)},
     {"state", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_STORED(context), 0, 0},
-    {"summary", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_STORED(summary), 0, 0},
-    {"forked_from", JSON_OBJECT_TEXT, JSON_NULLABLE, IN_STORED(forked_from), 0, 0},
+    {"summary", JSON_OBJECT, JSON_NULLABLE, OF_STORED(summary)},
+    {"forked_from", JSON_OBJECT, JSON_NULLABLE, OF_STORED(forked_from)},
     {"messages", JSON_ARRAY, JSON_NULLABLE, OF_STORED(messages)}};
+
+/* As parley writes them. summary and forked_from may be NULL. */
+static enum err check_objects(const struct json_input *in, const struct json_node *summary,
+                              const struct json_node *forked_from)
+{
+    struct members {
+        struct session_message m;
+        struct sv id, stale, created_at;
+    } b = {.id = SV_NONE};
+    static const struct json_field origin_fields[] = {
+        {"session_id", JSON_STRING, JSON_REQUIRED, offsetof(struct members, id), 1, SESSION_ID_MAX},
+        {"last_seq", JSON_I64, JSON_REQUIRED, offsetof(struct members, m.seq), 0, SEQ_MAX}};
+    static const struct json_field summary_fields[] = {
+        {"last_seq", JSON_I64, JSON_REQUIRED, offsetof(struct members, m.seq), 1, SEQ_MAX},
+        {"content", JSON_ANY_TEXT, JSON_REQUIRED, offsetof(struct members, m.content), 0, 0},
+        {"tokens", JSON_I64_TEXT, JSON_NULLABLE, offsetof(struct members, m.tokens), 0, INT32_MAX},
+        {"stale", JSON_ANY_TEXT, JSON_REQUIRED, offsetof(struct members, stale), 0, 0},
+        {"created_at", JSON_ANY_TEXT, JSON_REQUIRED, offsetof(struct members, created_at), 0, 0}};
+    const struct json_input origin = {in->ctx, in->doc, forked_from, "forked_from"};
+    const struct json_input of_summary = {in->ctx, in->doc, summary, "summary"};
+    if (forked_from)
+        TRY(json_read(&origin, origin_fields, JSON_REFUSED, &b));
+    if (!summary)
+        return ERR_NONE;
+    TRY(json_read(&of_summary, summary_fields, JSON_REFUSED, &b));
+    if (!sv_eq(b.stale, SV("true")) && !sv_eq(b.stale, SV("false")))
+        return api_bad_field(&of_summary, "stale", "must be true or false.");
+    if (b.created_at.p[0] != '"')
+        return api_bad_field(&of_summary, "created_at", "must be a time of RFC 3339.");
+    TRY(native_stored_time(&of_summary, "created_at", b.created_at, &b.m.created_at));
+    return api_check_content(&of_summary, &b.m.content);
+}
 
 enum err native_read_stored_session(const struct json_input *in, struct session *out,
                                     const struct json_node **messages)
@@ -308,6 +341,9 @@ enum err native_read_stored_session(const struct json_input *in, struct session 
         TRY(api_session_id(in->ctx, "session_id", &out->session_id));
     TRY(check_owner_and_language(in, out->user_id, out->language));
     TRY(read_expiry(in, b.expiry, &out->sliding));
+    TRY(check_objects(in, b.summary, b.forked_from));
+    out->summary = b.summary ? b.summary->raw : SV_NONE;
+    out->forked_from = b.forked_from ? b.forked_from->raw : SV_NONE;
     TRY(native_stored_time(in, "created_at", b.created_at, &out->created_at));
     TRY(native_stored_time(in, "updated_at", b.updated_at, &out->updated_at));
     return native_stored_time(in, "expires_at", b.expires_at, &out->expires_at);

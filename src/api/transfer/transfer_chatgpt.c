@@ -36,15 +36,17 @@ static bool is_object(struct sv raw)
 static enum err read_branch(const struct json_input *in, const struct json_node *mapping,
                             struct sv current, struct sv **out, size_t *n)
 {
-    const size_t n_nodes = mapping->children;
+    size_t n_nodes = mapping->children;
     struct tree_node *tree = arena_array(in->ctx->arena, n_nodes, sizeof(*tree)), *end = tree;
     struct sv *messages = *out = arena_array(in->ctx->arena, n_nodes, sizeof(*messages));
     if (!tree || !messages)
         return ctx_nomem(in->ctx);
     for (const struct json_node *node = json_doc_first(in->doc, mapping); node;
          node = json_doc_next(in->doc, node))
-        *end++ = (struct tree_node){node->key, unquoted(json_member_get(node->raw, "parent")),
-                                    json_member_get(node->raw, "message")};
+        if (is_object(node->raw))
+            *end++ = (struct tree_node){node->key, unquoted(json_member_get(node->raw, "parent")),
+                                        json_member_get(node->raw, "message")};
+    n_nodes = (size_t)(end - tree);
     qsort(tree, n_nodes, sizeof(*tree), compare_nodes);
     for (*n = 0; current.p;) {
         const struct tree_node key = {.id = current};
@@ -122,22 +124,23 @@ static enum err read_message(const struct json_input *in, struct sv message,
 }
 
 struct conversation {
-    struct sv id, conversation_id, title, created_at, updated_at, current;
-    const struct json_node *mapping;
+    struct sv id, conversation_id, created_at, updated_at, current;
+    const struct json_node *title, *mapping;
 };
 #define IN(member) offsetof(struct conversation, member), 0, 0
 static const struct json_field conversation_fields[] = {
     {"id", JSON_STRING, JSON_NULLABLE, IN(id)},
     {"conversation_id", JSON_STRING, JSON_NULLABLE, IN(conversation_id)},
-    {"title", JSON_STRING_TEXT, JSON_NULLABLE, IN(title)},
+    {"title", JSON_ANY, 0, IN(title)},
     {"create_time", JSON_ANY_TEXT, 0, IN(created_at)},
     {"update_time", JSON_ANY_TEXT, 0, IN(updated_at)},
-    {"current_node", JSON_STRING_TEXT, JSON_REQUIRED, IN(current)},
+    {"current_node", JSON_STRING_TEXT, JSON_REQUIRED | JSON_NULLABLE, IN(current)},
     {"mapping", JSON_OBJECT, JSON_REQUIRED, IN(mapping)}};
 
 enum err transfer_read_chatgpt(const struct json_input *in, struct session *out)
 {
-    struct conversation c = {.title = SV("\"\"")};
+    struct conversation c = {.title = NULL};
+    struct sv title = SV("\"\"");
     struct request_ctx *ctx = in->ctx;
     struct sv *branch = NULL;
     size_t n = 0;
@@ -145,14 +148,17 @@ enum err transfer_read_chatgpt(const struct json_input *in, struct session *out)
     const struct sv id = c.conversation_id.p ? c.conversation_id : c.id;
     if (!id.p)
         return api_missing_field(in, "conversation_id");
+    /* A title that was cut within a character is left out, since metadata cannot hold it. */
+    if (c.title && json_doc_check(ctx, in->doc, c.title, JSON_RULES_STORED, "title") == ERR_NONE)
+        title = c.title->raw;
+    ctx_clear_error(ctx);
     TRY(read_branch(in, c.mapping, unquoted(c.current), &branch, &n));
-    *out =
-        (struct session){.session_id = arena_printf(ctx->arena, "chatgpt:%.*s", SV_ARG(id)),
-                         .metadata = arena_printf(ctx->arena, "{\"title\":%.*s}", SV_ARG(c.title)),
-                         .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
-                         .language = SV("en"),
-                         .context = SV("{}"),
-                         .sliding = true};
+    *out = (struct session){.session_id = arena_printf(ctx->arena, "chatgpt:%.*s", SV_ARG(id)),
+                            .metadata = arena_printf(ctx->arena, "{\"title\":%.*s}", SV_ARG(title)),
+                            .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
+                            .language = SV("en"),
+                            .context = SV("{}"),
+                            .sliding = true};
     if (!out->session_id.p || !out->metadata.p || !out->messages)
         return ctx_nomem(ctx);
     TRY(api_session_id(ctx, "conversation_id", &out->session_id));

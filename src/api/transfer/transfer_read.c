@@ -119,9 +119,11 @@ enum err transfer_read(struct request_ctx *ctx, enum transfer_format format, str
     static const struct json_shape message[] = {
         {"id", json_nothing}, {"kwargs", json_nothing}, {NULL, NULL}};
     static const struct json_shape flat[] = {{NULL, NULL}};
-    static const struct json_shape line[] = {{"session", flat},    {"message", message},
-                                             {"messages", flat},   {"mapping", flat},
-                                             {"user_state", flat}, {NULL, NULL}};
+    static const struct json_shape session[] = {
+        {"summary", flat}, {"forked_from", flat}, {NULL, NULL}};
+    static const struct json_shape line[] = {
+        {"session", session}, {"message", message}, {"messages", flat},    {"mapping", flat},
+        {"user_state", flat}, {"summary", flat},    {"forked_from", flat}, {NULL, NULL}};
     struct json_doc doc;
     *out = (struct transfer){.kind = TRANSFER_BEGINS};
     TRY(json_doc_parse(ctx, text, line, &doc));

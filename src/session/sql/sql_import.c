@@ -305,17 +305,22 @@ enum err session_import(struct sessions *s, struct request_ctx *ctx, struct sess
                         size_t n)
 {
     struct db_failure failure = {.sqlstate = ""};
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
     const enum err e = store(s, ctx, items, n, &failure);
     const bool is_refused = strncmp(failure.sqlstate, "22", 2) == 0 || /* data exceptions */
                             strncmp(failure.sqlstate, "23", 2) == 0;   /* broken constraints */
-    if (e == ERR_NONE || !is_refused)
+    /* Two imports with other orders wait for each other: smaller transactions end that. */
+    const bool is_locked = n > 1 && (strncmp(failure.sqlstate, "40", 2) == 0 ||
+                                     strcmp(failure.sqlstate, "55P03") == 0);
+    if (e == ERR_NONE || !(is_refused || is_locked))
         return e;
     ctx_clear_error(ctx);
+    arena_rewind(ctx->arena, mark);
     if (n == 1)
         return refuse(s, ctx, items, &failure);
-    for (size_t i = 0; i < n; i++)
-        TRY(session_import(s, ctx, &items[i], 1));
-    return ERR_NONE;
+    TRY(session_import(s, ctx, items, n / 2));
+    arena_rewind(ctx->arena, mark);
+    return session_import(s, ctx, items + n / 2, n - n / 2);
 }
 
 enum err session_import_user_state(struct sessions *s, struct request_ctx *ctx,

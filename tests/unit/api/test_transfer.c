@@ -56,6 +56,21 @@ static const struct {
     {TRANSFER_PARLEY, "{'session':{'session_id':'a','updated_at':1e300}}", "session.updated_at"},
     {TRANSFER_PARLEY, "{'session':{'session_id':'a','expiry':'never'}}", "expiry"},
     {TRANSFER_PARLEY, "{'session':{'session_id':'a','context':[]}}", "session.context"},
+    {TRANSFER_PARLEY, "{'session':{'session_id':'a','summary':{'last_seq':'9'}}}",
+     "summary.last_seq"},
+    {TRANSFER_PARLEY,
+     "{'session':{'session_id':'a','summary':{'last_seq':9,'content':5,'stale':true,"
+     "'created_at':'2026-11-23T21:50:00Z'}}}",
+     "summary.content"},
+    {TRANSFER_PARLEY,
+     "{'session':{'session_id':'a','summary':{'last_seq':9,'content':'x','stale':1,"
+     "'created_at':'2026-11-23T21:50:00Z'}}}",
+     "summary.stale"},
+    {TRANSFER_PARLEY,
+     "{'session':{'session_id':'a','summary':{'last_seq':9,'content':'x','stale':true,"
+     "'created_at':'infinity'}}}",
+     "summary.created_at"},
+    {TRANSFER_PARLEY, "{'session':{'session_id':'a','forked_from':{'x':'y'}}}", "forked_from.x"},
     {TRANSFER_PARLEY, "{'tenant':'a b','session':{'session_id':'a'}}", "tenant"},
     {TRANSFER_PARLEY, "{'user_state':{'state':{}}}", "user_state.user_id"},
     {TRANSFER_CHAT, "{'id':'a'}", "messages"},
