@@ -110,7 +110,7 @@ class Killed(TransferTest):
         import, or if the memory of each attempt is kept: tried for each."""
         lines = [session(f"s{i}", created_at=AT) for i in range(5000)]
         files = [self.file(*lines), self.file(*reversed(lines))]
-        done = at_once(2, lambda i: self.bring(files[i], self.tenant))
+        done = at_once(2, lambda i: self.import_file(files[i], self.tenant))
         self.assertEqual([stored + there for stored, _, there, _ in done], [5000, 5000])
         self.assertEqual(len(self.tenant.ids()), 5000)
 
