@@ -227,27 +227,31 @@ static bool open_in_both(struct fcgi_server *one, struct fcgi_server *other, siz
     return false;
 }
 
-/* As of two workers. Fails if a server does not requeue the listener: tried (one of them gets
- * all). */
+/* As of two workers. A busy machine may run one of them late, so the second one gets some attempts.
+ * Fails if a server does not requeue the listener: tried (one of them gets all, each time). */
 TEST(servers_share_the_connections)
 {
-    enum { CLIENTS = 60 };
+    enum { CLIENTS = 60, ATTEMPTS = 4, FEW = 3 };
     int fd[CLIENTS];
+    bool shared = false;
     struct fixture *f = fixture_open(2, 0);
-    struct fcgi_server *other = fixture_start_server(f, 2, 0);
-    CU_ASSERT_PTR_NOT_NULL(other);
-    for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = client_connect(f);
-        CU_ASSERT_TRUE(client_get(fd[i], "/"));
+    for (int attempt = 0; attempt < ATTEMPTS && !shared; attempt++) {
+        struct fcgi_server *other = fixture_start_server(f, 2, 0);
+        CU_ASSERT_PTR_NOT_NULL(other);
+        for (int i = 0; i < CLIENTS; i++) {
+            fd[i] = client_connect(f);
+            CU_ASSERT_TRUE(client_get(fd[i], "/"));
+        }
+        /* A thread that looks for another connection counts it for that moment. */
+        CU_ASSERT_TRUE(open_in_both(f->server, other, CLIENTS));
+        const size_t mine = fcgi_server_connections(f->server);
+        shared = mine >= FEW && mine <= CLIENTS - FEW;
+        for (int i = 0; i < CLIENTS; i++)
+            close(fd[i]);
+        CU_ASSERT_TRUE(open_in_both(f->server, other, 0));
+        CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
     }
-    /* A thread that looks for another connection counts it for that moment. */
-    CU_ASSERT_TRUE(open_in_both(f->server, other, CLIENTS));
-    const size_t mine = fcgi_server_connections(f->server);
-    /* Half each, unless the machine runs one of them late. */
-    CU_ASSERT_TRUE(mine >= 3 && mine <= CLIENTS - 3);
-    for (int i = 0; i < CLIENTS; i++)
-        close(fd[i]);
-    CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
+    CU_ASSERT_TRUE(shared);
 }
 
 /* The kernel tells one server of a connection; that one may be full by the time it looks. Fails if
