@@ -170,7 +170,7 @@ TEST(draining_serves_parked_connections)
     CU_ASSERT_TRUE(client_request(fresh, "GET", "/fresh", NULL));
     CU_ASSERT_TRUE(client_get(parked, "/still"));
     CU_ASSERT_FALSE(fixture_saw(f, "GET /fresh"));
-    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), 1);
+    CU_ASSERT_TRUE(fixture_has_connections(f, 1));
     struct fcgi_server *next = fixture_start_server(f, 1, 0);
     CU_ASSERT_TRUE(client_gets(fresh, "GET /fresh:"));
     close(parked);
