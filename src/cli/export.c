@@ -31,10 +31,10 @@ static enum err file_failed(struct export *x)
 
 /* ---- continue ---- */
 
+/* tenant: at most AUTH_TENANT_MAX bytes. */
 static void set_tenant(struct export *x, struct sv tenant)
 {
-    if (tenant.n < sizeof x->tenant_text)
-        memcpy(x->tenant_text, tenant.p, tenant.n);
+    memcpy(x->tenant_text, tenant.p, tenant.n);
     x->tenant = (struct sv){x->tenant_text, tenant.n};
 }
 
@@ -55,7 +55,8 @@ static enum err find_end(struct export *x)
             free(text);
             return ctx_fault(&x->c->ctx, ERR_CONFLICT, "%s is not an export", x->c->argument);
         }
-        if (line.n < (size_t)n && transfer_read_position(line, &tenant, &here)) {
+        if (line.n < (size_t)n && transfer_read_position(line, &tenant, &here) &&
+            tenant.n <= AUTH_TENANT_MAX) {
             set_tenant(x, tenant);
             x->at = here;
             x->sessions++;
