@@ -232,8 +232,8 @@ static struct sv session_named_by(struct request_ctx *ctx, struct sv target)
     struct sv path = after_prefix(target), id = SV_NONE;
     path = sv_cut(&path, '?');
     const struct sv segment = sv_cut(&path, '/');
-    if (!segment.p || http_segment_decode(ctx, segment, &id) != ERR_NONE ||
-        !api_session_id_valid(id) || session_id_canonical(ctx, SESSION_PREFIX, &id) != ERR_NONE)
+    if (!segment.p || http_segment_decode(ctx, segment, &id) != ERR_NONE || !id_valid(id) ||
+        session_id_canonical(ctx, SESSION_PREFIX, &id) != ERR_NONE)
         return SV_NONE;
     return id;
 }

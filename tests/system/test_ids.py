@@ -13,9 +13,9 @@ IDS = ("whatsapp:+4915112345678", "user@example.com", "19:meeting_abc@thread.v2"
        "\U0001F600", "\U0001F468\u200d\U0001F469\u200d\U0001F467", "e\u0301", "\u00e9", "\u05e9\u05dc\u05d5\u05dd",
        "\u202eabc\u202c", "\u6f22\u5b57", "%", "%2F", "a%2Fb", "%25", "a b", " ", " a ", '"', "'; DROP TABLE sessions; --",
        "\\", "\\u0000", "?", "a?b=c&d", "#", "a#b", "a/b", "/a", "a/", "/", "//", "a//b", "...", "a...", ".a", "a/...",
-       "a/..b", "x~", "\u0085", "\u2028", "\U0010ffff", "conv_", "messages", "search", "null", "{}", "*", "&amp;", ";", "%s%n",
+       "a/..b", "x~", "~", "~1", "~~1~a", "\u0085", "\u2028", "\U0010ffff", "conv_", "messages", "search", "null", "{}", "*", "&amp;", ";", "%s%n",
        "a/state", "a/messages/1", "x" * 256, "\U0001F600" * 64)
-REFUSED = ("", ".", "..", "a/../b", "a/./b", "../a", "a/..", "./a", "/..", "~", "~1", "~~1~a", "a\x01", "\x01" + "1~a",
+REFUSED = ("", ".", "..", "a/../b", "a/./b", "../a", "a/..", "./a", "/..", "a\x01", "\x01" + "1~a",
            "a\n", "\x7f", "x" * 257, "\u00e9" * 129, "x" * 1000)
 
 
@@ -163,7 +163,7 @@ class Ids(LangGraph, StackTest):
 
     def test_refused(self):
         """Each way of naming a session refuses the id, names what is at fault, and changes nothing. Fails with the
-        mutants ids-tilde, ids-too-long and ids-bytes."""
+        mutants ids-too-long and ids-bytes."""
         before = rows(self.stack)
         for session_id in REFUSED:
             with self.subTest(id=session_id):

@@ -8,7 +8,7 @@
  * PostgreSQL is known to be away, a write fails with ERR_UNAVAILABLE and has no effect.
  *
  * The caller checks the length and alphabet of strings where the interface limits them
- * (api_session_id_valid and the like). users.h has what few callers use.
+ * (id_valid and the like). users.h has what few callers use.
  */
 #pragma once
 

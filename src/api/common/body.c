@@ -83,11 +83,6 @@ enum err api_check_content(const struct json_input *in, struct sv *content)
     return ERR_NONE;
 }
 
-bool api_session_id_valid(struct sv id)
-{
-    return id_valid(id) && id.p[0] != '~';
-}
-
 enum err api_message_id(const struct json_input *in, const char *field, struct sv *id)
 {
     if (id->p && !id_valid(*id))

@@ -129,8 +129,6 @@ MUSTCHECK enum err api_check_role(const struct json_input *in, struct sv role);
 /* JSON text: a string or parts; absent: it was not given. In a message with a member that OpenAI's
  * chat format allows in its place, such as tool_calls, an absent content becomes null. */
 MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv *content);
-/* Of a session's id, which does not begin with ~: for the release before, that is a tombstone. */
-bool api_session_id_valid(struct sv id);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */

@@ -10,12 +10,10 @@
 
 enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
 {
-    if (api_session_id_valid(*id))
+    if (id_valid(*id))
         return session_id_canonical(ctx, SESSION_PREFIX, id);
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
-                    "%s must be 1 to %d bytes of UTF-8 without control characters, without . or .. "
-                    "between slashes, and without ~ at its beginning. Percent-encode it in a path.",
-                    name, SESSION_ID_MAX);
+                    "%s must be " ID_RULE ". Percent-encode it in a path.", name);
 }
 
 /* UTF-8''%E6%9D%8E (RFC 8187, section 3.2), for clients whose headers hold ASCII only. Other text
@@ -192,7 +190,7 @@ static enum err read_names(struct api_call *c, unsigned takes)
     if (takes & (API_SESSION | API_THREAD))
         TRY(api_session_id(c->ctx, takes & API_THREAD ? "thread_id" : "session_id", &c->id));
     if (takes & API_CONVERSATION)
-        TRY(api_session_id_valid(c->id)
+        TRY(id_valid(c->id)
                 ? session_id_canonical(c->ctx, SESSION_PREFIX, &c->id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such conversation."));
     if (takes & API_PATH_USER)

@@ -48,7 +48,7 @@ static const struct {
      "message.seq"},
     {TRANSFER_PARLEY, "{'session_id':'a','mesage':{}}", "mesage"},
     {TRANSFER_PARLEY, "{'session':{}}", "session.session_id"},
-    {TRANSFER_PARLEY, "{'session':{'session_id':'~1'}}", "session_id"},
+    {TRANSFER_PARLEY, "{'session':{'session_id':'a/..'}}", "session_id"},
     {TRANSFER_PARLEY, "{'session':{'session_id':'a','messages':[]}}", "session.messages"},
     {TRANSFER_PARLEY, "{'session':{'session_id':'a','created_at':'yesterday'}}",
      "session.created_at"},
