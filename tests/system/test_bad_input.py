@@ -84,9 +84,9 @@ PATCHES = (
 # Targets: (status, code, field, requests); {} stands for the session that is there.
 TARGETS = (
     (400, "invalid_id", "session_id", ("GET /v1/sessions/a%2F..%2Fb",
-     "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + LONG, "PUT /v1/sessions/a%01",
-     "PATCH /v1/sessions/a%01", "DELETE /v1/sessions/a%01", "POST /v1/sessions/a%01/messages",
-     "GET /v1/sessions/a%01/messages")),
+     "GET /v1/sessions/%2e%2e", "GET /v1/sessions/" + LONG, "PUT /v1/sessions/a%2F..",
+     "PATCH /v1/sessions/a%2F..", "DELETE /v1/sessions/a%2F..", "POST /v1/sessions/a%2F../messages",
+     "GET /v1/sessions/a%2F../messages")),
     (400, "invalid_target", "path", ("GET /v1/sessions/%FF", "GET /v1/sessions/a%0Ab", "GET /v1/users/a%1Fb/export",
      "DELETE /v1/users/a%7Fb")),
     (400, "invalid", None, ("GET /v1/sessions/a%00b", "GET /v1/sessions/a%zz", "DELETE /v1/users/a%zz",
@@ -112,7 +112,7 @@ TARGETS = (
     (400, "invalid_parameter", "sort", ("GET /v1/search?q=a&sort=oldest",)),
     (400, "invalid_parameter", "user_id", ("GET /v1/search?q=a&user_id=", "GET /v1/search?q=a&user_id=%20ann")),
     (400, "invalid_parameter", "created_after", ("GET /v1/search?q=a&created_after=today",)),
-    (400, "invalid_id", "session_id", ("GET /v1/search?q=a&session_id=a%01", "GET /v1/search?q=a&session_id=" + LONG)),
+    (400, "invalid_id", "session_id", ("GET /v1/search?q=a&session_id=a%2F..", "GET /v1/search?q=a&session_id=" + LONG)),
     (400, "invalid_parameter", "after", ("GET {}/messages?after=-1", "DELETE {}/messages", "DELETE {}/messages?after",
      "DELETE {}/messages?after=-1", "DELETE {}/messages?after=1.0", "DELETE {}/messages?after=9223372036854775808")),
     (400, "invalid_parameter", "before", ("GET {}/messages?before=0",)),
