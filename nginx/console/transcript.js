@@ -2,10 +2,10 @@
 // A message, and the transcript of a session. The page holds only a part of a long transcript, so that it is as
 // quick with 100,000 messages as with 100.
 import { read, target } from "./api.js";
-import { content, facts, field, fold, form, h, id, pre, time, view } from "./dom.js";
+import { content, count, facts, field, fold, form, h, id, pre, time, view } from "./dom.js";
 import { parts, pretty } from "./json.js";
 
-const PAGE = 50, MOST = 300, BEFORE = 10, LONG = 4000;
+const PAGE = 50, MOST = 300, BEFORE = 10, LONG = 4000, FOLLOW_MS = 3000;
 const ROLES = { __proto__: null, user: "user", human: "user", assistant: "assistant", ai: "assistant", system: "system",
   developer: "system", tool: "tool", function: "tool" };
 // What the head and the body of a message show; all else is in its details.
@@ -101,11 +101,11 @@ export function transcript(session, { signal, report }) {
   let busy = 0, before = null;
 
   // Runs what was clicked one after the other, in order.
-  const inOrder = (work) => (before = run(work, before));
-  async function run(work, earlier) {
+  const inOrder = (work, quiet) => (before = run(work, before, quiet));
+  async function run(work, earlier, quiet) {
     busy++;
     await earlier;
-    say("");
+    if (!quiet) say("");
     list.setAttribute("aria-busy", "true");
     try {
       await work();
@@ -156,6 +156,21 @@ export function transcript(session, { signal, report }) {
     if (asked && found.length) found[0].focus({ preventScroll: true });
     else if (asked) say("There are no newer messages.");
   });
+
+  // While the end of the transcript is in view, new messages are shown as they arrive.
+  async function follow() {
+    const found = await add(false);
+    if (!found.length) return;
+    say(`${count(found.length, "new message")}.`);
+    // A person may have scrolled away since the request began.
+    if (found[0].getBoundingClientRect().top < innerHeight) scrollTo(0, document.documentElement.scrollHeight);
+  }
+  const timer = setInterval(() => {
+    const seen = !document.hidden && newer.getBoundingClientRect().top < innerHeight;
+    if (seen && !busy && !newer.hidden && !more.newer && !document.querySelector("#problem .box, dialog"))
+      inOrder(follow, true);
+  }, FOLLOW_MS);
+  signal.addEventListener("abort", () => clearInterval(timer));
 
   async function jump(at) {
     const n = Number(at) || 0, last = at === "last";

@@ -265,6 +265,35 @@ test("paging", LIMIT, async (t) => {
   await page.locator(`.message[data-seq="${last + 1}"]`).waitFor();
 });
 
+// New messages appear by themselves at the end of a transcript, and move nobody who has scrolled away meanwhile.
+// Fails if the transcript does not ask, does not scroll down, or scrolls down in any case: tried.
+test("follow", LIMIT, async (t) => {
+  await put("followed", { messages: numbered(1, 40) });
+  const page = await open(t, "#/sessions/followed"), say = (content) =>
+    native("POST", "/v1/sessions/followed/messages", { role: "user", content });
+  const isInView = (n) => page.waitForFunction((seq) => {
+    const box = document.querySelector(`.message[data-seq="${seq}"]`)?.getBoundingClientRect();
+    return box && box.top >= 0 && box.bottom <= innerHeight;
+  }, n);
+  await isInView(40);
+  await say("by itself");
+  await isInView(41);
+  await page.locator(".said", { hasText: "1 new message." }).waitFor({ state: "attached" });
+  let release, asked;
+  const held = new Promise((done) => { release = done; }), begun = new Promise((done) => { asked = done; });
+  await page.route("**/messages?*after=41*", async (route) => {
+    asked();
+    await held;
+    await route.continue();
+  });
+  await begun;
+  await say("while away");
+  await page.locator('.message[data-seq="1"]').evaluate((e) => e.scrollIntoView());
+  release();
+  await page.locator('.message[data-seq="42"]').waitFor({ state: "attached" });
+  assert.ok(await page.locator('.message[data-seq="1"]').evaluate((e) => e.getBoundingClientRect().top >= -50));
+});
+
 // Fails if the messages on the page disappear, and if the reason or the request's id is not shown: tried.
 test("deleted_meanwhile", LIMIT, async (t) => {
   await put("doomed", { messages: numbered(1, 200) });

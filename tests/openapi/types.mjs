@@ -3,7 +3,8 @@
 // accept the bodies of README, of docs/guide, of the bots in JavaScript and of the description's own examples. A type
 // requires the members in `required` of its schema, and no others. Prints each fault; exit status 1 if there is one.
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import openapiTS, { astToString } from "openapi-typescript";
 import ts from "typescript";
@@ -27,8 +28,10 @@ const blocksOf = (page, language) => [...read(page).matchAll(new RegExp(`^\`\`\`
 // What the sh blocks of a page send: bash runs them with a curl that only prints its arguments, and without pauses.
 const shellBodies = (page) => {
   const blocks = blocksOf(page, "sh").filter((block) => block.includes("curl -"));
+  const cwd = mkdtempSync(`${tmpdir()}/parley-page-`); // for the files that the blocks write
   const said = spawnSync("bash", ["-c", `curl() { printf '%s\\0' "$@" $'\\1' >&3; }\nsleep() { :; }\n${blocks.join("\n")}`],
-    { stdio: ["ignore", "ignore", "pipe", "pipe"], env: { PATH: process.env.PATH, API_KEY: "key" }, timeout: 10000 });
+    { cwd, stdio: ["ignore", "ignore", "pipe", "pipe"], env: { PATH: process.env.PATH, API_KEY: "key" }, timeout: 10000 });
+  rmSync(cwd, { recursive: true });
   const calls = said.output[3].toString().split("\0\x01\0").slice(0, -1).map((call) => call.split("\0"));
   const bodies = calls.filter((call) => call.includes("-d")).map((call) => {
     const method = call.includes("-X") ? call[call.indexOf("-X") + 1].toLowerCase() : "post";
