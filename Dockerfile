@@ -13,7 +13,7 @@ RUN make -s -j"$(nproc)" BUILD=out out/parley
 FROM debian:bookworm-slim AS parley
 # libfcgi-bin has cgi-fcgi, with which the health check asks the operations socket.
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        libfcgi0ldbl libfcgi-bin libpq5 libhiredis0.14 libsodium23 libjson-c5 && \
+        libfcgi0ldbl libfcgi-bin libpq5 libhiredis0.14 libsodium23 && \
     rm -rf /var/lib/apt/lists/*
 # The same numbers in both images: nginx opens the sockets as the user that owns them.
 RUN groupadd --gid 10001 parley && \

@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "parley/api/json_tree.h"
 #include "parley/db/db.h"
+#include "parley/json/json_writer.h"
 #include "parley/server/server.h"
 
 /* NULL: it was not given; "" if it has no value. */
@@ -17,6 +17,20 @@ struct command_options {
     const char *config, *help, *version; /* of every command */
 };
 
+/* What a command prints on standard output, see output.c. */
+enum { OUTPUT_COLUMNS_MAX = 12 }; /* further columns are left out */
+struct output {
+    bool json;                 /* --json: a document; else a table, or the command prints lines */
+    struct buf text, nothing;  /* the document or the table; takes nothing, since it has failed */
+    struct json_writer writer; /* into text with --json, else into nothing */
+    int64_t now;               /* when it began */
+    int status;                /* of check: the exit status so far */
+    /* Of a table: where the next cell is. */
+    bool measures, head;
+    size_t column, columns;
+    int widths[OUTPUT_COLUMNS_MAX];
+};
+
 /* What a command was given, and what it uses. */
 struct command_context {
     char **words; /* the name of the command, one or two words, and its argument; then NULL */
@@ -24,7 +38,7 @@ struct command_context {
     struct command_options options;
     const struct config *cfg; /* of struct command.runs_misconfigured: see config_load */
     char *faults;             /* of the configuration, a line each; "": none */
-    struct json_tree out;     /* what the command prints */
+    struct output out;
     /* From command_connect to command_finish: one connection. */
     struct arena *arena;
     struct db *db;
@@ -67,23 +81,26 @@ int command_finish(struct command_context *c, enum err e);
 
 /* ---- output.c ---- */
 
-/* What a command prints is a JSON tree: printed as it is, or its rows as a table. */
-enum { OUTPUT_COLUMNS_MAX = 12 }; /* further columns are left out */
-struct output_column {
-    const char *title, *member;
-    const char *null_text; /* for null */
-    const char *unit;      /* after each value; NULL: none */
-    bool right;            /* aligned right */
-};
-
-/* Bytes that are not UTF-8 become "?". */
-void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text);
-/* As "2026-11-23T21:50:00Z"; 0 becomes null. */
-void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us);
-/* Unless e is an error, prints c->out as JSON if c has --json, else the array rows as a table of n
- * columns (NULL: nothing). Then command_finish with e, or with ERR_NOMEM: nothing was printed. */
-int output_finish(struct command_context *c, enum err e, const struct json_object *rows,
-                  const struct output_column *columns, size_t n);
+/* Begins the object of --json, unless output_list prints it. */
+void output_begin(struct command_context *c);
+/* A member (name NULL: none), or a cell under title (NULL: none). Bytes that are not UTF-8 become
+ * "?". null_text: the cell of an absent text, which is null in JSON. */
+void output_text(struct output *o, const char *title, const char *name, struct sv text,
+                 const char *null_text);
+/* As "2026-11-23T21:50:00Z"; 0 is absent. */
+void output_time(struct output *o, const char *title, const char *name, int64_t wall_us,
+                 const char *null_text);
+/* Its column is aligned right. word: in the place of the number; NULL: none. */
+void output_number(struct output *o, const char *title, const char *name, int64_t n,
+                   const char *word);
+/* Unless e is an error, prints rows: an object with the array name, or a table. put says the values
+ * of one row, more than once; for the head of the table it gets a row of zeros. Ends as
+ * output_finish. */
+typedef void output_row_fn(struct output *o, const void *row);
+int output_list(struct command_context *c, enum err e, const char *name, const void *rows, size_t n,
+                size_t size, output_row_fn *put);
+/* Ends the object and prints it; ERR_NOMEM: nothing. Then command_finish. */
+int output_finish(struct command_context *c);
 
 /* ---- commands ---- */
 

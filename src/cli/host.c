@@ -11,25 +11,29 @@
 /* STALE_MIN: a running host is seen every 2 s. */
 enum { FORGET_MS = 3000, STALE_MIN = 10, STALE_MAX = 315360000 };
 
+/* The table has another order. */
+static void put_host(struct output *o, const void *row)
+{
+    const struct db_host *h = row;
+    char seen[32];
+    snprintf(seen, sizeof seen, "%" PRId64 " s", h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
+    api_put_host(&o->writer, h);
+    output_text(o, "ID", NULL, sv_from(h->id), NULL);
+    output_text(o, "MODE", NULL, h->alone ? SV("one") : SV("many"), NULL);
+    output_number(o, "WORKERS", NULL, h->workers, NULL);
+    output_number(o, "SEEN", NULL, 0, seen);
+    output_text(o, "VERSION", NULL, sv_from(h->version), NULL);
+    output_text(o, "ADDRESS", NULL, sv_from(h->address), NULL);
+}
+
 int host_list_run(struct command_context *c)
 {
-    static const struct output_column columns[] = {
-        {.title = "ID", .member = "id"},
-        {.title = "MODE", .member = "mode"},
-        {.title = "WORKERS", .member = "workers", .right = true},
-        {.title = "SEEN", .member = "seen_seconds_ago", .unit = " s", .right = true},
-        {.title = "VERSION", .member = "version"},
-        {.title = "ADDRESS", .member = "address"},
-    };
     struct db_host *hosts = NULL;
     size_t n = 0;
     if (!command_connect_owner(c))
         return EXIT_FAULT;
     const enum err e = db_hosts_list(c->db, &c->ctx, &hosts, &n);
-    struct json_object *rows = json_tree_array(&c->out, c->out.root, "hosts");
-    for (size_t i = 0; i < n; i++)
-        (void)api_add_host(&c->out, rows, &hosts[i]);
-    return output_finish(c, e, rows, columns, ARRAY_LEN(columns));
+    return output_list(c, e, "hosts", hosts, n, sizeof *hosts, put_host);
 }
 
 /* Exactly one of the two. */

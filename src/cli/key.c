@@ -80,46 +80,33 @@ int key_revoke_run(struct command_context *c)
     return status;
 }
 
-static const char *key_state(const struct auth_key *k)
+static void put_key(struct output *o, const void *row)
 {
-    if (k->revoked_at != 0)
-        return "revoked";
-    return k->expires_at != 0 && k->expires_at <= clock_wall_us() ? "expired" : "live";
+    const struct auth_key *k = row;
+    const bool expired = k->expires_at != 0 && k->expires_at <= o->now;
+    output_text(o, "ID", "id", k->id, NULL);
+    output_text(o, "STATE", "state",
+                k->revoked_at != 0 ? SV("revoked")
+                : expired          ? SV("expired")
+                                   : SV("live"),
+                NULL);
+    output_text(o, "TENANT", "tenant", k->tenant, NULL);
+    output_text(o, "KIND", "kind", k->signing ? SV("signing") : SV("bearer"), NULL);
+    output_text(o, "SCOPE", "scope", k->read_only ? SV("read") : SV("write"), NULL);
+    output_text(o, "USER", "user_id", k->user.n > 0 ? k->user : SV_NONE, "all");
+    output_time(o, "CREATED", "created_at", k->created_at, "");
+    output_time(o, "EXPIRES", "expires_at", k->expires_at, "never");
+    output_time(o, NULL, "revoked_at", k->revoked_at, NULL);
+    output_time(o, "LAST USED", "last_used_at", k->last_used_at, "never");
+    output_text(o, "NAME", "name", k->name, NULL);
 }
 
 int key_list_run(struct command_context *c)
 {
-    static const struct output_column columns[] = {
-        {.title = "ID", .member = "id"},
-        {.title = "STATE", .member = "state"},
-        {.title = "TENANT", .member = "tenant"},
-        {.title = "KIND", .member = "kind"},
-        {.title = "SCOPE", .member = "scope"},
-        {.title = "USER", .member = "user_id", .null_text = "all"},
-        {.title = "CREATED", .member = "created_at", .null_text = ""},
-        {.title = "EXPIRES", .member = "expires_at", .null_text = "never"},
-        {.title = "LAST USED", .member = "last_used_at", .null_text = "never"},
-        {.title = "NAME", .member = "name"},
-    };
     struct auth_key *keys = NULL;
     size_t n = 0;
     if (!command_connect_owner(c))
         return EXIT_FAULT;
     const enum err e = auth_key_list(c->db, &c->ctx, &keys, &n);
-    struct json_object *rows = json_tree_array(&c->out, c->out.root, "keys");
-    for (size_t i = 0; i < n; i++) {
-        struct json_object *row = json_tree_object(&c->out, rows, NULL);
-        output_text(&c->out, row, "id", keys[i].id);
-        output_text(&c->out, row, "state", sv_from(key_state(&keys[i])));
-        output_text(&c->out, row, "tenant", keys[i].tenant);
-        output_text(&c->out, row, "kind", keys[i].signing ? SV("signing") : SV("bearer"));
-        output_text(&c->out, row, "scope", keys[i].read_only ? SV("read") : SV("write"));
-        json_tree_text(&c->out, row, "user_id", keys[i].user.n > 0 ? keys[i].user.p : NULL);
-        output_time(&c->out, row, "created_at", keys[i].created_at);
-        output_time(&c->out, row, "expires_at", keys[i].expires_at);
-        output_time(&c->out, row, "revoked_at", keys[i].revoked_at);
-        output_time(&c->out, row, "last_used_at", keys[i].last_used_at);
-        output_text(&c->out, row, "name", keys[i].name);
-    }
-    return output_finish(c, e, rows, columns, ARRAY_LEN(columns));
+    return output_list(c, e, "keys", keys, n, sizeof *keys, put_key);
 }

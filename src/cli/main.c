@@ -149,14 +149,14 @@ static int run_migrate(struct command_context *c)
     return e == ERR_NONE ? EXIT_GOOD : e == ERR_INVALID ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
-/* arg: the tree; NULL: a line is printed. */
+/* arg: a struct output. */
 static void output_setting(void *arg, const char *name, const char *text, int64_t number)
 {
-    struct json_tree *out = arg;
-    if (out && text)
-        output_text(out, out->root, name, sv_from(text));
-    else if (out)
-        json_tree_number(out, out->root, name, number);
+    struct output *out = arg;
+    if (out->json && text)
+        output_text(out, NULL, name, sv_from(text), NULL);
+    else if (out->json)
+        output_number(out, NULL, name, number, NULL);
     else if (text)
         printf("%s=%s\n", name, text);
     else
@@ -165,8 +165,9 @@ static void output_setting(void *arg, const char *name, const char *text, int64_
 
 static int run_config(struct command_context *c)
 {
-    config_each(c->cfg, true, output_setting, c->options.json ? &c->out : NULL);
-    return output_finish(c, ERR_NONE, NULL, NULL, 0);
+    output_begin(c);
+    config_each(c->cfg, true, output_setting, &c->out);
+    return output_finish(c);
 }
 
 static const struct command {
@@ -303,13 +304,11 @@ static int run_configured(const struct command_context *parsed, const struct com
     int status = EXIT_MISCONFIGURED;
     c.cfg = &cfg;
     c.faults = why;
-    json_tree_init(&c.out);
     if (e == ERR_NONE || command->runs_misconfigured)
         status = command->run(&c);
     else
         for (char *fault; (fault = strsep(&c.faults, "\n"));)
             fprintf(stderr, "parley: %s\n", fault);
-    json_tree_fini(&c.out);
     config_free(&cfg);
     return status;
 }

@@ -1,97 +1,107 @@
 /* SPDX-License-Identifier: MIT */
-/* What commands print: a tree of json-c, as JSON (--json) or as a table for people. */
+/* What commands print on standard output: JSON (--json), or a table for people. */
 #include "cli_internal.h"
 
 #include <inttypes.h>
-#include <json-c/json_object.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* LINE_DEPTH: containers around the members that get a line each in JSON. */
-enum { CELL_MAX = 32, LINE_DEPTH = 2, TEXT_MAX = 64 * 1024 * 1024 };
+enum { TEXT_MAX = 64 * 1024 * 1024 };
 
-void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text)
+void output_begin(struct command_context *c)
 {
-    char *copy = malloc(text.n + 1);
-    const bool valid = utf8_valid(text, NULL);
-    if (!copy) {
-        t->failed = true;
-        return;
-    }
-    for (size_t i = 0; i < text.n; i++)
-        copy[i] = valid || (unsigned char)text.p[i] < 0x80 ? text.p[i] : '?';
-    copy[text.n] = '\0';
-    json_tree_text(t, in, name, copy);
-    free(copy);
+    struct output *o = &c->out;
+    const bool json = c->options.json;
+    if (!c->arena)
+        c->arena = arena_create(TEXT_MAX);
+    *o = (struct output){.json = json,
+                         .text = {.arena = c->arena, .failed = !c->arena},
+                         .nothing = {.failed = true},
+                         .writer = {.b = json ? &o->text : &o->nothing},
+                         .now = clock_wall_us()};
+    json_write_object_open(&o->writer);
 }
 
-void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us)
+/* All rows are measured before the first is written. The last column of a line is not padded. */
+static void put_cell(struct output *o, const char *title, struct sv text, bool right)
+{
+    const size_t k = o->column;
+    if (o->json || !title || k == OUTPUT_COLUMNS_MAX)
+        return;
+    if (o->head)
+        text = sv_from(title);
+    const bool last = ++o->column == o->columns;
+    const int n = (int)text.n, width = o->widths[k], pad = right ? width : last ? 0 : -width;
+    if (o->measures)
+        o->widths[k] = n > width ? n : width;
+    else
+        buf_printf(&o->text, "%*.*s%s", pad, n, text.p, last ? "\n" : "  ");
+}
+
+void output_text(struct output *o, const char *title, const char *name, struct sv text,
+                 const char *null_text)
+{
+    const size_t from = o->text.n;
+    if (name)
+        json_put_sv(&o->writer, name, text);
+    put_cell(o, title, text.p ? text : sv_from(null_text), false);
+    const bool valid = utf8_valid(text, NULL);
+    for (size_t i = from; !valid && i < o->text.n; i++)
+        if ((unsigned char)o->text.p[i] >= 0x80)
+            o->text.p[i] = '?';
+}
+
+void output_time(struct output *o, const char *title, const char *name, int64_t wall_us,
+                 const char *null_text)
 {
     char text[CLOCK_RFC3339_LEN + 1];
-    if (wall_us == 0) {
-        json_tree_text(t, in, name, NULL);
-        return;
-    }
     clock_rfc3339(wall_us, text);
     memcpy(strchr(text, '.'), "Z", 2);
-    output_text(t, in, name, sv_from(text));
+    output_text(o, title, name, wall_us == 0 ? SV_NONE : sv_from(text), null_text);
 }
 
-/* The text of a cell, in buffer unless it is a string; of the head if row is NULL. */
-static const char *cell_text(const struct json_object *row, const struct output_column *column,
-                             char buffer[CELL_MAX])
+void output_number(struct output *o, const char *title, const char *name, int64_t n,
+                   const char *word)
 {
-    struct json_object *value = row ? json_object_object_get(row, column->member) : NULL;
-    if (!value)
-        return row ? column->null_text : column->title;
-    if (json_object_is_type(value, json_type_string))
-        return json_object_get_string(value);
-    snprintf(buffer, CELL_MAX, "%" PRId64 "%s", json_object_get_int64(value),
-             column->unit ? column->unit : "");
-    return buffer;
+    char digits[24];
+    snprintf(digits, sizeof digits, "%" PRId64, n);
+    if (name && word)
+        json_put_str(&o->writer, name, word);
+    else if (name)
+        json_put_i64(&o->writer, name, n);
+    put_cell(o, title, sv_from(word ? word : digits), true);
 }
 
-/* Measures all cells, and then prints them. The last column of a line is not padded. */
-static void print_table(const struct json_object *rows, const struct output_column *columns,
-                        size_t n)
+int output_list(struct command_context *c, enum err e, const char *name, const void *rows, size_t n,
+                size_t size, output_row_fn *put)
 {
-    int widths[OUTPUT_COLUMNS_MAX] = {0};
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i <= json_object_array_length(rows); i++)
-            for (size_t k = 0; k < n && k < OUTPUT_COLUMNS_MAX; k++) {
-                char buffer[CELL_MAX];
-                const bool last = k + 1 == n;
-                const struct json_object *row =
-                    i > 0 ? json_object_array_get_idx(rows, i - 1) : NULL;
-                const char *text = cell_text(row, &columns[k], buffer);
-                if (pass == 0)
-                    widths[k] = (int)strlen(text) > widths[k] ? (int)strlen(text) : widths[k];
-                else
-                    printf("%*s%s",
-                           columns[k].right ? widths[k]
-                           : last           ? 0
-                                            : -widths[k],
-                           text, last ? "\n" : "  ");
-            }
+    struct output *o = &c->out;
+    const void *none = e == ERR_NONE ? arena_zalloc(c->arena, size) : NULL;
+    if (!none)
+        return command_finish(c, e == ERR_NONE ? ERR_NOMEM : e);
+    output_begin(c);
+    json_put_array(&o->writer, name);
+    for (int pass = o->json; pass < 2; pass++)
+        for (size_t i = o->json; i <= n; i++) {
+            o->measures = pass == 0;
+            o->head = i == 0;
+            o->column = 0;
+            json_write_object_open(&o->writer);
+            put(o, i > 0 ? (const char *)rows + (i - 1) * size : none);
+            json_write_object_close(&o->writer);
+            o->columns = o->column;
+        }
+    json_write_array_close(&o->writer);
+    return output_finish(c);
 }
 
-int output_finish(struct command_context *c, enum err e, const struct json_object *rows,
-                  const struct output_column *columns, size_t n)
+int output_finish(struct command_context *c)
 {
-    const bool json = c->options.json;
-    struct arena *arena = json ? arena_create(TEXT_MAX) : NULL;
-    struct buf text;
-    if (e == ERR_NONE && (c->out.failed || (json && !arena)))
-        e = ERR_NOMEM;
-    if (e == ERR_NONE && json) {
-        buf_init(&text, arena, 1024);
-        e = json_tree_write(&c->out, LINE_DEPTH, &text);
-    }
-    if (e == ERR_NONE && json)
-        fwrite(buf_get(&text).p, 1, buf_get(&text).n, stdout);
-    else if (e == ERR_NONE && rows)
-        print_table(rows, columns, n);
-    arena_destroy(arena);
-    return command_finish(c, e);
+    struct buf *text = &c->out.text;
+    json_write_object_close(&c->out.writer);
+    if (c->out.json)
+        json_indent(text);
+    if (!text->failed)
+        fwrite(buf_get(text).p, 1, text->n, stdout);
+    return command_finish(c, text->failed ? ERR_NOMEM : ERR_NONE);
 }

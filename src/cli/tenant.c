@@ -28,42 +28,27 @@ static bool parse_bound(const char *text, int64_t max, int64_t *out)
 }
 
 /* As tenant set takes it: a number, "none" or "default". */
-static void output_bound(struct json_tree *out, struct json_object *row, const char *name,
-                         int64_t n)
+static void put_bound(struct output *o, const char *title, const char *name, int64_t n)
 {
-    if (n == AUTH_BOUND_DEFAULT || n == AUTH_BOUND_NONE)
-        output_text(out, row, name, n == AUTH_BOUND_NONE ? SV("none") : SV("default"));
-    else
-        json_tree_number(out, row, name, n);
+    output_number(o, title, name, n, n > 0 ? NULL : n == AUTH_BOUND_NONE ? "none" : "default");
 }
 
-/* See output_finish. */
-static int print_tenants(struct command_context *c, enum err e, const struct auth_tenant *t,
-                         size_t n, bool usage)
+static void put_bounds(struct output *o, const void *row)
 {
-    static const struct output_column columns[] = {
-        {.title = "TENANT", .member = "tenant"},
-        {.title = "KEYS", .member = "keys", .right = true},
-        {.title = "REQUESTS", .member = "requests", .right = true},
-        {.title = "SESSIONS", .member = "sessions", .right = true},
-        {.title = "OPEN", .member = "open_sessions", .right = true},
-        {.title = "MESSAGES", .member = "messages", .right = true},
-        {.title = "BYTES", .member = "bytes", .right = true},
-    };
-    struct json_object *rows = json_tree_array(&c->out, c->out.root, "tenants");
-    for (size_t i = 0; e == ERR_NONE && i < n; i++) {
-        struct json_object *row = json_tree_object(&c->out, rows, NULL);
-        output_text(&c->out, row, "tenant", t[i].tenant);
-        json_tree_number(&c->out, row, "keys", t[i].keys);
-        output_bound(&c->out, row, "requests", t[i].requests);
-        output_bound(&c->out, row, "sessions", t[i].sessions);
-        if (!usage)
-            continue;
-        json_tree_number(&c->out, row, "open_sessions", t[i].open);
-        json_tree_number(&c->out, row, "messages", t[i].messages);
-        json_tree_number(&c->out, row, "bytes", t[i].bytes);
-    }
-    return output_finish(c, e, rows, columns, usage ? 7 : 4);
+    const struct auth_tenant *t = row;
+    output_text(o, "TENANT", "tenant", t->tenant, NULL);
+    output_number(o, "KEYS", "keys", t->keys, NULL);
+    put_bound(o, "REQUESTS", "requests", t->requests);
+    put_bound(o, "SESSIONS", "sessions", t->sessions);
+}
+
+static void put_tenant(struct output *o, const void *row)
+{
+    const struct auth_tenant *t = row;
+    put_bounds(o, row);
+    output_number(o, "OPEN", "open_sessions", t->open, NULL);
+    output_number(o, "MESSAGES", "messages", t->messages, NULL);
+    output_number(o, "BYTES", "bytes", t->bytes, NULL);
 }
 
 /* ---- one tenant ---- */
@@ -185,7 +170,7 @@ int tenant_set_run(struct command_context *c)
         log_audit(&c->ctx, c->cfg->log_file, "tenant_set", true, SV_NONE, NULL);
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
     }
-    return print_tenants(c, e, &tenant, 1, false);
+    return output_list(c, e, "tenants", &tenant, 1, sizeof tenant, put_bounds);
 }
 
 int tenant_list_run(struct command_context *c)
@@ -195,5 +180,5 @@ int tenant_list_run(struct command_context *c)
     if (!command_connect_owner(c))
         return EXIT_FAULT;
     const enum err e = auth_tenant_list(c->db, &c->ctx, true, &tenants, &n);
-    return print_tenants(c, e, tenants, n, true);
+    return output_list(c, e, "tenants", tenants, n, sizeof *tenants, put_tenant);
 }

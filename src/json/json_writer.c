@@ -90,3 +90,31 @@ void json_write_time(struct json_writer *j, int64_t wall_us)
     clock_rfc3339(wall_us, text);
     json_write_sv(j, (struct sv){text, CLOCK_RFC3339_LEN});
 }
+
+void json_indent(struct buf *b)
+{
+    enum { LEVELS = 2 };
+    const struct sv text = buf_get(b);
+    struct buf out = {.arena = b->arena};
+    bool quoted = false;
+    int depth = 0; /* containers that are open */
+    if (b->failed)
+        return;
+    for (size_t i = 0; i < text.n; i++) {
+        const char c = text.p[i], before = i > 0 ? text.p[i - 1] : '\0';
+        const bool opened = before == '{' || before == '[', closes = c == '}' || c == ']';
+        if (!quoted && depth <= LEVELS && (opened != closes || before == ','))
+            buf_printf(&out, "\n%*s", 2 * (depth - closes), "");
+        buf_putc(&out, c);
+        if (quoted && c == '\\')
+            buf_putc(&out, text.p[++i]);
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && c == ':')
+            buf_putc(&out, ' ');
+        else if (!quoted)
+            depth += (c == '{' || c == '[') - closes;
+    }
+    buf_putc(&out, '\n');
+    *b = out;
+}

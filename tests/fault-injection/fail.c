@@ -4,7 +4,7 @@
  * serves requests. A page of memory, shared with the test, says which kind, which n, and when
  * counting begins. It holds the counts. tests/faults/fault_injection.py has the same layout.
  *
- * Under ASan this library is loaded before ASan's, so that calls of libpq, hiredis, json-c and
+ * Under ASan this library is loaded before ASan's, so that calls of libpq, hiredis and
  * libfcgi are counted like parley's, and ASan still sees what they allocate.
  */
 #include <dlfcn.h>
@@ -29,7 +29,7 @@
 #define CALLER ((uintptr_t)__builtin_return_address(0))
 
 enum kind { MALLOC, READ, WRITE, SEND, RECV, POLL, ACCEPT, SOCKET, EPOLL, KINDS };
-enum library { PARLEY, LIBPQ, HIREDIS, JSON_C, LIBFCGI, OTHER, LIBRARIES };
+enum library { PARLEY, LIBPQ, HIREDIS, LIBFCGI, OTHER, LIBRARIES };
 /* FAILS: the connection is lost for all its users. */
 enum how { FAILS, SHORT, INTERRUPTED, NO_MEMORY };
 
@@ -176,8 +176,11 @@ static int note_library(struct dl_phdr_info *info, size_t size, void *arg)
     static const struct {
         const char *part;
         enum library library;
-    } names[] = {{"/libpq.so", LIBPQ},     {"/libhiredis", HIREDIS}, {"/libjson-c", JSON_C},
-                 {"/libfcgi.so", LIBFCGI}, {"/libfail.so", OTHER},   {"", PARLEY}};
+    } names[] = {{"/libpq.so", LIBPQ},
+                 {"/libhiredis", HIREDIS},
+                 {"/libfcgi.so", LIBFCGI},
+                 {"/libfail.so", OTHER},
+                 {"", PARLEY}};
     (void)size;
     (void)arg;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

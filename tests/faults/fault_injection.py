@@ -15,7 +15,7 @@ from harness import Sql
 from stack import PARLEY, ROOT, StackError, StackTest, wait_until
 
 KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
-LIBRARIES = ("parley", "libpq", "hiredis", "json-c", "libfcgi", "other")
+LIBRARIES = ("parley", "libpq", "hiredis", "libfcgi", "other")
 FAILS, SHORT, INTERRUPTED, NO_MEMORY = range(4)
 # struct page: counting, kind, nth, persistent, how, of, count, failed, culprit, learn, waits; calls
 FIELDS = ("counting", "kind", "nth", "persistent", "how", "of", "count", "failed", "culprit", "learn",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The n-th malloc, read, write, send, recv, poll, accept, … of a request fails, on every route, for every n that a
-request reaches: the calls of parley, libpq, hiredis, json-c and libfcgi, under ASan and UBSan, with LSan at the
+request reaches: the calls of parley, libpq, hiredis and libfcgi, under ASan and UBSan, with LSan at the
 end."""
 import collections
 import json

@@ -121,7 +121,7 @@ def next_release(directory, up, down):
     for name, sql in (("up", f"-- min_compatible: {own}\n{up};\n"), ("down", down + ";\n")):
         with open(f"{directory}/{own + 1:03d}_next.{name}.sql", "w", encoding="ascii") as f:
             f.write(sql)
-    libraries = "libpq hiredis libsodium json-c"
+    libraries = "libpq hiredis libsodium"
     subprocess.run(
         f"sh src/db/migrations/embed.sh src/db/grants.sql {directory}/*.sql >{directory}/next.c &&"
         f" cc -Iinclude -c -fPIE -o {directory}/next.o {directory}/next.c &&"

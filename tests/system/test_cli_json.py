@@ -47,8 +47,16 @@ class Json(StackTest):
         return document, member, lines
 
     def test_tenants(self):
+        """Each column is as wide as its widest cell. Fails if only the head is measured, or if numbers are aligned
+        left: tried."""
         self.stack.parley.make_key("bounded")
-        self.stack.parley.do("tenant", "set", "bounded", "--requests", "7", "--sessions", "none")
+        self.stack.parley.do("tenant", "set", "bounded", "--requests", "1000000", "--sessions", "none")
+        document, member, lines = self.with_member("tenants", "tenant", "list")
+        table = [line.split() for line in lines]
+        widths = [max(map(len, column)) for column in zip(*table)]
+        self.assertEqual(lines, ["  ".join([name.ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(cells, widths[1:])])
+                                 for name, *cells in table])
+        self.stack.parley.do("tenant", "set", "bounded", "--requests", "7")
         rows = {row["tenant"]: row for row in self.rows(*self.with_member("tenants", "tenant", "list"))}
         self.assertEqual(rows["bounded"], {"tenant": "bounded", "keys": 1, "requests": 7, "sessions": "none",
                                            "open_sessions": 0, "messages": 0, "bytes": 0})

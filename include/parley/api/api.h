@@ -10,13 +10,13 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
-#include "parley/api/json_tree.h"
 #include "parley/auth/auth.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
 #include "parley/db/hosts.h"
 #include "parley/http/request.h"
 #include "parley/http/response.h"
+#include "parley/json/json_writer.h"
 #include "parley/obs/history.h"
 #include "parley/session/session.h"
 
@@ -95,8 +95,7 @@ bool api_hangs(struct api_service *api, int64_t limit_us);
 bool api_gathers(void *service, struct sv target);
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
                     size_t n);
-/* An object of the array in, as /status and parley host list show a host. */
-struct json_object *api_add_host(struct json_tree *t, struct json_object *in,
-                                 const struct db_host *host);
+/* The members of an object, as /status and parley host list show a host. */
+void api_put_host(struct json_writer *j, const struct db_host *host);
 void ops_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);

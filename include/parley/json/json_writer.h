@@ -33,6 +33,9 @@ void json_write_i64(struct json_writer *j, int64_t v);
 #define json_write_bool(j, v) json_write_raw(j, (v) ? SV("true") : SV("false"))
 #define json_write_null(j)    json_write_raw(j, SV_NONE)
 void json_write_time(struct json_writer *j, int64_t wall_us); /* see clock_rfc3339 */
+/* Lays out for people what b has, one JSON text as this writer writes it: members and elements down
+ * to the second level have a line each. It needs the memory of both texts. */
+void json_indent(struct buf *b);
 
 /* A whole member: its key, and its value as above. */
 #define json_put_sv(j, key, s)     json_write_sv(json_write_key(j, key), s)

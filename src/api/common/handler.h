@@ -82,8 +82,9 @@ struct api_route {
     } spec;
 };
 http_handler api_run;
-api_handler api_session_delete; /* 204 */
-api_handler api_status_page;    /* docs.c */
+api_handler api_session_delete;     /* 204 */
+api_handler api_readyz, api_status; /* status.c */
+api_handler api_status_page;        /* docs.c */
 
 /* The HTTP interfaces that api_dispatch chooses from by path. */
 enum { API_PREFIXES_MAX = 5 };

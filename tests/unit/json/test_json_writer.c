@@ -66,3 +66,41 @@ TEST(what_is_written_is_read)
     CU_ASSERT_EQUAL(json_doc_string(ctx, d.nodes, "", &back), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(back, buf_get(&text)));
 }
+
+/* Fails if a bracket, a comma or a colon of a string counts, a quote after a backslash ends it, or
+ * an empty container takes two lines: tried. */
+TEST(laid_out_for_people)
+{
+    static const struct {
+        const char *text, *lines;
+    } cases[] = {
+        {"{}", "{}\n"},
+        {"[1,[2,[3,4]]]", "[\n  1,\n  [\n    2,\n    [3,4]\n  ]\n]\n"},
+        {"{\"a\":{},\"b\":[],\"c\":[{\"d\":{\"e\":1,\"f\":2}}]}",
+         "{\n  \"a\": {},\n  \"b\": [],\n  \"c\": [\n    {\"d\": {\"e\": 1,\"f\": 2}}\n  ]\n}\n"},
+        {"{\"a[{\":\"]},:{\\\"[\\\\\",\"b\":null}",
+         "{\n  \"a[{\": \"]},:{\\\"[\\\\\",\n  \"b\": null\n}\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf b;
+        buf_init(&b, test_ctx()->arena, 16);
+        buf_sv(&b, sv_from(cases[i].text));
+        json_indent(&b);
+        CU_ASSERT_TRUE(sv_eq(buf_get(&b), sv_from(cases[i].lines)));
+    }
+}
+
+/* The text has a piece missing, and there is room for what is left of it. Fails if that is laid
+ * out: tried. */
+TEST(nothing_is_laid_out_without_memory)
+{
+    static const char longer[1000] = "";
+    struct arena *small = arena_create(sizeof(longer));
+    struct buf b;
+    buf_init(&b, small, 16);
+    BUF_LIT(&b, "[1,2]");
+    buf_put(&b, longer, sizeof(longer));
+    json_indent(&b);
+    CU_ASSERT_TRUE(b.failed);
+    arena_destroy(small);
+}
