@@ -32,15 +32,15 @@ struct import {
     struct session_import items[SESSION_IMPORT_MAX];
     struct session_message messages[SESSION_IMPORT_MAX];
     size_t n, n_messages;
-    size_t n_checked;                      /* lines or conversations, of the first pass */
-    bool is_cut;                           /* the last line of an export is missing */
-    bool is_open;                          /* the last item may get more messages */
-    int64_t last_seq;                      /* of its last message */
-    char id[SESSION_ID_MAX], language[64]; /* its texts after a flush */
+    size_t n_checked;        /* lines or conversations, of the first pass */
+    bool is_cut;             /* the last line of an export is missing */
+    bool is_open;            /* the last item may get more messages */
+    int64_t summary_end;     /* the last seq of its summary; 0: none */
+    char id[SESSION_ID_MAX]; /* its session_id after a flush */
     char tenant[AUTH_TENANT_MAX + 1];
     void *seen; /* a tree of tsearch(3): hashes of the sessions that the first pass has seen */
     /* The outcome. */
-    int64_t sessions, stored, states, there, expired, faults;
+    int64_t sessions[SESSION_IMPORT_STATES], stored, states, faults;
     struct progress progress;
 };
 
@@ -56,45 +56,24 @@ static void say_fault(struct import *im, size_t number, const char *why)
 
 static void count_item(struct import *im, const struct session_import *item)
 {
-    const char *why = item->why;
     char text[SESSION_ID_MAX + sizeof item->why + 16];
-    if (item->state == SESSION_IMPORT_STORED) {
-        im->sessions++;
+    im->sessions[item->state]++;
+    if (item->state == SESSION_IMPORT_STORED)
         im->stored += item->session.message_count;
+    if (item->state != SESSION_IMPORT_REFUSED)
         return;
-    }
-    im->there += item->state == SESSION_IMPORT_THERE;
-    im->expired += item->state == SESSION_IMPORT_EXPIRED;
-    if (item->state == SESSION_IMPORT_OTHER)
-        why = "another session has this id, and stays as it is";
-    else if (item->state != SESSION_IMPORT_REFUSED)
-        return;
-    snprintf(text, sizeof text, "session %.*s: %s", SV_ARG(item->session.session_id), why);
+    snprintf(text, sizeof text, "session %.*s: %s", SV_ARG(item->session.session_id), item->why);
     say_fault(im, item->line, text);
-}
-
-static enum err store(struct import *im)
-{
-    struct command_context *c = im->c;
-    if (!im->checks) {
-        command_begin_step(c);
-        return session_import(c->sessions, &c->ctx, im->items, im->n);
-    }
-    for (struct session_import *item = im->items; item < im->items + im->n; item++)
-        if (item->state != SESSION_IMPORT_EXPIRED) {
-            item->session.message_count += (int64_t)item->session.n_messages;
-            item->state = item->is_last ? SESSION_IMPORT_STORED : SESSION_IMPORT_PART;
-        }
-    return ERR_NONE;
 }
 
 /* An open item stays, and no longer needs the arena of read. */
 static enum err flush(struct import *im)
 {
-    if (im->n == 0)
-        return ERR_NONE;
-    TRY(store(im));
     const size_t n_ended = im->n - im->is_open;
+    if (im->n > 0 && !im->checks) {
+        command_begin_step(im->c);
+        TRY(session_import(im->c->sessions, &im->c->ctx, im->items, im->n));
+    }
     for (size_t i = 0; i < n_ended; i++)
         count_item(im, &im->items[i]);
     im->n = im->n_messages = 0;
@@ -102,9 +81,7 @@ static enum err flush(struct import *im)
         return ERR_NONE;
     struct session *x = &im->items[n_ended].session;
     memmove(im->id, x->session_id.p, x->session_id.n);
-    memmove(im->language, x->language.p, x->language.n);
     x->session_id.p = im->id;
-    x->language.p = im->language;
     x->messages = im->messages;
     x->n_messages = 0;
     im->items[im->n++] = im->items[n_ended];
@@ -116,9 +93,7 @@ static void end_session(struct import *im)
     if (!im->is_open)
         return;
     struct session_import *item = &im->items[im->n - 1];
-    int64_t summary_end;
-    if (im->checks && sv_to_i64(json_member_get(item->session.summary, "last_seq"), &summary_end) &&
-        summary_end > im->last_seq)
+    if (im->checks && im->summary_end > item->session.last_seq)
         say_fault(im, item->line, "session.summary.last_seq is above the seq of the last message");
     item->is_last = true;
     im->is_open = false;
@@ -153,32 +128,39 @@ static void begin_session(struct import *im, const struct session *session)
     struct session_import *item = &im->items[im->n++];
     struct session *x = &item->session;
     *item = (struct session_import){.session = *session, .line = im->in.number};
+    item->state = im->checks ? SESSION_IMPORT_STORED : SESSION_IMPORT_NEW;
     x->messages = im->messages + im->n_messages;
     x->n_messages = 0;
     if (!x->user_id.p)
         x->user_id = sv_from(im->c->options.user);
     if (im->ttl_s > 0) {
         x->ttl_seconds = im->ttl_s;
-        x->expires_at = 0;
-    } else if (x->expires_at != 0 && x->expires_at <= clock_wall_us()) {
+        x->expires_at = SESSION_ANY_TIME;
+    } else if (x->expires_at <= clock_wall_us()) {
         item->state = SESSION_IMPORT_EXPIRED;
     }
     im->is_open = true;
-    im->last_seq = 0;
+    if (!sv_to_i64(json_member_get(x->summary, "last_seq"), &im->summary_end))
+        im->summary_end = 0;
 }
 
 static enum err add_message(struct import *im, const struct session_message *message)
 {
-    const int64_t seq = message->seq > 0 ? message->seq : im->last_seq + 1;
-    if (seq <= im->last_seq)
+    struct session *x = &im->items[im->n - 1].session;
+    const int64_t seq = message->seq > 0 ? message->seq : x->last_seq + 1;
+    if (seq <= x->last_seq)
         return ctx_fail(&im->read, ERR_INVALID, "invalid_field", "message.seq",
                         "message.seq must be greater than that of the message before.");
-    if (im->n_messages == SESSION_IMPORT_MAX)
+    if (im->n_messages == SESSION_IMPORT_MAX) {
         TRY(flush(im));
+        x = &im->items[0].session;
+    }
     struct session_message *m = &im->messages[im->n_messages++];
     *m = *message;
-    m->seq = im->last_seq = seq;
-    im->items[im->n - 1].session.n_messages++;
+    m->seq = x->last_seq = seq;
+    x->n_messages++;
+    if (x->message_count++ == 0 && x->created_at == 0)
+        x->created_at = m->created_at;
     return ERR_NONE;
 }
 
@@ -217,6 +199,7 @@ static enum err import_text(struct import *im, struct sv text)
     static const struct session plain = {.language = SV_INIT("en"),
                                          .context = SV_INIT("{}"),
                                          .metadata = SV_INIT("{}"),
+                                         .expires_at = SESSION_ANY_TIME,
                                          .sliding = true};
     struct transfer t;
     struct session_position at;
@@ -277,7 +260,8 @@ static enum err run_pass(struct import *im, bool checks)
 {
     struct sv text;
     im->checks = checks;
-    im->sessions = im->stored = im->states = im->expired = 0;
+    memset(im->sessions, 0, sizeof im->sessions);
+    im->stored = im->states = 0;
     im->tenant[0] = '\0';
     progress_begin(&im->progress, checks ? "checked" : "stored", im->in.size);
     import_input_rewind(&im->in);
@@ -311,7 +295,7 @@ static enum err run(struct import *im)
     enum err e = run_pass(im, true);
     if (e == ERR_NONE && im->faults == 0 && !c->options.dry_run) {
         e = run_pass(im, false);
-        const int64_t counts[] = {im->sessions, im->stored, im->states};
+        const int64_t counts[] = {im->sessions[SESSION_IMPORT_STORED], im->stored, im->states};
         progress_end(&im->progress);
         log_audit(&c->ctx, c->cfg->log_file, "import", e == ERR_NONE && im->faults == 0, SV_NONE,
                   counts);
@@ -325,8 +309,9 @@ static enum err run(struct import *im)
                 "parley: %" PRId64 " sessions, %" PRId64 " messages and %" PRId64
                 " user states %s; %" PRId64 " sessions were there already, %" PRId64
                 " have expired\n",
-                im->sessions, im->stored, im->states, im->checks ? "are valid" : "stored",
-                im->there, im->expired);
+                im->sessions[SESSION_IMPORT_STORED], im->stored, im->states,
+                im->checks ? "are valid" : "stored", im->sessions[SESSION_IMPORT_THERE],
+                im->sessions[SESSION_IMPORT_EXPIRED]);
     return e;
 }
 

@@ -16,7 +16,7 @@ SMALL = 60      # sessions before and after the long ones
 
 
 class Killed(TransferTest):
-    """A file of many sessions, two of them long."""
+    """A file of many sessions, two of them long. Nothing says when one of these was made."""
 
     def setUp(self):
         super().setUp()
@@ -26,7 +26,7 @@ class Killed(TransferTest):
                          **{f"t{i:03}": [f"{i} {k}" for k in range(5)] for i in range(SMALL)},
                          "long2": [f"m{k}" for k in range(MANY)], "z": ["end"]}
         self.source = self.file(*(text for name, contents in self.sessions.items() for text in (
-            session(name, created_at=AT), *(line(name, content) for content in contents))))
+            session(name, **({} if name == "long2" else {"created_at": AT})), *(line(name, content) for content in contents))))
 
     def start_import(self):
         return self.start("import", self.source, "--tenant", self.tenant.name)
@@ -98,7 +98,7 @@ class Killed(TransferTest):
 
     def test_several_at_once(self):
         """Each session is stored by one of them, and is there already for the others. Fails if an import does not look up the id
-        again after the last part: tried."""
+        again after the last part, or if it takes the time that it gave a session for the file's: tried for each."""
         done = at_once(3, lambda _: self.start_import().communicate())
         self.whole()
         counts = [[int(n) for n in STORED.match(errors.splitlines()[-1]).groups()] for _, errors in done]

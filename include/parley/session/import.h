@@ -19,19 +19,19 @@ enum session_import_state {
     SESSION_IMPORT_PART, /* its first messages are stored, and it is hidden */
     SESSION_IMPORT_STORED,
     SESSION_IMPORT_THERE,   /* a session with its id was there, and with its created_at, if given */
-    SESSION_IMPORT_OTHER,   /* another session has its id */
     SESSION_IMPORT_EXPIRED, /* its expires_at has passed */
-    SESSION_IMPORT_REFUSED  /* why holds the reason */
+    SESSION_IMPORT_REFUSED, /* why holds the reason, such as another session with its id */
+    SESSION_IMPORT_STATES
 };
 struct session_import {
-    /* In: its members, and the messages of this call in the order of seq. created_at, updated_at,
-     * expires_at and ttl_seconds may be 0, as may the messages' created_at: not given. Out: what
-     * the call made of them. A caller that continues the session keeps it, with new messages;
-     * then only session_id and language are read of its texts. */
+    /* Its members, the messages of this call in the order of seq, and last_seq and message_count
+     * with them. Not given: 0 as created_at, updated_at and ttl_seconds, also of messages;
+     * SESSION_ANY_TIME as expires_at. A call sets only the generation. A caller that continues the
+     * session keeps it, with new messages; then its texts but session_id are not read. */
     struct session session;
-    bool is_last;                    /* in: the session has no more messages */
+    bool is_last;                    /* the session has no more messages */
     enum session_import_state state; /* in and out; messages of any but NEW and PART are skipped */
-    char why[160];                   /* out */
+    char why[64];                    /* out */
     size_t line;                     /* the caller's */
 };
 /* Only the first item may be a PART, and all items but the last one must be is_last. The items
@@ -39,7 +39,7 @@ struct session_import {
  * or, with ERR_OUTCOME_UNKNOWN, that this is not known. */
 MUSTCHECK enum err session_import(struct sessions *s, struct request_ctx *ctx,
                                   struct session_import *items, size_t n);
-/* Stores the state of a user, in the form of session_user_state_get. *stored: false if the user has
- * one. */
+/* Stores the state of a user, in the form of session_user_state_get, but for expires_at. *stored:
+ * false if the user has one. */
 MUSTCHECK enum err session_import_user_state(struct sessions *s, struct request_ctx *ctx,
                                              const struct session *state, bool *stored);

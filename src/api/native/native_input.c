@@ -329,9 +329,11 @@ static enum err check_objects(const struct json_input *in, const struct json_nod
 enum err native_read_stored_session(const struct json_input *in, struct session *out,
                                     const struct json_node **messages)
 {
-    struct stored_session b = {
-        .session = {.language = SV("en"), .context = SV("{}"), .metadata = SV("{}")},
-        .expiry = SV("sliding")};
+    struct stored_session b = {.session = {.language = SV("en"),
+                                           .context = SV("{}"),
+                                           .metadata = SV("{}"),
+                                           .expires_at = SESSION_ANY_TIME},
+                               .expiry = SV("sliding")};
     TRY(json_read(in, stored_fields, JSON_REFUSED_IF_NEAR, &b));
     *out = b.session;
     *messages = b.messages;

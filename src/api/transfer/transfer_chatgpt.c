@@ -158,6 +158,7 @@ enum err transfer_read_chatgpt(const struct json_input *in, struct session *out)
                             .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
                             .language = SV("en"),
                             .context = SV("{}"),
+                            .expires_at = SESSION_ANY_TIME,
                             .sliding = true};
     if (!out->session_id.p || !out->metadata.p || !out->messages)
         return ctx_nomem(ctx);

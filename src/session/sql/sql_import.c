@@ -11,37 +11,36 @@
 #include "parley/json/members.h"
 
 /* clang-format off */
+/* Frees the ids of expired sessions, as SQL_EXPIRED, and returns the sessions that are there. */
 static const struct db_stmt import_find = {
     "import_find",
-    "SELECT q.n, s.* FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n) CROSS JOIN LATERAL"
+    "WITH q AS MATERIALIZED (SELECT q.n, s.* FROM unnest($2::text[]) WITH ORDINALITY AS q(id, n) CROSS JOIN LATERAL"
     " (SELECT generation, created_at, expires_at <= now() AS expired FROM sessions WHERE tenant = $1"
-    " AND session_id BETWEEN q.id AND q.id ORDER BY session_id LIMIT 1) s"};
-
-/* As SQL_EXPIRED, for several sessions. */
-static const struct db_stmt import_expired = {
-    "import_expired",
-    "UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID(SQL_DELETED) ", context = '{}', metadata = '{}',"
-    " expiry_hour = 0 WHERE s.tenant = $1 AND s.generation = ANY($2::bigint[]) AND s.expires_at <= now()"
-    " AND NOT" SQL_IS_TOMBSTONE("s.session_id")};
+    " AND session_id BETWEEN q.id AND q.id ORDER BY session_id LIMIT 1) s),"
+    " u AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID(SQL_DELETED) ", context = '{}', metadata = '{}',"
+    " expiry_hour = 0 WHERE s.tenant = $1 AND s.generation = ANY(ARRAY(SELECT generation FROM q WHERE expired))"
+    " AND s.expires_at <= now() AND NOT" SQL_IS_TOMBSTONE("s.session_id") ")"
+    " SELECT n, created_at FROM q WHERE NOT expired"};
 
 /* How long an abandoned hidden session waits for the sweeper. */
 #define SQL_HIDDEN_UNTIL "now() + interval '10 minutes'"
 
 /* $3: the last seq, $4: the count of messages. $5: when the session expires, if it is complete; else NULL.
  * Divides by zero, and so fails, if the hidden session was erased meanwhile: its messages would have no session.
- * The change of the language makes search index the messages, whose session was hidden when they came. */
+ * A hidden session's language begins with ~: its change makes search index the messages, whose session was hidden
+ * when they came. */
 static const struct db_stmt import_continue = {
     "import_continue",
     "WITH u AS (UPDATE sessions SET last_seq = $3, message_count = $4,"
     " session_id = CASE WHEN $5 IS NULL THEN session_id ELSE" SQL_OWN_ID("session_id") "END,"
-    " language = CASE WHEN $5 IS NULL THEN language ELSE $6 END,"
+    " language = CASE WHEN $5 IS NULL THEN language ELSE substr(language, 2) END,"
     " expires_at = CASE WHEN $5 IS NULL THEN " SQL_HIDDEN_UNTIL " ELSE" SQL_AT("$5") "END,"
     " expiry_hour = " SQL_HOUR("CASE WHEN $5 IS NULL THEN " SQL_HIDDEN_UNTIL " ELSE" SQL_AT("$5") "END")
     " WHERE tenant = $1 AND generation = $2 AND" SQL_IS_HIDDEN("session_id") "AND expires_at > now() RETURNING 1)"
     " SELECT 1 / count(*) FROM u"};
 #define DIVISION_BY_ZERO "22012"
 
-/* $2: the mark. A session that is not whole yet is hidden, and gets its language with its id. */
+/* $2: the mark. A session that is not whole yet is hidden. */
 static const struct db_stmt import_sessions = {
     "import_sessions",
     "WITH x AS (SELECT i.*, CASE WHEN whole = 1 THEN" SQL_AT("expires") "ELSE " SQL_HIDDEN_UNTIL " END AS expires_at"
@@ -56,7 +55,7 @@ static const struct db_stmt import_sessions = {
     " INSERT INTO sessions (tenant, generation, session_id, user_id, language, context, metadata, ttl_seconds, sliding,"
     " created_at, updated_at, expires_at, expiry_hour, last_seq, message_count, mark, state_mark, forked_from)"
     " SELECT $1, generation, CASE WHEN whole = 1 THEN session_id ELSE E'" SQL_HIDDEN "' || generation || '~' || session_id END,"
-    " user_id, CASE WHEN whole = 1 THEN language ELSE '' END, context, metadata::jsonb, ttl_seconds, sliding = 1, "
+    " user_id, CASE WHEN whole = 1 THEN language ELSE '~' || language END, context, metadata::jsonb, ttl_seconds, sliding = 1, "
     SQL_AT("created") ", " SQL_AT("updated") ", expires_at, " SQL_HOUR("expires_at") ", last_seq, message_count, $2::bigint,"
     " $2, forked_from FROM x"};
 
@@ -66,7 +65,7 @@ static const struct db_stmt import_messages = {
     "SELECT $1, i.generation, i.seq," SQL_DRAFT("i") ", " SQL_AT("i.created") ", CASE WHEN i.edited > 0 THEN " SQL_AT("i.edited") " END"
     " FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],"
     " $10::text[], $11::text[], $12::text[])"
-    " AS i(generation, seq, created, edited, id, type, role, content, metadata, extra, tokens)"};
+    " AS i(generation, seq, created, edited, type, role, content, metadata, id, extra, tokens)"};
 
 static const struct db_stmt import_user_state = {
     "import_user_state",
@@ -78,46 +77,25 @@ static const struct db_stmt import_user_state = {
 
 /* ---- rows as arrays, one for each column ---- */
 
-struct column {
-    size_t offset; /* in a row: an int64_t, or a struct sv */
-    bool is_text;
-};
 struct session_row {
     struct session s;
     int64_t sliding, is_whole;
 };
-struct message_row {
-    struct session_message m;
-    int64_t generation;
-};
-#define NUMBER(row, member)                 \
-    {                                       \
-        offsetof(struct row, member), false \
-    }
-#define TEXT(row, member)                  \
-    {                                      \
-        offsetof(struct row, member), true \
-    }
-/* In the order of import_sessions and import_messages. */
-static const struct column session_columns[] = {
-    NUMBER(session_row, s.generation), NUMBER(session_row, s.ttl_seconds),
-    NUMBER(session_row, sliding),      NUMBER(session_row, s.created_at),
-    NUMBER(session_row, s.updated_at), NUMBER(session_row, s.expires_at),
-    NUMBER(session_row, s.last_seq),   NUMBER(session_row, s.message_count),
-    NUMBER(session_row, is_whole),     TEXT(session_row, s.session_id),
-    TEXT(session_row, s.user_id),      TEXT(session_row, s.language),
-    TEXT(session_row, s.context),      TEXT(session_row, s.metadata),
-    TEXT(session_row, s.forked_from),  TEXT(session_row, s.summary)};
-static const struct column message_columns[] = {
-    NUMBER(message_row, generation),   NUMBER(message_row, m.seq),
-    NUMBER(message_row, m.created_at), NUMBER(message_row, m.edited_at),
-    TEXT(message_row, m.message_id),   TEXT(message_row, m.type),
-    TEXT(message_row, m.role),         TEXT(message_row, m.content),
-    TEXT(message_row, m.metadata),     TEXT(message_row, m.extra),
-    TEXT(message_row, m.tokens)};
+#define OF(member) offsetof(struct session_row, member)
+/* In the order of import_sessions: numbers, then texts. */
+static const size_t session_columns[] = {
+    OF(s.generation), OF(s.ttl_seconds), OF(sliding),       OF(s.created_at),
+    OF(s.updated_at), OF(s.expires_at),  OF(s.last_seq),    OF(s.message_count),
+    OF(is_whole),     OF(s.session_id),  OF(s.user_id),     OF(s.language),
+    OF(s.context),    OF(s.metadata),    OF(s.forked_from), OF(s.summary)};
+static const size_t message_numbers[] = {offsetof(struct session_message, seq),
+                                         offsetof(struct session_message, created_at),
+                                         offsetof(struct session_message, edited_at)};
+enum { SESSION_NUMBERS = 9, MESSAGE_NUMBERS = ARRAY_LEN(message_numbers) };
 
 static enum err make_arrays(struct request_ctx *ctx, const void *rows, size_t size, size_t n,
-                            const struct column *columns, size_t n_columns, struct db_param *out)
+                            const size_t *columns, size_t n_numbers, size_t n_columns,
+                            struct db_param *out)
 {
     struct sv *texts = arena_array(ctx->arena, n, sizeof(*texts));
     int64_t *numbers = arena_array(ctx->arena, n, sizeof(*numbers));
@@ -125,50 +103,23 @@ static enum err make_arrays(struct request_ctx *ctx, const void *rows, size_t si
         return ctx_nomem(ctx);
     for (size_t k = 0; k < n_columns; k++) {
         for (size_t i = 0; i < n; i++) {
-            const char *value = (const char *)rows + i * size + columns[k].offset;
-            if (columns[k].is_text)
-                memcpy(&texts[i], value, sizeof(texts[i]));
-            else
+            const char *value = (const char *)rows + i * size + columns[k];
+            if (k < n_numbers)
                 memcpy(&numbers[i], value, sizeof(numbers[i]));
+            else
+                memcpy(&texts[i], value, sizeof(texts[i]));
         }
-        TRY(columns[k].is_text ? db_text_array(ctx, texts, n, &out[k])
-                               : db_i64_array(ctx, numbers, n, &out[k]));
+        TRY(k < n_numbers ? db_i64_array(ctx, numbers, n, &out[k])
+                          : db_text_array(ctx, texts, n, &out[k]));
     }
     return ERR_NONE;
 }
 
 /* ---- what is stored ---- */
 
-/* The session as it is after this call. */
-static struct session session_after(struct sessions *s, const struct session_import *item)
-{
-    const int64_t now = db_now_us(s->db);
-    struct session x = item->session;
-    if (item->state == SESSION_IMPORT_NEW) {
-        const struct sql_drafts drafts = {x.messages, x.n_messages};
-        x.generation = sql_new_generation(s, &(struct session_write){.drafts = drafts});
-        x.message_count = 0;
-        if (x.ttl_seconds == 0)
-            x.ttl_seconds = s->settings.ttl_seconds;
-        if (x.expires_at == 0)
-            x.expires_at = now + x.ttl_seconds * 1000000;
-        if (x.created_at == 0 && x.n_messages > 0)
-            x.created_at = x.messages[0].created_at;
-        if (x.created_at == 0)
-            x.created_at = now;
-        if (x.updated_at == 0)
-            x.updated_at = x.created_at;
-    }
-    x.message_count += (int64_t)x.n_messages;
-    if (x.n_messages > 0)
-        x.last_seq = x.messages[x.n_messages - 1].seq;
-    return x;
-}
-
-/* Looks up the new items. expired: the generations of n_expired expired sessions whose ids they
- * take. */
+/* Looks up the new items. */
 static enum err find(struct sessions *s, struct request_ctx *ctx, struct session_import *items,
-                     size_t n, int64_t *expired, size_t *n_expired)
+                     size_t n, struct db_failure *failure)
 {
     struct sv *ids = arena_array(ctx->arena, n, sizeof(*ids));
     struct db_param p[] = {db_text(ctx->tenant), {0}};
@@ -178,18 +129,17 @@ static enum err find(struct sessions *s, struct request_ctx *ctx, struct session
     for (size_t i = 0; i < n; i++)
         ids[i] = items[i].session.session_id;
     TRY(db_text_array(ctx, ids, n, &p[1]));
-    TRY(db_query(s->db, ctx, DB_READ, &import_find, p, ARRAY_LEN(p), &rows, NULL));
+    TRY(db_query(s->db, ctx, DB_WRITE, &import_find, p, ARRAY_LEN(p), &rows, failure));
     for (int row = 0; row < rows.count; row++) {
         struct session_import *item = &items[db_get_i64(&rows, row, db_column(&rows, "n")) - 1];
-        const int64_t created = db_get_time(&rows, row, db_column(&rows, "created_at"));
+        const int64_t created = item->session.created_at;
         if (item->state != SESSION_IMPORT_NEW)
             continue;
-        if (db_get_bool(&rows, row, db_column(&rows, "expired")))
-            expired[(*n_expired)++] = db_get_i64(&rows, row, db_column(&rows, "generation"));
-        else
-            item->state = item->session.created_at == 0 || item->session.created_at == created
-                              ? SESSION_IMPORT_THERE
-                              : SESSION_IMPORT_OTHER;
+        item->state = SESSION_IMPORT_THERE;
+        if (created == 0 || created == db_get_time(&rows, row, db_column(&rows, "created_at")))
+            continue;
+        item->state = SESSION_IMPORT_REFUSED;
+        snprintf(item->why, sizeof(item->why), "another session has this id, and stays as it is");
     }
     return ERR_NONE;
 }
@@ -201,81 +151,81 @@ static bool must_store(const struct session_import *item)
 
 /* What one transaction stores. */
 struct batch {
-    struct session *made; /* each item's session afterwards */
-    struct session_row *sessions;
-    struct message_row *messages;
+    struct session_row *sessions; /* the part, then the new ones */
+    struct session_message *messages;
+    int64_t *generations; /* of the messages */
     size_t n_sessions, n_messages;
 };
 
-static enum err make_batch(struct sessions *s, struct request_ctx *ctx,
-                           const struct session_import *items, size_t n, struct batch *b)
+/* The item's session keeps what its file says: what is made here would not be the same again in
+ * another import, or in the next part. */
+static void add_to_batch(struct sessions *s, struct session_import *item, struct batch *b)
 {
-    *b = (struct batch){arena_zalloc(ctx->arena, n * sizeof(*b->made)),
-                        arena_array(ctx->arena, n, sizeof(*b->sessions)),
-                        arena_array(ctx->arena, SESSION_IMPORT_MAX, sizeof(*b->messages)), 0, 0};
-    if (!b->made || !b->sessions || !b->messages)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < n; i++) {
-        if (!must_store(&items[i]))
-            continue;
-        const struct session x = b->made[i] = session_after(s, &items[i]);
-        if (items[i].state == SESSION_IMPORT_NEW)
-            b->sessions[b->n_sessions++] = (struct session_row){x, x.sliding, items[i].is_last};
-        for (size_t k = 0; k < x.n_messages; k++) {
-            struct message_row *row = &b->messages[b->n_messages++];
-            *row = (struct message_row){x.messages[k], x.generation};
-            if (row->m.created_at == 0)
-                row->m.created_at = x.created_at;
-        }
+    const struct sql_drafts drafts = {item->session.messages, item->session.n_messages};
+    if (item->state == SESSION_IMPORT_NEW)
+        item->session.generation = sql_new_generation(s, &(struct session_write){.drafts = drafts});
+    struct session_row *row = &b->sessions[b->n_sessions++];
+    struct session *x = &row->s;
+    *row = (struct session_row){item->session, item->session.sliding, item->is_last};
+    if (x->ttl_seconds == 0)
+        x->ttl_seconds = s->settings.ttl_seconds;
+    if (x->expires_at == SESSION_ANY_TIME)
+        x->expires_at = db_now_us(s->db) + x->ttl_seconds * 1000000;
+    if (x->created_at == 0)
+        x->created_at = db_now_us(s->db);
+    if (x->updated_at == 0)
+        x->updated_at = x->created_at;
+    for (size_t k = 0; k < x->n_messages; k++, b->n_messages++) {
+        struct session_message *m = &b->messages[b->n_messages];
+        *m = x->messages[k];
+        m->created_at = m->created_at == 0 ? x->created_at : m->created_at;
+        b->generations[b->n_messages] = x->generation;
     }
-    return ERR_NONE;
 }
 
 enum {
     SESSION_PARAMS = 2 + ARRAY_LEN(session_columns),
-    MESSAGE_PARAMS = 1 + ARRAY_LEN(message_columns)
+    MESSAGE_PARAMS = 2 + MESSAGE_NUMBERS + SQL_MESSAGE_PARAMS
 };
 
 static enum err store(struct sessions *s, struct request_ctx *ctx, struct session_import *items,
                       size_t n, struct db_failure *failure)
 {
-    int64_t expired[SESSION_IMPORT_MAX];
-    size_t n_calls = 0, n_expired = 0;
-    struct db_call calls[4];
-    struct batch b;
-    TRY(find(s, ctx, items, n, expired, &n_expired));
-    TRY(make_batch(s, ctx, items, n, &b));
+    struct db_call calls[3];
+    size_t n_calls = 0;
+    struct batch b = {arena_zalloc(ctx->arena, n * sizeof(*b.sessions)),
+                      arena_array(ctx->arena, SESSION_IMPORT_MAX, sizeof(*b.messages)),
+                      arena_array(ctx->arena, SESSION_IMPORT_MAX, sizeof(*b.generations)), 0, 0};
+    if (!b.sessions || !b.messages || !b.generations)
+        return ctx_nomem(ctx);
+    TRY(find(s, ctx, items, n, failure));
+    for (size_t i = 0; i < n; i++)
+        if (must_store(&items[i]))
+            add_to_batch(s, &items[i], &b);
+    const bool continues = items[0].state == SESSION_IMPORT_PART;
+    const struct session *x = &b.sessions[0].s;
     struct db_param sessions[SESSION_PARAMS] = {db_text(ctx->tenant), sql_mark()},
-                    messages[MESSAGE_PARAMS] = {db_text(ctx->tenant)},
-                    take[] = {db_text(ctx->tenant), {0}};
-    const struct session *x = &b.made[0];
-    const struct db_param part[] = {db_text(ctx->tenant),
-                                    db_i64(x->generation),
-                                    db_i64(x->last_seq),
-                                    db_i64(x->message_count),
-                                    items[0].is_last ? db_i64(x->expires_at) : db_null_i64(),
-                                    db_text(x->language)};
-    if (n_expired > 0) {
-        TRY(db_i64_array(ctx, expired, n_expired, &take[1]));
-        calls[n_calls++] = (struct db_call){&import_expired, take, ARRAY_LEN(take), {0}};
-    }
-    if (items[0].state == SESSION_IMPORT_PART)
+                    messages[MESSAGE_PARAMS] = {db_text(ctx->tenant)};
+    const struct db_param part[] = {db_text(ctx->tenant), db_i64(x->generation),
+                                    db_i64(x->last_seq), db_i64(x->message_count),
+                                    items[0].is_last ? db_i64(x->expires_at) : db_null_i64()};
+    TRY(make_arrays(ctx, b.sessions + continues, sizeof(*b.sessions), b.n_sessions - continues,
+                    session_columns, SESSION_NUMBERS, ARRAY_LEN(session_columns), &sessions[2]));
+    TRY(db_i64_array(ctx, b.generations, b.n_messages, &messages[1]));
+    TRY(make_arrays(ctx, b.messages, sizeof(*b.messages), b.n_messages, message_numbers,
+                    MESSAGE_NUMBERS, MESSAGE_NUMBERS, &messages[2]));
+    TRY(sql_message_arrays(ctx, b.messages, b.n_messages, &messages[2 + MESSAGE_NUMBERS]));
+    if (continues)
         calls[n_calls++] = (struct db_call){&import_continue, part, ARRAY_LEN(part), {0}};
-    TRY(make_arrays(ctx, b.sessions, sizeof(*b.sessions), b.n_sessions, session_columns,
-                    ARRAY_LEN(session_columns), &sessions[2]));
-    TRY(make_arrays(ctx, b.messages, sizeof(*b.messages), b.n_messages, message_columns,
-                    ARRAY_LEN(message_columns), &messages[1]));
-    if (b.n_sessions > 0)
+    if (b.n_sessions > continues)
         calls[n_calls++] = (struct db_call){&import_sessions, sessions, SESSION_PARAMS, {0}};
     if (b.n_messages > 0)
         calls[n_calls++] = (struct db_call){&import_messages, messages, MESSAGE_PARAMS, {0}};
     if (n_calls > 0)
         TRY(db_batch(s->db, ctx, DB_WRITE, calls, n_calls, failure));
     for (size_t i = 0; i < n; i++)
-        if (must_store(&items[i])) {
-            items[i].session = b.made[i];
+        if (must_store(&items[i]))
             items[i].state = items[i].is_last ? SESSION_IMPORT_STORED : SESSION_IMPORT_PART;
-        }
     return ERR_NONE;
 }
 
@@ -284,20 +234,18 @@ static enum err store(struct sessions *s, struct request_ctx *ctx, struct sessio
 static enum err refuse(struct sessions *s, struct request_ctx *ctx, struct session_import *item,
                        const struct db_failure *failure)
 {
-    int64_t expired;
-    size_t n_expired = 0;
-    const char *why = failure->sqlstate;
+    const char *why = strcmp(failure->sqlstate, DIVISION_BY_ZERO) == 0
+                          ? "it was erased while it was imported"
+                      : strcmp(failure->constraint, "messages_message_id") == 0
+                          ? "two of its messages have the same message_id"
+                          : NULL;
     item->state = SESSION_IMPORT_NEW;
-    TRY(find(s, ctx, item, 1, &expired, &n_expired));
+    TRY(find(s, ctx, item, 1, NULL));
     if (item->state != SESSION_IMPORT_NEW)
         return ERR_NONE;
-    if (strcmp(why, DIVISION_BY_ZERO) == 0)
-        why = "it was erased while it was imported";
-    else if (strcmp(failure->constraint, "messages_message_id") == 0)
-        why = "two of its messages have the same message_id";
-    snprintf(item->why, sizeof(item->why), "%s%s",
-             why == failure->sqlstate ? "PostgreSQL refuses it: SQLSTATE " : "", why);
     item->state = SESSION_IMPORT_REFUSED;
+    snprintf(item->why, sizeof(item->why), "%s%s", why ? why : "PostgreSQL refuses it: SQLSTATE ",
+             why ? "" : failure->sqlstate);
     return ERR_NONE;
 }
 
@@ -328,7 +276,10 @@ enum err session_import_user_state(struct sessions *s, struct request_ctx *ctx,
 {
     const int64_t now = db_now_us(s->db);
     const int64_t created = state->created_at > 0 ? state->created_at : now;
-    const bool expires = state->ttl_seconds > 0;
+    const int64_t expires = state->expires_at == SESSION_ANY_TIME
+                                ? now + state->ttl_seconds * 1000000
+                                : state->expires_at;
+    const bool stays = state->ttl_seconds == 0;
     struct db_rows rows;
     const struct db_param p[] = {db_text(ctx->tenant),
                                  db_text(state->user_id),
@@ -336,11 +287,8 @@ enum err session_import_user_state(struct sessions *s, struct request_ctx *ctx,
                                  sql_mark(),
                                  db_i64(created),
                                  db_i64(state->updated_at > 0 ? state->updated_at : created),
-                                 expires ? db_i64(state->ttl_seconds) : db_null_i64(),
-                                 !expires ? db_null_i64()
-                                          : db_i64(state->expires_at > 0
-                                                       ? state->expires_at
-                                                       : now + state->ttl_seconds * 1000000)};
+                                 stays ? db_null_i64() : db_i64(state->ttl_seconds),
+                                 stays ? db_null_i64() : db_i64(expires)};
     TRY(db_query(s->db, ctx, DB_WRITE, &import_user_state, p, ARRAY_LEN(p), &rows, NULL));
     *stored = rows.count > 0;
     return ERR_NONE;
