@@ -16,9 +16,8 @@ struct export
 {
     struct command_context *c;
     FILE *file;
-    struct sv tenant; /* all tenants before it are written; absent: none is */
-    char tenant_text[AUTH_TENANT_MAX + 1];
-    struct session_position at; /* of the last session in the file, which is written anew */
+    char tenant[AUTH_TENANT_MAX + 1]; /* all tenants before it are written */
+    struct session_position at;       /* of the last session in the file, which is written anew */
     int64_t sessions, messages;
     bool is_complete;
     struct progress progress;
@@ -30,13 +29,6 @@ static enum err file_failed(struct export *x)
 }
 
 /* ---- continue ---- */
-
-/* tenant: at most AUTH_TENANT_MAX bytes. */
-static void set_tenant(struct export *x, struct sv tenant)
-{
-    memcpy(x->tenant_text, tenant.p, tenant.n);
-    x->tenant = (struct sv){x->tenant_text, tenant.n};
-}
 
 /* Cuts the file before the line that begins its last session; without one, to nothing. */
 static enum err find_end(struct export *x)
@@ -55,9 +47,8 @@ static enum err find_end(struct export *x)
             free(text);
             return ctx_fault(&x->c->ctx, ERR_CONFLICT, "%s is not an export", x->c->argument);
         }
-        if (line.n < (size_t)n && transfer_read_position(line, &tenant, &here) &&
-            tenant.n <= AUTH_TENANT_MAX) {
-            set_tenant(x, tenant);
+        if (line.n < (size_t)n && transfer_read_position(line, &tenant, &here)) {
+            snprintf(x->tenant, sizeof x->tenant, "%.*s", SV_ARG(tenant));
             x->at = here;
             x->sessions++;
             x->messages = messages;
@@ -121,7 +112,7 @@ static enum err export_tenant(struct export *x, struct sv tenant)
     const struct arena_mark mark = arena_get_mark(c->arena);
     struct session_export e = {.user = sv_from(c->options.user)};
     struct session_export_part part = {.end = false};
-    if (x->tenant.p && sv_eq(tenant, x->tenant))
+    if (sv_eq(tenant, sv_from(x->tenant)))
         e.at = (struct session_position){x->at.created_at, x->at.generation - 1};
     c->ctx.tenant = tenant;
     while (!part.end) {
@@ -142,7 +133,7 @@ static enum err export_tenants(struct export *x)
         return export_tenant(x, sv_from(c->options.tenant));
     TRY(auth_tenant_list(c->db, &c->ctx, true, &tenants, &n));
     for (size_t i = 0; i < n; i++)
-        if (!x->tenant.p || sv_compare(tenants[i].tenant, x->tenant) >= 0)
+        if (sv_compare(tenants[i].tenant, sv_from(x->tenant)) >= 0)
             TRY(export_tenant(x, tenants[i].tenant));
     c->ctx.tenant = SV("");
     return ERR_NONE;
@@ -164,7 +155,7 @@ static enum err write_all(struct export *x)
 
 int export_run(struct command_context *c)
 {
-    struct export x = {.c = c};
+    struct export x = {.c = c, .progress = {.verb = "exported"}};
     const char *tenant = c->options.tenant;
     if (c->options.resume && strcmp(c->argument, "-") == 0)
         return command_usage_error("--resume needs a file", NULL);
@@ -176,16 +167,13 @@ int export_run(struct command_context *c)
     enum err e = tenant ? command_check_tenant(c, tenant) : ERR_NONE;
     if (e == ERR_NONE)
         e = open_file(&x);
-    if (e == ERR_NONE && tenant && x.tenant.p && !sv_eq(x.tenant, sv_from(tenant)))
-        e = ctx_fault(&c->ctx, ERR_CONFLICT, "%s is an export of tenant %.*s", c->argument,
-                      SV_ARG(x.tenant));
-    progress_begin(&x.progress, "exported", 0);
+    if (e == ERR_NONE && tenant && x.tenant[0] && strcmp(x.tenant, tenant) != 0)
+        e = ctx_fault(&c->ctx, ERR_CONFLICT, "%s is an export of tenant %s", c->argument, x.tenant);
     if (e == ERR_NONE && !x.is_complete)
         e = write_all(&x);
-    progress_end(&x.progress);
     if (e == ERR_NONE)
-        fprintf(stderr, "parley: %" PRId64 " sessions and %" PRId64 " messages exported\n",
-                x.sessions, x.messages);
+        fprintf(stderr, "parley: %" PRId64 " session%s and %" PRId64 " message%s exported\n",
+                COUNT(x.sessions), COUNT(x.messages));
     if (x.file && x.file != stdout)
         fclose(x.file);
     return command_finish(c, e);

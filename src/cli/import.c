@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * parley import: reads a file twice. The first pass checks each text (a line, or an element of an
- * array). If one is bad, there is no second pass, which stores up to 1,000 messages in a
+ * parley import: reads a file twice. The first pass checks each record (a line, or an element of
+ * the array). If one is bad, there is no second pass, which stores up to 1,000 messages in a
  * transaction. What is there already is skipped, so an interrupted import can be repeated.
  */
 #include "transfer_internal.h"
@@ -19,21 +19,22 @@
 #include "parley/obs/log.h"
 #include "parley/session/import.h"
 
-enum { BATCH_BYTES = 8 * 1024 * 1024, TEXTS_MAX = 512 * 1024 * 1024, FAULTS_SAID = 20 };
+enum { BATCH_BYTES = 8 * 1024 * 1024, ARENA_LIMIT = 512 * 1024 * 1024, FAULTS_SAID = 20 };
 
 struct import {
     struct command_context *c;
-    struct import_input in;
     enum transfer_format format;
     bool checks; /* the first pass */
     int64_t ttl_s;
-    /* The batch. Its texts are in the arena of read. */
+    size_t n_checked; /* the number of the last record of the first pass */
+    /* Since the end of the export before. */
+    bool is_cut; /* the end of an export must follow */
+    int64_t n_begun, n_read;
+    /* The batch. Its records are in the arena of read. */
     struct request_ctx read;
     struct session_import items[SESSION_IMPORT_MAX];
     struct session_message messages[SESSION_IMPORT_MAX];
     size_t n, n_messages;
-    size_t n_checked;        /* lines or conversations, of the first pass */
-    bool is_cut;             /* the last line of an export is missing */
     bool is_open;            /* the last item may get more messages */
     int64_t summary_end;     /* the last seq of its summary; 0: none */
     char id[SESSION_ID_MAX]; /* its session_id after a flush */
@@ -42,11 +43,11 @@ struct import {
     /* The outcome. */
     int64_t sessions[SESSION_IMPORT_STATES], stored, states, faults;
     struct progress progress;
+    struct import_input in;
 };
 
 static void say_fault(struct import *im, size_t number, const char *why)
 {
-    progress_end(&im->progress);
     if (++im->faults <= FAULTS_SAID)
         fprintf(stderr, "parley: %s %zu: %s\n", im->in.is_array ? "conversation" : "line", number,
                 why);
@@ -122,7 +123,7 @@ static void free_nothing(void *key)
     (void)key;
 }
 
-static void begin_session(struct import *im, const struct session *session)
+static enum err begin_session(struct import *im, const struct session *session)
 {
     end_session(im);
     struct session_import *item = &im->items[im->n++];
@@ -130,7 +131,6 @@ static void begin_session(struct import *im, const struct session *session)
     *item = (struct session_import){.session = *session, .line = im->in.number};
     item->state = im->checks ? SESSION_IMPORT_STORED : SESSION_IMPORT_NEW;
     x->messages = im->messages + im->n_messages;
-    x->n_messages = 0;
     if (!x->user_id.p)
         x->user_id = sv_from(im->c->options.user);
     if (im->ttl_s > 0) {
@@ -142,29 +142,28 @@ static void begin_session(struct import *im, const struct session *session)
     im->is_open = true;
     if (!sv_to_i64(json_member_get(x->summary, "last_seq"), &im->summary_end))
         im->summary_end = 0;
+    return im->checks ? check_is_first(im, x->session_id) : ERR_NONE;
 }
 
 static enum err add_message(struct import *im, const struct session_message *message)
 {
-    struct session *x = &im->items[im->n - 1].session;
-    const int64_t seq = message->seq > 0 ? message->seq : x->last_seq + 1;
-    if (seq <= x->last_seq)
-        return ctx_fail(&im->read, ERR_INVALID, "invalid_field", "message.seq",
-                        "message.seq must be greater than that of the message before.");
-    if (im->n_messages == SESSION_IMPORT_MAX) {
+    if (im->n_messages == SESSION_IMPORT_MAX)
         TRY(flush(im));
-        x = &im->items[0].session;
-    }
+    struct session *x = &im->items[im->n - 1].session;
     struct session_message *m = &im->messages[im->n_messages++];
     *m = *message;
-    m->seq = x->last_seq = seq;
+    m->seq = m->seq > 0 ? m->seq : x->last_seq + 1;
+    if (m->seq <= x->last_seq)
+        return ctx_fail(&im->read, ERR_INVALID, "invalid_field", "message.seq",
+                        "message.seq must be greater than that of the message before.");
+    x->last_seq = m->seq;
     x->n_messages++;
     if (x->message_count++ == 0 && x->created_at == 0)
         x->created_at = m->created_at;
     return ERR_NONE;
 }
 
-/* ---- a text ---- */
+/* ---- a record ---- */
 
 static enum err set_tenant(struct import *im, struct sv named)
 {
@@ -194,59 +193,60 @@ static enum err import_state(struct import *im, const struct session *state)
     return ERR_NONE;
 }
 
-static enum err import_text(struct import *im, struct sv text)
+/* A line that is missing would be a message, or a whole session, that nobody misses. */
+static enum err end_export(struct import *im, const struct transfer *end)
 {
-    static const struct session plain = {.language = SV_INIT("en"),
-                                         .context = SV_INIT("{}"),
-                                         .metadata = SV_INIT("{}"),
-                                         .expires_at = SESSION_ANY_TIME,
-                                         .sliding = true};
-    struct transfer t;
-    struct session_position at;
-    TRY(transfer_read(&im->read, im->format, text, &t));
-    /* Of states, only those of an export have both a tenant and a version. */
-    const bool is_exported =
-        t.kind == TRANSFER_STATE
-            ? t.tenant.p && json_member_get(json_member_get(text, "user_state"), "version").p
-            : transfer_read_position(text, &(struct sv){NULL, 0}, &at);
-    im->is_cut = t.kind != TRANSFER_NOTHING && (im->is_cut || is_exported);
-    if (t.kind == TRANSFER_NOTHING)
+    const int64_t sessions = im->n_begun, messages = im->n_read;
+    im->n_begun = im->n_read = 0;
+    im->is_cut = false;
+    if (end->end_sessions == sessions && end->end_messages == messages)
         return ERR_NONE;
+    return ctx_fail(&im->read, ERR_INVALID, NULL, NULL,
+                    "the export had %" PRId64 " session%s and %" PRId64
+                    " message%s, but the lines before have %" PRId64 " and %" PRId64,
+                    COUNT(end->end_sessions), COUNT(end->end_messages), sessions, messages);
+}
+
+static enum err import_record(struct import *im, struct sv record)
+{
+    struct transfer t;
+    if (record.n > IMPORT_RECORD_MAX)
+        return ctx_fail(&im->read, ERR_TOO_LARGE, NULL, NULL, "it has more than 64 MiB");
+    TRY(transfer_read(&im->read, im->format, record, &t));
+    if (t.kind == TRANSFER_END)
+        return end_export(im, &t);
+    im->is_cut |= t.is_exported;
     TRY(set_tenant(im, t.tenant));
     if (t.kind == TRANSFER_STATE)
         return import_state(im, &t.session);
-    const struct sv id = t.session.session_id;
-    struct session begun = t.kind == TRANSFER_BEGINS ? t.session : plain;
-    begun.session_id = id;
+    im->n_begun += t.kind == TRANSFER_BEGINS;
+    im->n_read += (int64_t)t.n_messages;
     if (t.kind == TRANSFER_BEGINS || !im->is_open ||
-        !sv_eq(im->items[im->n - 1].session.session_id, id)) {
-        begin_session(im, &begun);
-        if (im->checks)
-            TRY(check_is_first(im, id));
-    }
-    for (size_t i = 0; i < t.session.n_messages; i++)
-        TRY(add_message(im, &t.session.messages[i]));
+        !sv_eq(im->items[im->n - 1].session.session_id, t.session.session_id))
+        TRY(begin_session(im, &t.session));
+    for (size_t i = 0; i < t.n_messages; i++)
+        TRY(add_message(im, &t.messages[i]));
     return ERR_NONE;
 }
 
-/* Nothing more is stored: a session would be without the texts that are missing. */
+/* Nothing more is stored: a session would be without the records that are missing. */
 static enum err file_changed(struct import *im)
 {
     return ctx_fault(&im->c->ctx, ERR_CONFLICT, "%s has changed since it was checked",
                      im->c->argument);
 }
 
-/* The first pass prints a fault of the text, and goes on. */
-static enum err take_text(struct import *im, struct sv text)
+/* The first pass prints a fault of the record, and goes on. */
+static enum err take_record(struct import *im, struct sv record)
 {
     const struct err_info *why = &im->read.err;
     ctx_clear_error(&im->read);
-    const struct sv copy = arena_dup(im->read.arena, text);
-    const enum err e = copy.p ? import_text(im, copy) : ctx_nomem(&im->read);
+    const struct sv copy = arena_dup(im->read.arena, record);
+    const enum err e = copy.p ? import_record(im, copy) : ctx_nomem(&im->read);
     if (why->err == ERR_NONE)
         return e;
     const struct sv detail = sv_from(why->detail[0] ? why->detail : err_name(why->err));
-    const bool names_field = !why->field[0] || sv_starts_with(detail, sv_from(why->field));
+    const bool names_field = sv_starts_with(detail, sv_from(why->field));
     char said[sizeof why->field + sizeof why->detail + 2];
     snprintf(said, sizeof said, "%s%s%s", names_field ? "" : why->field, names_field ? "" : ": ",
              detail.p);
@@ -258,29 +258,30 @@ static enum err take_text(struct import *im, struct sv text)
 
 static enum err run_pass(struct import *im, bool checks)
 {
-    struct sv text;
+    struct sv record;
     im->checks = checks;
     memset(im->sessions, 0, sizeof im->sessions);
     im->stored = im->states = 0;
     im->tenant[0] = '\0';
-    progress_begin(&im->progress, checks ? "checked" : "stored", im->in.size);
-    import_input_rewind(&im->in);
+    im->progress = (struct progress){checks ? "checked" : "stored", ftello(im->in.file), 0, 0};
+    rewind(im->in.file);
+    im->in.number = 0;
     /* The second pass goes on after faults: a repeated import would end at the same ones. */
-    while ((!checks || im->faults < FAULTS_SAID) && import_input_next(&im->in, &text)) {
-        TRY(take_text(im, text));
+    while ((!checks || im->faults < FAULTS_SAID) && import_input_next(&im->in, &record)) {
+        TRY(take_record(im, record));
         if (im->n == SESSION_IMPORT_MAX || im->n_messages == SESSION_IMPORT_MAX ||
             arena_used(im->read.arena) > BATCH_BYTES) {
             TRY(flush(im));
             arena_reset(im->read.arena);
         }
-        progress_say(&im->progress, import_input_position(&im->in), im->stored);
+        progress_say(&im->progress, ftello(im->in.file), im->stored);
     }
-    if ((!checks || im->faults < FAULTS_SAID) && errno)
+    if (ferror(im->in.file))
         return ctx_fault(&im->c->ctx, ERR_INTERNAL, "%s: %s", im->c->argument, strerror(errno));
     if (!checks && im->in.number != im->n_checked)
         return file_changed(im);
     im->n_checked = im->in.number;
-    if (im->in.is_array && !im->in.ended)
+    if (im->in.is_array && !im->in.is_ended)
         say_fault(im, im->in.number, "the file was cut off after it: the array does not end");
     if (im->is_cut)
         say_fault(im, im->in.number,
@@ -292,26 +293,25 @@ static enum err run_pass(struct import *im, bool checks)
 static enum err run(struct import *im)
 {
     struct command_context *c = im->c;
+    const int64_t *sessions = im->sessions;
     enum err e = run_pass(im, true);
     if (e == ERR_NONE && im->faults == 0 && !c->options.dry_run) {
         e = run_pass(im, false);
-        const int64_t counts[] = {im->sessions[SESSION_IMPORT_STORED], im->stored, im->states};
-        progress_end(&im->progress);
+        const int64_t counts[] = {sessions[SESSION_IMPORT_STORED], im->stored, im->states};
         log_audit(&c->ctx, c->cfg->log_file, "import", e == ERR_NONE && im->faults == 0, SV_NONE,
                   counts);
     }
-    progress_end(&im->progress);
     if (e == ERR_NONE && im->checks && im->faults > 0)
         fprintf(stderr, "parley: nothing was stored%s\n",
                 im->faults < FAULTS_SAID ? "" : "; there may be more faults");
     else if (e == ERR_NONE)
         fprintf(stderr,
-                "parley: %" PRId64 " sessions, %" PRId64 " messages and %" PRId64
-                " user states %s; %" PRId64 " sessions were there already, %" PRId64
-                " have expired\n",
-                im->sessions[SESSION_IMPORT_STORED], im->stored, im->states,
-                im->checks ? "are valid" : "stored", im->sessions[SESSION_IMPORT_THERE],
-                im->sessions[SESSION_IMPORT_EXPIRED]);
+                "parley: %" PRId64 " session%s, %" PRId64 " message%s and %" PRId64
+                " user state%s %s; sessions left out: %" PRId64 " there already, %" PRId64
+                " expired\n",
+                COUNT(sessions[SESSION_IMPORT_STORED]), COUNT(im->stored), COUNT(im->states),
+                im->checks ? "are valid" : "stored", sessions[SESSION_IMPORT_THERE],
+                sessions[SESSION_IMPORT_EXPIRED]);
     return e;
 }
 
@@ -332,7 +332,9 @@ static int read_usage(struct import *im)
     if (o->expires && !command_parse_lifetime(o->expires, &im->ttl_s))
         return command_usage_error(COMMAND_LIFETIME_RULE, o->expires);
     im->format = (enum transfer_format)format;
-    if (import_input_open(&im->in, im->c->argument, format == TRANSFER_CHATGPT))
+    im->in.is_array = format == TRANSFER_CHATGPT;
+    im->in.file = fopen(im->c->argument, "re");
+    if (im->in.file && fseeko(im->in.file, 0, SEEK_END) == 0)
         return EXIT_GOOD;
     fprintf(stderr, "parley: %s: %s\n", im->c->argument,
             errno == ESPIPE ? "it must be a regular file: it is read twice" : strerror(errno));
@@ -342,24 +344,23 @@ static int read_usage(struct import *im)
 int import_run(struct command_context *c)
 {
     struct import *im = calloc(1, sizeof *im);
-    struct arena *texts = im ? arena_create(TEXTS_MAX) : NULL;
+    struct arena *arena = im ? arena_create(ARENA_LIMIT) : NULL;
     int status = EXIT_FAULT;
-    if (texts) {
+    if (arena) {
         im->c = c;
-        ctx_init(&im->read, texts, deadline_in_ms(0), SV(""), SV("command"));
+        ctx_init(&im->read, arena, deadline_in_ms(INT32_MAX), SV(""), SV("command"));
         status = read_usage(im);
-    }
-    if (status == EXIT_GOOD)
-        status = command_open_sessions(c, c->cfg->database_url);
-    if (status == EXIT_GOOD)
-        status = command_finish(c, run(im));
-    if (status == EXIT_GOOD && im->faults > 0)
-        status = EXIT_FAULT;
-    if (texts) {
-        import_input_close(&im->in);
+        if (status == EXIT_GOOD)
+            status = command_open_sessions(c, c->cfg->database_url);
+        if (status == EXIT_GOOD)
+            status = command_finish(c, run(im));
+        if (status == EXIT_GOOD && im->faults > 0)
+            status = EXIT_FAULT;
+        if (im->in.file)
+            fclose(im->in.file);
         tdestroy(im->seen, free_nothing);
     }
-    arena_destroy(texts);
+    arena_destroy(arena);
     free(im);
     return status;
 }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """`parley import` and `parley export`: what one writes the other reads, and what bad files say."""
 import json
+import os
 import uuid
 
-from stack import wait_until
+from harness import message, run
+from stack import PARLEY, wait_until
 from transfers import MANY, OWN, TransferTest, Tenant, fill, line, session
 
 DEEP = "[" * 130 + "]" * 130
@@ -117,14 +119,15 @@ class Options(TransferTest):
         self.assertEqual([first[name] for name in ("created_at", "tokens", "message_id", "extra")], [given["updated_at"], 5, "m", {"e": 1}])
 
     def test_expiry(self):
-        """Fails if --expires is counted from created_at, or if an expired session is stored, or one that expired before 1970:
-        tried for each."""
+        """Fails if --expires is counted from created_at, or if an expired session is stored, or one that expired in 1970 or
+        before: tried for each."""
         tenant = Tenant(self)
         path = self.file(session("old", created_at=AT, expires_at="2026-01-03T00:00:00Z"), line("old", "1"),
                          session("older", created_at=AT, expires_at="1960-01-03T00:00:00Z"),
+                         session("epoch", created_at=AT, expires_at="1970-01-01T00:00:00Z"),
                          session("new", created_at=AT, expires_at=LATER), line("new", "2"),
                          session("short", created_at=AT, ttl_seconds=60), line("short", "3"))
-        self.assertEqual(self.import_file(path, tenant)[3], 2)
+        self.assertEqual(self.import_file(path, tenant)[3], 3)
         self.assertEqual((tenant.contents("old"), tenant.contents("new")), (None, ["2"]))
         other = Tenant(self)
         self.import_file(self.file(line("a", "1"), session("b", created_at=AT, ttl_seconds=60), line("b", "2")), other,
@@ -140,7 +143,7 @@ class Options(TransferTest):
         tenant = Tenant(self)
         path = self.file(*(line(f"s{i}", "x") for i in range(5)), line("s4", "y"))
         done = self.run_parley("import", path, "--tenant", tenant.name, "--dry-run")
-        self.assertEqual(done.stderr.strip(), "parley: 5 sessions, 6 messages and 0 user states are valid; 0 sessions were there already, 0 have expired")
+        self.assertEqual(done.stderr.strip(), "parley: 5 sessions, 6 messages and 0 user states are valid; sessions left out: 0 there already, 0 expired")
         self.assertEqual(tenant.count(), (0, 0))
 
     def test_there_already(self):
@@ -176,6 +179,7 @@ class Options(TransferTest):
         self.assertEqual(tenant.contents("a"), ["here"])
 
 
+SUMMARY = {"last_seq": 10 * MANY, "content": "s", "tokens": 4, "stale": False, "created_at": AT}
 # Lines of a file, the number of the bad one, and what is said of it.
 BAD = (
     (['{"session_id":"a","message":{"role":"user","content":"x"}'], 1, ""),
@@ -201,6 +205,8 @@ BAD = (
     ([session("a", created_at="yesterday")], 1, "created_at"),
     ([session("a", ttl_seconds=0)], 1, "ttl_seconds"),
     ([session("a", summary={"last_seq": 1})], 1, "summary"),
+    ([session("a", summary=SUMMARY), line("a", "x")], 1, "summary.last_seq is above"),
+    ([session("a", summary=SUMMARY), *(line("a", "x") for _ in range(MANY))], 1, "summary.last_seq is above"),
     ([session("a", metadata={"k": 10 ** 400})], 1, "metadata"),
     ([session("a", user_id=" ann")], 1, "user_id"),
     ([{"user_state": {"user_id": "ann", "state": []}}], 1, "user_state.state"),
@@ -224,8 +230,8 @@ class Bad(TransferTest):
         return said
 
     def test_lines(self):
-        """Each is named by its number and field. Fails if the lines before it are stored, or if a session that begins twice
-        is not found: tried for each."""
+        """Each is named by its number and field. Fails if the lines before it are stored, if a session that begins twice
+        is not found, or if the summary of a long session is read when its line is gone: tried for each."""
         good = [line(f"good{i}", "x") for i in range(3)]
         for lines, number, words in BAD:
             for before in ([], good):
@@ -259,6 +265,45 @@ class Bad(TransferTest):
             self.nothing(f"parley: line {n}: the export was cut off", self.file(*lines[:n]))
         self.assertEqual(self.import_file(self.file(*lines), self.tenant), (3, 3, 0, 0))
 
+    def test_export_with_other_lines(self):
+        """The counts of an export's end are those of its lines. Fails if only one of them is compared, or if the lines of an
+        export before it count: tried for each."""
+        one = Tenant(self)
+        self.ok(one.client.patch("/v1/users/ann/state", {"state": {"k": 1}}))
+        for i in range(3):
+            one.put(f"s{i}", {"user_id": "ann", "messages": [message("x")] * 2})
+        lines = self.read(self.export_file("--tenant", one.name)).splitlines()
+        of_user = one.client.get("/v1/users/ann/export").body.splitlines()
+        self.assertEqual(len(lines), len(of_user))
+        for whole in (lines, of_user):
+            for n in range(1, len(whole) - 1):      # the first line is the state, which is not counted
+                have = "2 and 6" if b'"session":' in whole[n] else "3 and 5"
+                self.nothing(f"parley: line {len(whole) - 1}: the export had 3 sessions and 6 messages, but the lines before have {have}",
+                             self.file(*whole[:n], *whole[n + 1:]))
+            self.nothing("the export had .* have 4 and 6", self.file(session("more"), *whole))
+        other = Tenant(self)
+        other.put("t0", {"message": message("y")})
+        both = self.file(*lines, *self.read(self.export_file("--tenant", other.name)).splitlines())
+        self.assertEqual(self.import_file(both, self.tenant), (4, 7, 0, 0))
+
+    def test_huge_line(self):
+        """It is refused, and takes no memory of its size. Fails if all of it is read into memory, or if its beginning is taken
+        for the line: tried for each."""
+        for huge, number, size in ((b"", 3, 2 ** 29), (json.dumps(line("b", "y")).encode() + b" ", 2, 70 * 2 ** 20)):
+            path = self.file(line("a", "x"), huge)
+            with open(path, "r+b") as f:
+                f.seek(-1, 2)
+                f.truncate(size)
+                if huge:
+                    f.write(b" " * 65 * 2 ** 20)
+                f.seek(0, 2)
+                f.write(b"\n" + json.dumps(line("c", "z")).encode() + b"\n")
+            process = self.start("import", path, "--tenant", self.tenant.name)
+            said = process.stderr.read()
+            used = os.wait4(process.pid, 0)[2].ru_maxrss
+            self.assertRegex(said, rf"(?s)^parley: line {number}: it has more than 64 MiB\n.*parley: nothing was stored\n$")
+            self.assertLess(used, 250 * 1024)
+
     def test_found_while_storing(self):
         """A session with one message_id twice is not stored, and named. Others are stored. Fails if the sessions of one
         transaction are refused together, or if the memory of each attempt is kept: tried for each."""
@@ -281,9 +326,15 @@ class Bad(TransferTest):
                 ((good, *name, "--expires", "soon"), 2, "--expires"), ((good, *name, "--expires", "0d"), 2, "--expires"),
                 ((good, *name, "--from", "csv"), 2, "chatgpt"), ((good, *name, "--user", ""), 2, "--user"),
                 ((good, *name, "--user", " ann"), 2, "--user"), ((good, *name, "--resume"), 2, "--resume"),
-                ((*name,), 2, "FILE"), ((self.stack.dir + "/none", *name), 1, "none"), ((self.stack.dir, *name), 1, "read twice"), (("-", *name), 1, "parley: -:")):
+                ((*name,), 2, "FILE"), ((self.stack.dir + "/none", *name), 1, "none"), ((self.stack.dir, *name), 1, "directory"), (("-", *name), 1, "parley: -:")):
             with self.subTest(arguments=arguments):
                 self.nothing(words, *arguments, status=status, tenant=False)
+
+    def test_pipe(self):
+        """Fails if it is taken for an empty file: tried."""
+        done = run("sh", "-c", "true | \"$0\" import /dev/stdin --tenant " + self.tenant.name, PARLEY,
+                   env=self.stack.parley.environment())
+        self.assertEqual((done.returncode, done.stderr), (1, "parley: /dev/stdin: it must be a regular file: it is read twice\n"))
 
     def test_arguments_of_export(self):
         """Fails if an export replaces a file: tried."""

@@ -55,17 +55,18 @@ class Chat(TransferTest):
         self.assertEqual([item["role"] for item in items], ["user", "assistant"])
 
     def test_members_of_a_conversation(self):
-        """Fails if `id` is not taken for session_id: tried."""
+        """Fails if `id` is not taken for session_id, or if a message cannot have both extra and unknown members: tried for
+        each."""
         tenant = Tenant(self)
         given = {"user_id": "ann", "language": "fr", "context": {"a": 1}, "metadata": {"b": [2]},
                  "created_at": "2026-01-02T03:04:05.000000Z", "updated_at": "2026-01-03T03:04:05.000000Z",
                  "expires_at": "2099-01-02T03:04:05.000000Z"}
-        lines = [{name: i, **given, "messages": [{"role": "user", "content": i}]} for name, i in (("id", "a/1"), ("session_id", "b"))]
+        lines = [{name: i, **given, "messages": [{"role": "user", "content": i, "weight": 0, "extra": {"k": 1}}]} for name, i in (("id", "a/1"), ("session_id", "b"))]
         self.assertEqual(self.import_file(self.file(*lines), tenant, "--from", "chat"), (2, 2, 0, 0))
         for i in ("a/1", "b"):
             made = tenant.get("/v1/sessions/" + quote(i, safe=""))
             self.assertEqual({name: made[name] for name in given}, given)
-            self.assertEqual(made["messages"][0]["content"], i)
+            self.assertEqual((made["messages"][0]["content"], made["messages"][0]["extra"]), (i, {"weight": 0, "k": 1}))
 
     def test_long_conversation(self):
         """Fails if a line may have only as many messages as a request: tried."""
@@ -113,7 +114,7 @@ class Sessions(TransferTest):
         self.assertEqual(done.returncode, 0, done)
         stored = self.run_parley("import", path, "--from", "chat", "--tenant", tenant.name, TZ="America/Lima").stderr
         self.assertIn("49 sessions", stored)
-        self.assertIn("1 have expired", stored)
+        self.assertIn("1 expired", stored)
         gone = next(iter(sessions))
         self.assertEqual(set(tenant.ids()), set(sessions) - {gone})
         for name, want in sessions.items():

@@ -12,7 +12,7 @@ from test_conversations import conversations
 from test_message_forms import CHAT
 from test_user_state import VALUES
 
-STORED = re.compile(r"^parley: (\d+) sessions, (\d+) messages and (\d+) user states stored; (\d+) sessions were there already, (\d+) have expired$")
+STORED = re.compile(r"^parley: (\d+) sessions?, (\d+) messages? and (\d+) user states? stored; sessions left out: (\d+) there already, (\d+) expired$")
 # What differs between two parleys that have the same session.
 OWN = re.compile(rb'"(?:version|state_version)":\d+,?|"checkpoint_id":"[^"]*"|"(?:request_id|tenant|position)":"[^"]*",?')
 AS_JSON = {"Content-Type": "application/json"}

@@ -39,10 +39,14 @@ MUSTCHECK enum err native_read_summary(const struct json_input *body, struct ses
  * 3339 (UTC without an offset) or seconds since 1970; absent or null: *out stays. */
 MUSTCHECK enum err native_stored_time(const struct json_input *in, const char *field,
                                       struct sv text, int64_t *out);
-/* With its seq and times. any_member: unknown members go into extra; else they are refused. */
-MUSTCHECK enum err native_read_stored_message(const struct json_input *in, bool any_member,
+/* With its seq and times. Unknown members are refused. */
+MUSTCHECK enum err native_read_stored_message(const struct json_input *in,
                                               struct session_message *out);
-/* *messages: those in the object, which are not read yet; NULL: none. The id may be absent. */
+/* Unknown members go into extra. */
+MUSTCHECK enum err native_read_foreign_message(const struct json_input *in,
+                                               struct session_message *out);
+/* *out holds the defaults. *messages: those in the object, which are not read yet; NULL: none. The
+ * id may be absent. */
 MUSTCHECK enum err native_read_stored_session(const struct json_input *in, struct session *out,
                                               const struct json_node **messages);
 

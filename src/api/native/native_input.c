@@ -126,22 +126,21 @@ static enum err read_message(const struct json_input *in, struct session_message
     return read_fields(in, SENT_FIELDS, JSON_REFUSED, out);
 }
 
-enum err native_read_stored_message(const struct json_input *in, bool any_member,
-                                    struct session_message *out)
+enum err native_read_stored_message(const struct json_input *in, struct session_message *out)
+{
+    return read_fields(in, ARRAY_LEN(message_fields), JSON_REFUSED, out);
+}
+
+enum err native_read_foreign_message(const struct json_input *in, struct session_message *out)
 {
     const char *known[ARRAY_LEN(message_fields) + 1] = {NULL};
     struct sv more;
-    TRY(read_fields(in, ARRAY_LEN(message_fields), any_member ? JSON_IGNORED : JSON_REFUSED, out));
-    if (!any_member)
-        return ERR_NONE;
+    TRY(read_fields(in, ARRAY_LEN(message_fields), JSON_IGNORED, out));
     for (size_t i = 0; i < ARRAY_LEN(message_fields); i++)
         known[i] = message_fields[i].name;
     TRY(json_members_without(in->ctx, in->node->raw, known, &more));
-    if (more.p && out->extra.p)
-        return json_merge(in->ctx, more, out->extra, JSON_MERGE_OVERLAY, &out->extra);
-    if (more.p)
-        out->extra = more;
-    return ERR_NONE;
+    return more.p ? json_merge(in->ctx, more, out->extra, JSON_MERGE_OVERLAY, &out->extra)
+                  : ERR_NONE;
 }
 
 /* The members stay JSON text: what null does depends on the stored message. */
@@ -329,11 +328,7 @@ static enum err check_objects(const struct json_input *in, const struct json_nod
 enum err native_read_stored_session(const struct json_input *in, struct session *out,
                                     const struct json_node **messages)
 {
-    struct stored_session b = {.session = {.language = SV("en"),
-                                           .context = SV("{}"),
-                                           .metadata = SV("{}"),
-                                           .expires_at = SESSION_ANY_TIME},
-                               .expiry = SV("sliding")};
+    struct stored_session b = {.session = *out, .expiry = SV("sliding")};
     TRY(json_read(in, stored_fields, JSON_REFUSED_IF_NEAR, &b));
     *out = b.session;
     *messages = b.messages;

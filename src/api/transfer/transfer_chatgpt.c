@@ -137,8 +137,9 @@ static const struct json_field conversation_fields[] = {
     {"current_node", JSON_STRING_TEXT, JSON_REQUIRED | JSON_NULLABLE, IN(current)},
     {"mapping", JSON_OBJECT, JSON_REQUIRED, IN(mapping)}};
 
-enum err transfer_read_chatgpt(const struct json_input *in, struct session *out)
+enum err transfer_read_chatgpt(const struct json_input *in, struct transfer *out)
 {
+    struct session *x = &out->session;
     struct conversation c = {.title = NULL};
     struct sv title = SV("\"\"");
     struct request_ctx *ctx = in->ctx;
@@ -153,24 +154,19 @@ enum err transfer_read_chatgpt(const struct json_input *in, struct session *out)
         title = c.title->raw;
     ctx_clear_error(ctx);
     TRY(read_branch(in, c.mapping, unquoted(c.current), &branch, &n));
-    *out = (struct session){.session_id = arena_printf(ctx->arena, "chatgpt:%.*s", SV_ARG(id)),
-                            .metadata = arena_printf(ctx->arena, "{\"title\":%.*s}", SV_ARG(title)),
-                            .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
-                            .language = SV("en"),
-                            .context = SV("{}"),
-                            .expires_at = SESSION_ANY_TIME,
-                            .sliding = true};
-    if (!out->session_id.p || !out->metadata.p || !out->messages)
+    x->session_id = arena_printf(ctx->arena, "chatgpt:%.*s", SV_ARG(id));
+    x->metadata = arena_printf(ctx->arena, "{\"title\":%.*s}", SV_ARG(title));
+    struct session_message *messages = arena_array(ctx->arena, n, sizeof(*messages));
+    if (!x->session_id.p || !x->metadata.p || !messages)
         return ctx_nomem(ctx);
-    TRY(api_session_id(ctx, "conversation_id", &out->session_id));
-    TRY(native_stored_time(in, "create_time", c.created_at, &out->created_at));
-    TRY(native_stored_time(in, "update_time", c.updated_at, &out->updated_at));
-    while (n-- > 0) {
-        struct session_message *m = &out->messages[out->n_messages];
+    TRY(api_session_id(ctx, "conversation_id", &x->session_id));
+    TRY(native_stored_time(in, "create_time", c.created_at, &x->created_at));
+    TRY(native_stored_time(in, "update_time", c.updated_at, &x->updated_at));
+    out->messages = messages;
+    while (n-- > 0)
         if (is_object(branch[n])) {
-            TRY(read_message(in, branch[n], m));
-            out->n_messages += m->content.p != NULL;
+            TRY(read_message(in, branch[n], &messages[out->n_messages]));
+            out->n_messages += messages[out->n_messages].content.p != NULL;
         }
-    }
     return ERR_NONE;
 }

@@ -7,4 +7,4 @@
 #include "parley/api/transfer.h"
 
 /* A conversation of ChatGPT's export. */
-MUSTCHECK enum err transfer_read_chatgpt(const struct json_input *in, struct session *out);
+MUSTCHECK enum err transfer_read_chatgpt(const struct json_input *in, struct transfer *out);

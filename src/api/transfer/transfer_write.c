@@ -70,5 +70,5 @@ bool transfer_read_position(struct sv line, struct sv *tenant, struct session_po
     struct sv generation = {at.raw.p + 1, at.raw.n - 2};
     const struct sv created = sv_cut(&generation, '.');
     return sv_to_i64(created, &out->created_at) && generation.p &&
-           sv_to_i64(generation, &out->generation);
+           sv_to_i64(generation, &out->generation) && auth_tenant_valid(*tenant);
 }

@@ -113,18 +113,37 @@ TEST(transfer_lines_of_parley)
                     "'content':'\\ud83d\\ude00','seq':5,'extra':{'k':[]},"
                     "'created_at':1795470600.5}}");
     CU_ASSERT_EQUAL(t.kind, TRANSFER_MESSAGES);
-    CU_ASSERT_EQUAL(t.session.n_messages, 1);
-    CU_ASSERT_EQUAL(t.session.messages->seq, 5);
-    CU_ASSERT_EQUAL(t.session.messages->created_at, INT64_C(1795470600500000));
-    expect_json(t.session.messages->content, "'\\ud83d\\ude00'");
-    expect_json(t.session.messages->extra, "{'tool_call_id':'c','k':[]}");
+    CU_ASSERT_EQUAL(t.n_messages, 1);
+    CU_ASSERT_EQUAL(t.messages->seq, 5);
+    CU_ASSERT_EQUAL(t.messages->created_at, INT64_C(1795470600500000));
+    expect_json(t.messages->content, "'\\ud83d\\ude00'");
+    expect_json(t.messages->extra, "{'tool_call_id':'c','k':[]}");
     t = transfer_of(TRANSFER_PARLEY,
                     "{'user_state':{'user_id':'u','state':{'n':1.0},'ttl_seconds':9}}");
     CU_ASSERT_TRUE(t.kind == TRANSFER_STATE && t.session.ttl_seconds == 9);
     expect_json(t.session.context, "{'n':1.0}");
-    CU_ASSERT_EQUAL(
-        transfer_of(TRANSFER_PARLEY, "{'complete':true,'sessions':1,'messages':2}").kind,
-        TRANSFER_NOTHING);
+    t = transfer_of(TRANSFER_PARLEY, "{'complete':true,'sessions':1,'messages':2}");
+    CU_ASSERT_TRUE(t.kind == TRANSFER_END && t.end_sessions == 1 && t.end_messages == 2);
+}
+
+/* Fails if a line that a person may write counts, too: tried for each row. */
+TEST(transfer_exported_lines)
+{
+    static const struct {
+        const char *line;
+        bool is_exported;
+    } rows[] = {
+        {"{'tenant':'t','position':'1.2','session':{'session_id':'a'}}", true},
+        {"{'tenant':'t','user_state':{'user_id':'u','state':{},'version':3}}", true},
+        {"{'tenant':'t','session':{'session_id':'a','version':3}}", false},
+        {"{'position':'1.2','session':{'session_id':'a'}}", false},
+        {"{'tenant':'t','user_state':{'user_id':'u','state':{}}}", false},
+        {"{'user_state':{'user_id':'u','state':{},'version':3}}", false},
+        {"{'session_id':'a','message':{'role':'user','content':'x'}}", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        CU_ASSERT_EQUAL(transfer_of(TRANSFER_PARLEY, rows[i].line).is_exported,
+                        rows[i].is_exported);
 }
 
 /* Times without an offset are UTC, and unknown members of a message go into extra. */
@@ -141,7 +160,7 @@ TEST(transfer_lines_with_a_session)
         const struct transfer t = transfer_of(TRANSFER_CHAT, text);
         CU_ASSERT_EQUAL(t.session.created_at, INT64_C(1795470600000000));
         expect_json(t.session.session_id, "a");
-        expect_json(t.session.messages->extra, "{'weight':0,'k':1}");
+        expect_json(t.messages->extra, "{'weight':0,'k':1}");
     }
     /* Without an id in the text, the same text always gets the same id. */
     const char *plain = "{'messages':[]}";
@@ -188,10 +207,10 @@ TEST(transfer_chatgpt_branch)
         const struct transfer t = transfer_of(TRANSFER_CHATGPT, text);
         expect_json(t.session.session_id, "chatgpt:c");
         expect_json(t.session.metadata, "{'title':'T'}");
-        CU_ASSERT_EQUAL(t.session.n_messages, rows[i].read ? 2 : 1);
-        expect_json(t.session.messages[0].content, "'q'");
-        if (rows[i].read && t.session.n_messages == 2)
-            expect_json(t.session.messages[1].content, rows[i].read);
+        CU_ASSERT_EQUAL(t.n_messages, rows[i].read ? 2 : 1);
+        expect_json(t.messages[0].content, "'q'");
+        if (rows[i].read && t.n_messages == 2)
+            expect_json(t.messages[1].content, rows[i].read);
     }
 }
 
