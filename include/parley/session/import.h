@@ -39,7 +39,7 @@ struct session_import {
  * or, with ERR_OUTCOME_UNKNOWN, that this is not known. */
 MUSTCHECK enum err session_import(struct sessions *s, struct request_ctx *ctx,
                                   struct session_import *items, size_t n);
-/* Stores the state of a user, in the form of session_user_state_get, but for expires_at. *stored:
- * false if the user has one. */
+/* Stores the state of a user, in the form of session_user_state_get; what is not given, as above.
+ * *stored: false if the user has one. */
 MUSTCHECK enum err session_import_user_state(struct sessions *s, struct request_ctx *ctx,
                                              const struct session *state, bool *stored);
