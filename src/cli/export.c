@@ -171,6 +171,7 @@ int export_run(struct command_context *c)
         e = ctx_fault(&c->ctx, ERR_CONFLICT, "%s is an export of tenant %s", c->argument, x.tenant);
     if (e == ERR_NONE && !x.is_complete)
         e = write_all(&x);
+    progress_end(&x.progress);
     if (e == ERR_NONE)
         fprintf(stderr, "parley: %" PRId64 " session%s and %" PRId64 " message%s exported\n",
                 COUNT(x.sessions), COUNT(x.messages));

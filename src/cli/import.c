@@ -48,6 +48,7 @@ struct import {
 
 static void say_fault(struct import *im, size_t number, const char *why)
 {
+    progress_end(&im->progress);
     if (++im->faults <= FAULTS_SAID)
         fprintf(stderr, "parley: %s %zu: %s\n", im->in.is_array ? "conversation" : "line", number,
                 why);
@@ -263,7 +264,8 @@ static enum err run_pass(struct import *im, bool checks)
     memset(im->sessions, 0, sizeof im->sessions);
     im->stored = im->states = 0;
     im->tenant[0] = '\0';
-    im->progress = (struct progress){checks ? "checked" : "stored", ftello(im->in.file), 0, 0};
+    im->progress =
+        (struct progress){.verb = checks ? "checked" : "stored", .total = ftello(im->in.file)};
     rewind(im->in.file);
     im->in.number = 0;
     /* The second pass goes on after faults: a repeated import would end at the same ones. */
@@ -274,7 +276,8 @@ static enum err run_pass(struct import *im, bool checks)
             TRY(flush(im));
             arena_reset(im->read.arena);
         }
-        progress_say(&im->progress, ftello(im->in.file), im->stored);
+        const int64_t open = im->is_open ? im->items[im->n - 1].session.message_count : 0;
+        progress_say(&im->progress, ftello(im->in.file), im->stored + open);
     }
     if (ferror(im->in.file))
         return ctx_fault(&im->c->ctx, ERR_INTERNAL, "%s: %s", im->c->argument, strerror(errno));
@@ -295,8 +298,10 @@ static enum err run(struct import *im)
     struct command_context *c = im->c;
     const int64_t *sessions = im->sessions;
     enum err e = run_pass(im, true);
+    progress_end(&im->progress);
     if (e == ERR_NONE && im->faults == 0 && !c->options.dry_run) {
         e = run_pass(im, false);
+        progress_end(&im->progress);
         const int64_t counts[] = {sessions[SESSION_IMPORT_STORED], im->stored, im->states};
         log_audit(&c->ctx, c->cfg->log_file, "import", e == ERR_NONE && im->faults == 0, SV_NONE,
                   counts);

@@ -15,8 +15,11 @@ struct progress {
     const char *verb; /* such as "checked" */
     int64_t total;    /* bytes; 0: not known */
     int64_t begun_us, said_us;
+    bool is_open; /* the line on the terminal has no end yet */
 };
 void progress_say(struct progress *p, int64_t bytes, int64_t messages);
+/* Ends that line, so that other text begins a line of its own. */
+void progress_end(struct progress *p);
 
 /* ---- import_input.c: the records of a file, one after the other ---- */
 

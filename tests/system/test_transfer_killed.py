@@ -4,6 +4,7 @@ completes the work, and nobody ever sees a part of a session."""
 import json
 import os
 import random
+import signal
 import time
 
 from harness import Workers, at_once, message
@@ -118,13 +119,13 @@ class Killed(TransferTest):
 class Meanwhile(TransferTest):
     """What happens while a long session is being imported."""
 
-    def start_long(self):
+    def start_long(self, **how):
         """Begins to import a long session of ann, and one after it. Returns the tenant and the process when the first
         messages are stored."""
         tenant = Tenant(self)
         self.source = path = self.file(session("long", user_id="ann", created_at=AT), *(line("long", f"m{i}") for i in range(20 * MANY)),
                          line("z", "end"))
-        process = self.start("import", path, "--tenant", tenant.name)
+        process = self.start("import", path, "--tenant", tenant.name, **how)
         wait_until(lambda: tenant.count()[1] > 0, 30, "the first messages")
         return tenant, process
 
@@ -150,6 +151,21 @@ class Meanwhile(TransferTest):
             said = process.communicate()[1]
             self.assertEqual((process.returncode, tenant.ids()), (1, []), said)
             self.assertRegex(said, "has changed since it was checked")
+
+    def test_progress_on_a_terminal(self):
+        """It is one line, written anew, which ends before the next text. The import is stopped for longer than it
+        pauses between two of them. Fails if the line is not ended, or if a terminal gets lines: tried for each."""
+        terminal, own = os.openpty()
+        self.addCleanup(os.close, terminal)
+        _, process = self.start_long(stderr=own)
+        os.close(own)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+        process.wait()
+        said = os.read(terminal, 1 << 16).decode()
+        self.assertRegex(said, r"\A(\rparley: (checked|stored) [1-9]\d* messages, \d+/s, \d+ %, \d+\.\d minutes left\x1b\[K)+"
+                               r"\r\n\{.*\}\r\nparley: 2 sessions, \d+ messages and 0 user states stored; [^\r]*\r\n\Z")
 
     def test_id_is_taken(self):
         """The session of the client stays, and the import names it. Fails if it is taken for the imported one: tried."""

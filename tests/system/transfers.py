@@ -119,10 +119,10 @@ class TransferTest(StackTest):
         self.assertEqual(done.returncode, status, done)
         return done
 
-    def start(self, *arguments):
+    def start(self, *arguments, stderr=subprocess.PIPE):
         """Starts a command."""
         process = subprocess.Popen([PARLEY, *arguments], env=self.stack.parley.environment(), text=True,
-                                   cwd=self.stack.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                   cwd=self.stack.dir, stdout=subprocess.PIPE, stderr=stderr)
         self.addCleanup(lambda: (process.kill(), process.communicate()))
         return process
 
