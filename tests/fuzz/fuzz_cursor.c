@@ -11,15 +11,20 @@
 
 #include "../../src/api/native/native.h"
 
-#define LIST(who)                \
-    &(struct session_list_query) \
-    {                            \
-        .user = (who)            \
-    }
+enum { NUMBERS = 2 };
 
-static bool reads(struct fuzz *f, struct sv owner, struct sv text, struct session_position *at)
+/* The list of an owner. The caller provides times and parts. */
+static struct native_list list_of(struct sv owner, int64_t times[2], struct sv parts[4])
 {
-    enum err e = native_cursor_read(&f->ctx, LIST(owner), text, at);
+    return native_list_of(&(struct session_list_query){.user = owner}, times, parts);
+}
+
+static bool reads(struct fuzz *f, struct sv owner, struct sv text, int64_t at[NUMBERS])
+{
+    int64_t times[2];
+    struct sv parts[4];
+    const struct native_list list = list_of(owner, times, parts);
+    enum err e = native_position_read(&f->ctx, &list, text, at);
     if (e != ERR_NONE)
         fuzz_refused(&f->ctx, e);
     ctx_clear_error(&f->ctx);
@@ -28,53 +33,54 @@ static bool reads(struct fuzz *f, struct sv owner, struct sv text, struct sessio
 
 static void belongs_to_one(struct fuzz *f, struct sv owner, struct sv text)
 {
-    struct session_position got;
+    int64_t got[NUMBERS];
     struct sv longer = arena_printf(f->arena, "%.*s.", SV_ARG(owner));
     DEMAND(longer.p);
-    DEMAND(!reads(f, longer, text, &got));
+    DEMAND(!reads(f, longer, text, got));
     if (owner.n > 0)
-        DEMAND(!reads(f, (struct sv){owner.p, owner.n - 1}, text, &got));
+        DEMAND(!reads(f, (struct sv){owner.p, owner.n - 1}, text, got));
     f->ctx.tenant = SV("another");
-    DEMAND(!reads(f, owner, text, &got));
+    DEMAND(!reads(f, owner, text, got));
     f->ctx.tenant = SV("default");
 }
 
 static void refuses_changes(struct fuzz *f, struct sv owner, struct sv text, const uint8_t *how)
 {
-    struct session_position got;
+    int64_t got[NUMBERS];
     char copy[64];
     DEMAND(text.n + 1 < sizeof(copy));
     memcpy(copy, text.p, text.n);
     if (how[1] == 0) {
-        DEMAND(!reads(f, owner, (struct sv){copy, how[0] % text.n}, &got));
+        DEMAND(!reads(f, owner, (struct sv){copy, how[0] % text.n}, got));
         copy[text.n] = text.p[how[0] % text.n];
-        DEMAND(!reads(f, owner, (struct sv){copy, text.n + 1}, &got));
+        DEMAND(!reads(f, owner, (struct sv){copy, text.n + 1}, got));
         return;
     }
     copy[how[0] % text.n] = (char)(copy[how[0] % text.n] ^ how[1]);
-    DEMAND(!reads(f, owner, (struct sv){copy, text.n}, &got));
+    DEMAND(!reads(f, owner, (struct sv){copy, text.n}, got));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct fuzz f;
-    struct session_position place, got;
-    struct sv made = SV_NONE, text = {(const char *)data, n};
+    int64_t times[2], place[NUMBERS], got[NUMBERS];
+    struct sv parts[4], made = SV_NONE, text = {(const char *)data, n};
     struct sv owner = sv_cut(&text, FUZZ_CUT);
+    const struct native_list list = list_of(owner, times, parts);
     fuzz_open(&f);
     if (text.n >= sizeof(place) + 2) {
         const uint8_t *how = (const uint8_t *)text.p + sizeof(place);
-        memcpy(&place, text.p, sizeof(place));
+        memcpy(place, text.p, sizeof(place));
         text.p += sizeof(place) + 2;
         text.n -= sizeof(place) + 2;
-        DEMAND(native_cursor_make(&f.ctx, LIST(owner), place, &made) == ERR_NONE);
-        DEMAND(reads(&f, owner, made, &got));
-        DEMAND(got.created_at == place.created_at && got.generation == place.generation);
+        DEMAND(native_position_make(&f.ctx, &list, place, &made) == ERR_NONE);
+        DEMAND(reads(&f, owner, made, got));
+        DEMAND(got[0] == place[0] && got[1] == place[1]);
         belongs_to_one(&f, owner, made);
         refuses_changes(&f, owner, made, how);
     }
-    if (text.p && reads(&f, owner, text, &got)) {
-        DEMAND(native_cursor_make(&f.ctx, LIST(owner), got, &made) == ERR_NONE);
+    if (text.p && reads(&f, owner, text, got)) {
+        DEMAND(native_position_make(&f.ctx, &list, got, &made) == ERR_NONE);
         DEMAND(sv_eq(made, text));
     }
     fuzz_close(&f);

@@ -3,7 +3,7 @@
 // In: src/api/native/native_cursor.c
 
 @@ expression q; @@
-list_of(...) { <...
+native_list_of(...) { <...
 - q->metadata
 + SV_NONE
 ...> }

@@ -91,11 +91,10 @@ MUSTCHECK enum err native_position_make(struct request_ctx *ctx, const struct na
 /* ERR_INVALID naming "cursor" unless native_position_make gives this text for this list. */
 MUSTCHECK enum err native_position_read(struct request_ctx *ctx, const struct native_list *list,
                                         struct sv text, int64_t *at);
-/* The same for the list of sessions that q describes, whatever its after and limit. */
-MUSTCHECK enum err native_cursor_make(struct request_ctx *ctx, const struct session_list_query *q,
-                                      struct session_position at, struct sv *out);
-MUSTCHECK enum err native_cursor_read(struct request_ctx *ctx, const struct session_list_query *q,
-                                      struct sv text, struct session_position *at);
+/* The list of sessions that q describes, whatever its after and limit. It points
+ * into times and parts, which the caller provides. */
+struct native_list native_list_of(const struct session_list_query *q, int64_t times[2],
+                                  struct sv parts[4]);
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);

@@ -57,8 +57,7 @@ enum err native_position_read(struct request_ctx *ctx, const struct native_list 
                     "cursor must be a next_cursor that this list gave.");
 }
 
-/* The list that q describes. It points into times and parts, which the caller provides. */
-static struct native_list list_of(const struct session_list_query *q, int64_t times[2],
+struct native_list native_list_of(const struct session_list_query *q, int64_t times[2],
                                   struct sv parts[4])
 {
     times[0] = q->created_after;
@@ -68,24 +67,4 @@ static struct native_list list_of(const struct session_list_query *q, int64_t ti
     parts[2] = q->metadata;
     parts[3] = q->user;
     return (struct native_list){parts, 4, 2};
-}
-
-enum err native_cursor_make(struct request_ctx *ctx, const struct session_list_query *q,
-                            struct session_position at, struct sv *out)
-{
-    int64_t times[2];
-    struct sv parts[4];
-    const struct native_list list = list_of(q, times, parts);
-    return native_position_make(ctx, &list, (int64_t[]){at.created_at, at.generation}, out);
-}
-
-enum err native_cursor_read(struct request_ctx *ctx, const struct session_list_query *q,
-                            struct sv text, struct session_position *at)
-{
-    int64_t times[2], numbers[2];
-    struct sv parts[4];
-    const struct native_list list = list_of(q, times, parts);
-    TRY(native_position_read(ctx, &list, text, numbers));
-    *at = (struct session_position){numbers[0], numbers[1]};
-    return ERR_NONE;
 }

@@ -104,25 +104,30 @@ enum err native_session_list(struct api_call *c)
 {
     struct session_list_query q = {.created_before = SESSION_ANY_TIME,
                                    .limit = (size_t)c->params[0]};
-    struct session_list list;
+    struct session_list found;
     struct session_position after;
+    int64_t times[2], at[2];
+    struct sv parts[4], next = SV_NONE;
     const struct sv cursor = http_param_get(c->req, "cursor");
-    struct sv next = SV_NONE;
     TRY(read_list(c, &q));
+    const struct native_list list = native_list_of(&q, times, parts);
     if (cursor.p) {
-        TRY(native_cursor_read(c->ctx, &q, cursor, &after));
+        TRY(native_position_read(c->ctx, &list, cursor, at));
+        after = (struct session_position){at[0], at[1]};
         q.after = &after;
     }
-    TRY(session_list(c->sessions, c->ctx, &q, &list));
-    if (list.has_more)
-        TRY(native_cursor_make(c->ctx, &q, list.end, &next));
+    TRY(session_list(c->sessions, c->ctx, &q, &found));
+    at[0] = found.end.created_at;
+    at[1] = found.end.generation;
+    if (found.has_more)
+        TRY(native_position_make(c->ctx, &list, at, &next));
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
     json_put_array(&j, "data");
-    for (size_t i = 0; i < list.n; i++)
-        native_write_session(&j, &list.sessions[i]);
+    for (size_t i = 0; i < found.n; i++)
+        native_write_session(&j, &found.sessions[i]);
     json_write_array_close(&j);
-    json_put_bool(&j, "has_more", list.has_more);
+    json_put_bool(&j, "has_more", found.has_more);
     json_put_sv(&j, "next_cursor", next);
     json_write_object_close(&j);
     return ERR_NONE;

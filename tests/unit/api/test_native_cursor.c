@@ -12,6 +12,26 @@
         .user = (who), .created_before = SESSION_ANY_TIME \
     }
 
+static enum err make(struct request_ctx *ctx, const struct session_list_query *q,
+                     struct session_position at, struct sv *out)
+{
+    int64_t times[2];
+    struct sv parts[4];
+    const struct native_list list = native_list_of(q, times, parts);
+    return native_position_make(ctx, &list, (int64_t[]){at.created_at, at.generation}, out);
+}
+
+static enum err read(struct request_ctx *ctx, const struct session_list_query *q, struct sv text,
+                     struct session_position *at)
+{
+    int64_t times[2], numbers[2] = {0, 0};
+    struct sv parts[4];
+    const struct native_list list = native_list_of(q, times, parts);
+    const enum err e = native_position_read(ctx, &list, text, numbers);
+    *at = (struct session_position){numbers[0], numbers[1]};
+    return e;
+}
+
 static struct request_ctx *ctx_of_t1(void)
 {
     struct request_ctx *ctx = test_ctx();
@@ -23,7 +43,7 @@ static bool reads(struct request_ctx *ctx, struct sv user, struct sv text,
                   struct session_position *at)
 {
     ctx_clear_error(ctx);
-    bool ok = native_cursor_read(ctx, LIST(user), text, at) == ERR_NONE;
+    bool ok = read(ctx, LIST(user), text, at) == ERR_NONE;
     if (!ok)
         CU_ASSERT_TRUE(ctx->err.err == ERR_INVALID && strcmp(ctx->err.field, "cursor") == 0);
     return ok;
@@ -37,7 +57,7 @@ TEST(made_and_read)
     for (size_t i = 0; i < ARRAY_LEN(positions); i++) {
         struct sv text = SV_NONE;
         struct session_position got = {7, 7};
-        CU_ASSERT_EQUAL(native_cursor_make(ctx, LIST(SV("ann")), positions[i], &text), ERR_NONE);
+        CU_ASSERT_EQUAL(make(ctx, LIST(SV("ann")), positions[i], &text), ERR_NONE);
         CU_ASSERT_TRUE(reads(ctx, SV("ann"), text, &got));
         CU_ASSERT_TRUE(got.created_at == positions[i].created_at &&
                        got.generation == positions[i].generation);
@@ -55,7 +75,7 @@ TEST(is_of_one_list)
     struct sv text = SV_NONE;
     const struct session_position position = {1, 2};
     struct session_position got;
-    CU_ASSERT_EQUAL(native_cursor_make(ctx, LIST(SV("ann")), position, &text), ERR_NONE);
+    CU_ASSERT_EQUAL(make(ctx, LIST(SV("ann")), position, &text), ERR_NONE);
     CU_ASSERT_TRUE(reads(ctx, SV("ann"), text, &got));
     CU_ASSERT_FALSE(reads(ctx, SV("bob"), text, &got));
     CU_ASSERT_FALSE(reads(ctx, SV(""), text, &got));
@@ -85,13 +105,12 @@ TEST(is_of_its_filters)
         {.created_before = 9, .metadata = SV("ann")},
     };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-        CU_ASSERT_EQUAL(native_cursor_make(ctx, &lists[i], (struct session_position){1, 2}, &text),
-                        ERR_NONE);
+        CU_ASSERT_EQUAL(make(ctx, &lists[i], (struct session_position){1, 2}, &text), ERR_NONE);
         for (size_t k = 0; k < ARRAY_LEN(lists); k++) {
             struct session_list_query q = lists[k];
             q.limit = 7;
             ctx_clear_error(ctx);
-            CU_ASSERT_EQUAL(native_cursor_read(ctx, &q, text, &got) == ERR_NONE, i == k);
+            CU_ASSERT_EQUAL(read(ctx, &q, text, &got) == ERR_NONE, i == k);
         }
     }
 }
@@ -108,7 +127,7 @@ TEST(tampered)
     struct session_position got;
     char copy[64] = "";
     unsigned wrong = 0;
-    CU_ASSERT_EQUAL(native_cursor_make(ctx, LIST(SV("ann")), position, &text), ERR_NONE);
+    CU_ASSERT_EQUAL(make(ctx, LIST(SV("ann")), position, &text), ERR_NONE);
     CU_ASSERT_TRUE(text.n > 0 && text.n < sizeof(copy) - 4);
     for (size_t i = 0; i < text.n; i++) {
         for (size_t k = 0; all[k]; k++) {
