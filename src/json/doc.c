@@ -35,13 +35,15 @@ size_t json_unescape_next(struct sv *s, char out[4])
 {
     static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
     const bool escape = s->p[0] == '\\';
+    size_t n = 1;
     if (escape && s->p[1] == 'u')
         return take_unicode(s, out);
     const char *letter = escape ? memchr(letters, s->p[1], sizeof(letters) - 1) : NULL;
-    /* UTF-8 is copied byte by byte. */
     out[0] = letter ? meant[letter - letters] : s->p[escape];
-    sv_skip(s, escape ? 2 : 1);
-    return 1;
+    for (; !escape && n < 4 && n < s->n && ((unsigned char)s->p[n] & 0xc0) == 0x80; n++)
+        out[n] = s->p[n];
+    sv_skip(s, escape ? 2 : n);
+    return n;
 }
 
 bool json_unescape_eq(struct sv body, struct sv name)
@@ -54,6 +56,20 @@ bool json_unescape_eq(struct sv body, struct sv name)
         sv_skip(&name, next.n);
     }
     return name.n == 0;
+}
+
+int json_unescape_compare(struct sv a, struct sv b)
+{
+    char x[4], y[4];
+    int order = 0;
+    if (!memchr(a.p, '\\', a.n) && !memchr(b.p, '\\', b.n))
+        return sv_compare(a, b);
+    while (order == 0 && a.n > 0 && b.n > 0) {
+        const struct sv of_a = {x, json_unescape_next(&a, x)},
+                        of_b = {y, json_unescape_next(&b, y)};
+        order = sv_compare(of_a, of_b);
+    }
+    return order != 0 ? order : (a.n > 0) - (b.n > 0);
 }
 
 enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)

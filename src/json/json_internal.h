@@ -35,6 +35,8 @@ size_t json_string_end(struct sv s, size_t at);
 size_t json_unescape_next(struct sv *body, char out[4]);
 /* Whether a checked body, unescaped, is name. */
 bool json_unescape_eq(struct sv body, struct sv name);
+/* The order of two checked bodies, unescaped, as sv_compare has it. */
+int json_unescape_compare(struct sv a, struct sv b);
 /* A checked body, unescaped: itself where nothing is escaped, else in the arena. */
 MUSTCHECK enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out);
 /* Whether a checked body, unescaped, is UTF-8 without a NUL; and what to say if it is not. */

@@ -35,40 +35,13 @@ static struct sv body_at(struct sv text, size_t at)
     return (struct sv){text.p + at + 1, json_string_end(text, at) - at - 2};
 }
 
-struct unescaped {
-    struct sv body, next; /* next: the rest of the character in c */
-    char c[4];
-};
-
-/* -1 at the end. */
-static int next_byte(struct unescaped *u)
-{
-    if (u->next.n == 0 && u->body.n == 0)
-        return -1;
-    if (u->next.n == 0)
-        u->next = (struct sv){u->c, json_unescape_next(&u->body, u->c)};
-    u->next.n--;
-    return (unsigned char)*u->next.p++;
-}
-
-static int compare_bodies(struct sv a, struct sv b)
-{
-    struct unescaped x = {.body = a}, y = {.body = b};
-    int p, q;
-    do {
-        p = next_byte(&x);
-        q = next_byte(&y);
-    } while (p == q && p >= 0);
-    return p - q;
-}
-
 static int compare_hashed(const void *a, const void *b, void *text)
 {
     const struct json_name *x = a, *y = b;
     const struct sv *in = text;
     if (x->hash != y->hash)
         return x->hash < y->hash ? -1 : 1;
-    return compare_bodies(body_at(*in, x->at), body_at(*in, y->at));
+    return json_unescape_compare(body_at(*in, x->at), body_at(*in, y->at));
 }
 
 size_t json_names_find_duplicate(struct sv text, struct json_name *names, size_t n)

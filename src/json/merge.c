@@ -10,29 +10,24 @@
 
 #include "json_internal.h"
 
-struct patch_name {
-    struct sv name; /* unescaped */
-    size_t at;      /* the member's index */
-};
-
 struct patch_members {
     struct json_member *members; /* in order; raw is absent once it is written or replaced */
-    struct patch_name *names;    /* sorted, each once */
-    size_t n_members, n_names;
+    struct json_member **sorted; /* by name, each once */
+    size_t n_members, n_sorted;
 };
 
 static int compare_names(const void *a, const void *b)
 {
-    const struct patch_name *x = a, *y = b;
-    return sv_compare(x->name, y->name);
+    const struct json_member *const *x = a, *const *y = b;
+    return json_unescape_compare((*x)->key, (*y)->key);
 }
 
 /* Members with the same name keep the order of the patch. */
 static int compare_members(const void *a, const void *b)
 {
-    const struct patch_name *x = a, *y = b;
+    const struct json_member *const *x = a, *const *y = b;
     const int c = compare_names(a, b);
-    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+    return c != 0 ? c : (*x > *y) - (*x < *y);
 }
 
 static enum err collect(struct request_ctx *ctx, struct sv patch, struct patch_members *out)
@@ -46,13 +41,11 @@ static enum err collect(struct request_ctx *ctx, struct sv patch, struct patch_m
                         "An object of the patch has more than %d members.", JSON_DOC_NODES_MAX);
     *out =
         (struct patch_members){arena_array(ctx->arena, count, sizeof(*out->members)),
-                               arena_array(ctx->arena, count, sizeof(*out->names)), count, count};
-    if (!out->members || !out->names)
+                               arena_array(ctx->arena, count, sizeof(*out->sorted)), count, count};
+    if (!out->members || !out->sorted)
         return ctx_nomem(ctx);
-    for (size_t i = 0; json_member_next(&patch, &out->members[i]); i++) {
-        out->names[i].at = i;
-        TRY(json_unescape_dup(ctx, out->members[i].key, &out->names[i].name));
-    }
+    for (size_t i = 0; json_member_next(&patch, &out->members[i]); i++)
+        out->sorted[i] = &out->members[i];
     return ERR_NONE;
 }
 
@@ -60,17 +53,17 @@ static enum err collect(struct request_ctx *ctx, struct sv patch, struct patch_m
 static void make_unique(struct patch_members *l)
 {
     size_t n = 0;
-    qsort(l->names, l->n_names, sizeof(*l->names), compare_members);
-    for (size_t i = 0; i < l->n_names; i++) {
-        struct json_member *m = &l->members[l->names[i].at];
-        if (n > 0 && sv_eq(l->names[n - 1].name, l->names[i].name)) {
-            l->members[l->names[n - 1].at].raw = m->raw;
+    qsort(l->sorted, l->n_sorted, sizeof(*l->sorted), compare_members);
+    for (size_t i = 0; i < l->n_sorted; i++) {
+        struct json_member *m = l->sorted[i];
+        if (n > 0 && compare_names(&l->sorted[n - 1], &m) == 0) {
+            l->sorted[n - 1]->raw = m->raw;
             m->raw = SV_NONE;
         } else {
-            l->names[n++] = l->names[i];
+            l->sorted[n++] = m;
         }
     }
-    l->n_names = n;
+    l->n_sorted = n;
 }
 
 static bool is_object(struct sv raw)
@@ -101,6 +94,7 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, struct s
 {
     struct patch_members l = {.n_members = 0};
     struct json_member m;
+    const struct json_member *const wanted = &m;
     /* Each level reads the rest of the texts again. */
     if (deadline_passed(ctx->deadline))
         return ctx_fault(ctx, ERR_TIMEOUT, "no time is left for the merge");
@@ -108,17 +102,15 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, struct s
     make_unique(&l);
     json_write_object_open(j);
     while (json_member_next(&target, &m)) {
-        struct patch_name wanted = {.at = 0};
-        TRY(json_unescape_dup(ctx, m.key, &wanted.name));
-        const struct patch_name *found =
-            bsearch(&wanted, l.names, l.n_names, sizeof(wanted), compare_names);
+        struct json_member *const *found =
+            bsearch(&wanted, l.sorted, l.n_sorted, sizeof(wanted), compare_names);
         if (!found) {
             json_write_key_raw(j, m.key);
             json_write_raw(j, m.raw);
             continue;
         }
-        TRY(write_value(ctx, m.key, m.raw, l.members[found->at].raw, mode, j));
-        l.members[found->at].raw = SV_NONE;
+        TRY(write_value(ctx, m.key, m.raw, (*found)->raw, mode, j));
+        (*found)->raw = SV_NONE;
     }
     for (size_t i = 0; i < l.n_members; i++)
         if (l.members[i].raw.p)
