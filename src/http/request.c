@@ -150,54 +150,37 @@ enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *re
 
 /* ---- conditions ---- */
 
-static enum err malformed(struct request_ctx *ctx, const char *header)
-{
-    return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,
-                    "It must be * or a list of quoted entity tags.");
-}
-
-/* Takes one entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). W/ is
- * ignored: a tag stands for what is stored, and only a proxy that compresses weakens it. */
+/* Takes one entity tag off the front of *rest, W/"…" or "…" (RFC 9110, section 8.8.3), and the
+ * comma after it; after the last tag *rest is absent. W/ is ignored: a tag stands for what is
+ * stored, and only a proxy that compresses weakens it. */
 static bool take_tag(struct sv *rest, struct sv *tag)
 {
+    *rest = sv_trim(*rest);
     if (sv_starts_with(*rest, SV("W/")))
         sv_skip(rest, 2);
-    if (rest->n < 2 || rest->p[0] != '"')
+    if (!sv_starts_with(*rest, SV("\"")))
         return false;
     sv_skip(rest, 1);
-    size_t n = 0;
-    while (n < rest->n && rest->p[n] > 0x20 && rest->p[n] < 0x7f && rest->p[n] != '"')
-        n++;
-    if (n == rest->n || rest->p[n] != '"')
-        return false;
-    *tag = (struct sv){rest->p, n};
-    sv_skip(rest, n + 1);
-    return true;
+    *tag = sv_cut(rest, '"');
+    for (size_t i = 0; i < tag->n; i++)
+        if (tag->p[i] <= 0x20 || tag->p[i] >= 0x7f)
+            return false;
+    return rest->p && sv_trim(sv_cut(rest, ',')).n == 0;
 }
 
 enum err http_condition_parse(struct request_ctx *ctx, const char *header, struct sv value,
                               struct http_condition *out)
 {
-    *out = (struct http_condition){.given = value.p != NULL};
-    if (!value.p)
-        return ERR_NONE;
-    struct sv rest = sv_trim(value);
-    out->any = sv_eq(rest, SV("*"));
-    while (!out->any) {
-        struct sv tag;
+    struct sv rest = value, tag;
+    *out = (struct http_condition){.given = value.p, .any = sv_eq(sv_trim(value), SV("*"))};
+    while (rest.p && !out->any) {
         if (!take_tag(&rest, &tag))
-            return malformed(ctx, header);
+            return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,
+                            "It must be * or a list of quoted entity tags.");
         if (out->n == HTTP_ETAGS_MAX)
             return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,
                             "There may be at most %d entity tags.", HTTP_ETAGS_MAX);
         out->tags[out->n++] = tag;
-        rest = sv_trim(rest);
-        if (rest.n == 0)
-            break;
-        if (rest.p[0] != ',')
-            return malformed(ctx, header);
-        sv_skip(&rest, 1);
-        rest = sv_trim(rest);
     }
     return ERR_NONE;
 }

@@ -61,7 +61,7 @@ struct api_call {
     struct session_message_name message;      /* of a route that names one */
     int64_t params[API_PARAMS_MAX];           /* in the order of the route's list */
     struct session_precondition precondition; /* of a read: the user alone */
-    struct http_condition unless;             /* If-None-Match */
+    struct http_condition match, unless;      /* If-Match, If-None-Match */
     struct json_doc doc;                      /* of the body */
     struct json_input body;                   /* the object that the body is */
     struct session session;                   /* of the answer; the handler fills it */

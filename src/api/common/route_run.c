@@ -98,11 +98,10 @@ static enum err read_key(struct request_ctx *ctx, const struct http_request *req
 
 /* If-Match, and If-None-Match: * of a PUT. */
 static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
-                                bool creates, struct session_precondition *out)
+                                bool creates, struct http_condition *match,
+                                struct session_precondition *out)
 {
-    struct http_condition *match = arena_alloc(ctx->arena, sizeof(*match)), none;
-    if (!match)
-        return ctx_nomem(ctx);
+    struct http_condition none;
     TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), match));
     TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), &none));
     if (none.given && (!none.any || !creates || req->method != HTTP_PUT))
@@ -252,7 +251,7 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
     TRY(check_scope(c, takes));
     if (takes & API_PRECONDITIONS) {
         TRY(read_key(c->ctx, c->req, &c->precondition));
-        TRY(read_conditions(c->ctx, c->req, takes & API_CREATES, &c->precondition));
+        TRY(read_conditions(c->ctx, c->req, takes & API_CREATES, &c->match, &c->precondition));
     }
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
