@@ -87,7 +87,7 @@ enum err api_message_id(const struct json_input *in, const char *field, struct s
 {
     if (id->p && !id_valid(*id))
         return api_bad_field(in, field, "must be " ID_RULE ".");
-    return id->p ? session_id_canonical(in->ctx, MESSAGE_PREFIX, id) : ERR_NONE;
+    return session_id_canonical(in->ctx, MESSAGE_PREFIX, id);
 }
 
 /* No charset but UTF-8 is named. Other parameters have no meaning for JSON. */

@@ -98,8 +98,8 @@ struct api_interface {
 extern const struct api_interface docs_interface, openai_interface, langgraph_interface,
     native_interface;
 
-/* Checks an id and brings it into canonical form. name: what an interface calls it, also in the
- * ERR_INVALID of a malformed one. */
+/* Checks an id and brings it into canonical form; an absent one stays absent. name: what an
+ * interface calls it, also in the ERR_INVALID of a malformed one. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);
 
 /* ---- body.c: each failure names the field at fault ---- */

@@ -10,7 +10,7 @@
 
 enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
 {
-    if (id_valid(*id))
+    if (!id->p || id_valid(*id))
         return session_id_canonical(ctx, SESSION_PREFIX, id);
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
                     "%s must be " ID_RULE ". Percent-encode it in a path.", name);

@@ -105,8 +105,7 @@ enum err langgraph_read_draft(const struct json_input *body, struct session_draf
     size_t do_nothing;
     TRY(json_read(body, thread_fields, JSON_REFUSED_IF_NEAR, &b));
     TRY(read_ttl(body, b.ttl, &b.draft.ttl_seconds));
-    if (b.draft.session_id.p)
-        TRY(api_session_id(body->ctx, "thread_id", &b.draft.session_id));
+    TRY(api_session_id(body->ctx, "thread_id", &b.draft.session_id));
     TRY(api_choice(body->ctx, "invalid_field", "if_exists", &NAMES(if_exists), b.if_exists,
                    &do_nothing));
     if (b.supersteps)

@@ -251,8 +251,7 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
     struct members b = {.draft = {.language = SV("en"), .context = SV("{}"), .metadata = SV("{}")},
                         .expiry = SV("sliding")};
     TRY(json_read(body, session_fields, JSON_REFUSED, &b));
-    if (b.draft.session_id.p)
-        TRY(api_session_id(body->ctx, "session_id", &b.draft.session_id));
+    TRY(api_session_id(body->ctx, "session_id", &b.draft.session_id));
     if (b.draft.session_id.p && id.p && !sv_eq(b.draft.session_id, id))
         return api_bad_field(body, "session_id", "is not the one in the path.");
     TRY(check_owner_and_language(body, b.draft.user_id, b.draft.language));
@@ -334,8 +333,7 @@ enum err native_read_stored_session(const struct json_input *in, struct session 
     *messages = b.messages;
     if (!out->session_id.p)
         out->session_id = b.id;
-    if (out->session_id.p)
-        TRY(api_session_id(in->ctx, "session_id", &out->session_id));
+    TRY(api_session_id(in->ctx, "session_id", &out->session_id));
     TRY(check_owner_and_language(in, out->user_id, out->language));
     TRY(read_expiry(in, b.expiry, &out->sliding));
     TRY(check_objects(in, b.summary, b.forked_from));
@@ -382,8 +380,7 @@ enum err native_read_fork(const struct json_input *body, struct sv user, struct 
 {
     *out = (struct session_fork){.last_seq = -1};
     TRY(json_read(body, fork_fields, JSON_REFUSED, out));
-    if (out->session_id.p)
-        TRY(api_session_id(body->ctx, "session_id", &out->session_id));
+    TRY(api_session_id(body->ctx, "session_id", &out->session_id));
     TRY(check_owner_and_language(body, out->user_id, SV("en")));
     out->has_user_id = member_of(body, "user_id").p;
     return out->has_user_id ? check_user(body, user, out->user_id) : ERR_NONE;

@@ -27,8 +27,7 @@ static enum err read_search(struct api_call *c, struct search_query *q)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "q",
                         "q must be 1 to %d bytes: words to look for, \"a phrase\", or, -without.",
                         SEARCH_TEXT_MAX);
-    if (q->session_id.p)
-        TRY(api_session_id(c->ctx, "session_id", &q->session_id));
+    TRY(api_session_id(c->ctx, "session_id", &q->session_id));
     if (q->role.p && (q->role.n > API_NAME_MAX || !id_valid(q->role)))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "role",
                         "role must be the role of a message, of 1 to %d bytes.", API_NAME_MAX);
