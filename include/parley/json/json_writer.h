@@ -45,6 +45,8 @@ void json_indent(struct buf *b);
 /* null if it is 0. */
 #define json_put_i64_or_null(j, key, v) \
     ((v) > 0 ? json_put_i64(j, key, v) : json_put_raw(j, key, SV_NONE))
+#define json_put_time_or_null(j, key, us) \
+    ((us) > 0 ? json_put_time(j, key, us) : json_put_raw(j, key, SV_NONE))
 #define json_put_bool(j, key, v)  json_write_bool(json_write_key(j, key), v)
 #define json_put_time(j, key, us) json_write_time(json_write_key(j, key), us)
 /* The caller closes these. */

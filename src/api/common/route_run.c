@@ -151,7 +151,7 @@ const struct api_param api_no_params[] = {{.name = NULL}};
 
 static enum err read_message_name(struct api_call *c)
 {
-    const struct sv name = c->sub_id;
+    const struct sv name = c->message.id;
     uint64_t seq = 0;
     size_t digits = 0;
     while (digits < name.n && name.p[digits] >= '0' && name.p[digits] <= '9')
@@ -163,10 +163,10 @@ static enum err read_message_name(struct api_call *c)
                         "A message is named by its seq, or by its message_id: with ?by=id if that "
                         "is a number.");
     if (number) {
-        c->message.seq = (int64_t)(seq < INT64_MAX ? seq : INT64_MAX); /* which no message has */
+        seq = seq < INT64_MAX ? seq : INT64_MAX; /* which no message has */
+        c->message = (struct session_message_name){.seq = (int64_t)seq};
         return ERR_NONE;
     }
-    c->message.id = name;
     return session_id_canonical(c->ctx, MESSAGE_PREFIX, &c->message.id);
 }
 
@@ -197,8 +197,8 @@ static enum err read_names(struct api_call *c, unsigned takes)
     if (takes & API_MESSAGE)
         TRY(read_message_name(c));
     if (takes & API_ITEM)
-        TRY(id_valid(c->sub_id)
-                ? session_id_canonical(c->ctx, MESSAGE_PREFIX, &c->sub_id)
+        TRY(id_valid(c->message.id)
+                ? session_id_canonical(c->ctx, MESSAGE_PREFIX, &c->message.id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such item."));
     return ERR_NONE;
 }
@@ -279,7 +279,8 @@ enum err api_run(struct request_ctx *ctx, const struct http_call *call, struct h
                          .api = api,
                          .sessions = api->sessions,
                          .id = call->captures[0],
-                         .sub_id = call->captures[1]};
+                         .sub_id = call->captures[1],
+                         .message = {.id = call->captures[1]}};
     TRY(read_call(&c, &route->spec));
     c.target = (struct session_target){c.id, &c.precondition, &c.receipt};
     TRY(route->spec.handler(&c));

@@ -10,10 +10,7 @@ void native_write_state(struct json_writer *j, const struct session *state)
     json_put_i64(j, "version", state->version);
     json_put_time(j, "created_at", state->created_at);
     json_put_time(j, "updated_at", state->updated_at);
-    if (state->ttl_seconds > 0)
-        json_put_time(j, "expires_at", state->expires_at);
-    else
-        json_put_raw(j, "expires_at", SV_NONE);
+    json_put_time_or_null(j, "expires_at", state->ttl_seconds > 0 ? state->expires_at : 0);
     json_put_i64_or_null(j, "ttl_seconds", state->ttl_seconds);
     json_write_object_close(j);
 }

@@ -90,8 +90,7 @@ enum err openai_items_list(struct api_call *c)
 enum err openai_item_get(struct api_call *c)
 {
     struct session_message item;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user,
-                            (struct session_message_name){c->sub_id, 0}, &item));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->message, &item));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_item(&j, &item);
     return ERR_NONE;
@@ -100,7 +99,6 @@ enum err openai_item_get(struct api_call *c)
 /* Answers with the conversation, as OpenAI does. */
 enum err openai_item_delete(struct api_call *c)
 {
-    TRY(session_message_delete(c->sessions, c->ctx, &c->target,
-                               (struct session_message_name){c->sub_id, 0}, &c->session));
+    TRY(session_message_delete(c->sessions, c->ctx, &c->target, c->message, &c->session));
     return openai_answer_conversation(c);
 }
