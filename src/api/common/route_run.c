@@ -265,7 +265,6 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
 
 enum err api_session_delete(struct api_call *c)
 {
-    c->res->status = 204;
     return session_delete(c->sessions, c->ctx, &c->target);
 }
 
@@ -283,6 +282,7 @@ enum err api_run(struct request_ctx *ctx, const struct http_call *call, struct h
                          .message = {.id = call->captures[1]}};
     TRY(read_call(&c, &route->spec));
     c.target = (struct session_target){c.id, &c.precondition, &c.receipt};
+    res->status = 204; /* unless the handler begins an answer with a body */
     TRY(route->spec.handler(&c));
     if (c.receipt.replayed)
         http_response_header(res, "Idempotent-Replayed", SV("true"));

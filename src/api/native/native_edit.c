@@ -79,7 +79,6 @@ enum err native_summary_change(struct api_call *c)
     if (!deletes)
         TRY(native_read_summary(&c->body, &summary));
     TRY(session_summary_change(c->sessions, c->ctx, &c->target, deletes ? NULL : &summary));
-    c->res->status = 204;
     if (deletes)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);

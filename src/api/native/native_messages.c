@@ -218,6 +218,5 @@ enum err native_message_get(struct api_call *c)
 
 enum err native_message_delete(struct api_call *c)
 {
-    c->res->status = 204;
     return session_message_delete(c->sessions, c->ctx, &c->target, c->message, NULL);
 }

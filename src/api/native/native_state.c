@@ -35,7 +35,6 @@ enum err native_user_state(struct api_call *c)
             ? session_user_state_change(c->sessions, c->ctx, c->id, patches ? &patch : NULL,
                                         &c->precondition, out, &c->receipt)
             : session_user_state_get(c->sessions, c->ctx, c->id, 0, out));
-    c->res->status = 204;
     if (deletes)
         return ERR_NONE;
     TRY(api_set_etag(c, false, http_etag(c->ctx->arena, 0, 'u', out->version, out->mark)));
