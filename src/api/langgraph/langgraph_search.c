@@ -55,9 +55,8 @@ static enum err read_ids(const struct json_input *body, const struct json_node *
     return ERR_NONE;
 }
 
-/* *none: parley runs nothing, so no thread is ever in the status asked for. */
 static enum err read_words(struct request_ctx *ctx, const struct search_body *b,
-                           struct session_query *q, bool *none)
+                           struct session_query *q)
 {
     static const struct {
         const char *name;
@@ -73,9 +72,10 @@ static enum err read_words(struct request_ctx *ctx, const struct search_body *b,
     TRY(api_choice(ctx, "invalid_field", "status", &NAMES(statuses), b->status, &status));
     TRY(api_choice(ctx, "invalid_field", "sort_by", &NAMES(sorts), b->sort_by, &by));
     TRY(api_choice(ctx, "invalid_field", "sort_order", &NAMES(orders), b->sort_order, &ascending));
-    *none = status > 0;
     q->sort = sorts[by].sort;
     q->ascending = ascending;
+    /* parley runs nothing, so no thread is ever in another status. */
+    q->limit = status == 0 ? (size_t)b->limit : 0;
     return ERR_NONE;
 }
 
@@ -101,8 +101,9 @@ static enum err read_select(const struct json_input *body, const struct json_nod
     return ERR_NONE;
 }
 
+/* q->limit 0: it finds nothing. */
 static enum err read_query(struct api_call *c, size_t n_fields, struct session_query *q,
-                           unsigned *fields, bool *none)
+                           unsigned *fields)
 {
     struct search_body b = {.query = {.user = c->precondition.user},
                             .status = SV("idle"),
@@ -116,9 +117,8 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
     *q = b.query;
     if (b.ids)
         TRY(read_ids(&c->body, b.ids, q));
-    TRY(read_words(c->ctx, &b, q, none));
+    TRY(read_words(c->ctx, &b, q));
     TRY(read_select(&c->body, b.select, fields));
-    q->limit = (size_t)b.limit;
     q->with_context = *fields & LANGGRAPH_VALUES;
     q->with_metadata = *fields & LANGGRAPH_METADATA;
     return ERR_NONE;
@@ -136,9 +136,8 @@ enum err langgraph_threads_search(struct api_call *c)
     struct session_query q;
     struct session_list list = {.n = 0};
     unsigned fields = 0;
-    bool none = false;
-    TRY(read_query(c, ARRAY_LEN(search_fields), &q, &fields, &none));
-    if (!none)
+    TRY(read_query(c, ARRAY_LEN(search_fields), &q, &fields));
+    if (q.limit > 0)
         TRY(search_result(c->ctx, session_search(c->sessions, c->ctx, &q, &list)));
     struct json_writer j = api_begin(c->res, 200);
     json_write_array_open(&j);
@@ -152,10 +151,9 @@ enum err langgraph_threads_count(struct api_call *c)
 {
     struct session_query q;
     unsigned fields;
-    bool none = false;
     int64_t n = 0;
-    TRY(read_query(c, COUNT_FIELDS, &q, &fields, &none));
-    if (!none)
+    TRY(read_query(c, COUNT_FIELDS, &q, &fields));
+    if (q.limit > 0)
         TRY(search_result(c->ctx, session_count(c->sessions, c->ctx, &q, &n)));
     struct json_writer j = api_begin(c->res, 200);
     json_write_i64(&j, n);
