@@ -89,16 +89,6 @@ enum err native_read_user_filter(struct api_call *c, struct sv *out)
     return ERR_NONE;
 }
 
-static enum err read_list(struct api_call *c, struct session_list_query *q)
-{
-    TRY(native_read_user_filter(c, &q->user));
-    if (c->id.p)
-        q->user = c->id;
-    TRY(native_read_time(c, "created_after", &q->created_after));
-    TRY(native_read_time(c, "created_before", &q->created_before));
-    return read_metadata(c, &q->metadata);
-}
-
 /* Both lists. The route of a user's list refuses the filters. */
 enum err native_session_list(struct api_call *c)
 {
@@ -109,7 +99,12 @@ enum err native_session_list(struct api_call *c)
     int64_t times[2], at[2];
     struct sv parts[4], next = SV_NONE;
     const struct sv cursor = http_param_get(c->req, "cursor");
-    TRY(read_list(c, &q));
+    TRY(native_read_user_filter(c, &q.user));
+    if (c->id.p)
+        q.user = c->id;
+    TRY(native_read_time(c, "created_after", &q.created_after));
+    TRY(native_read_time(c, "created_before", &q.created_before));
+    TRY(read_metadata(c, &q.metadata));
     const struct native_list list = native_list_of(&q, times, parts);
     if (cursor.p) {
         TRY(native_position_read(c->ctx, &list, cursor, at));
