@@ -33,16 +33,11 @@ static const struct api_route routes[] = {
 
 static const char *error_type(int status)
 {
-    switch (status) {
-    case 401:
-        return "authentication_error";
-    case 403:
-        return "permission_error";
-    case 429:
-        return "rate_limit_error";
-    default:
-        return status >= 500 ? "server_error" : "invalid_request_error";
-    }
+    return status == 401   ? "authentication_error"
+           : status == 403 ? "permission_error"
+           : status == 429 ? "rate_limit_error"
+           : status >= 500 ? "server_error"
+                           : "invalid_request_error";
 }
 
 /* OpenAI's clients repeat a request by themselves after 408, 409, 429 and any 5xx, without a key.
