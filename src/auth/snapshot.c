@@ -134,26 +134,21 @@ static enum err load(struct auth *a, struct request_ctx *ctx)
     return ERR_NONE;
 }
 
-/* What the host's last poll found, if the poll is recent. It may not be older than the statement
- * that confirmed the snapshot last: that statement may have seen a newer version. */
-static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
-{
-    const int64_t old = atomic_load(&a->valid_until) - AUTH_VALID_US;
-    struct db_hosts_found found;
-    db_hosts_last_poll(a->set.hosts, &found);
-    *version = found.keys_version;
-    *asked = found.sent_us;
-    return *asked != 0 && *asked >= old && *asked >= clock_boot_us() - POLL_OLD_MS * INT64_C(1000);
-}
-
-/* *asked: when the statement was sent that gave the answer. */
+/* What the host's last poll found, if the poll is recent; else a statement asks. The poll may not
+ * be older than the statement that confirmed the snapshot last: that statement may have seen a
+ * newer version. *asked: when the statement was sent that gave the answer. */
 static enum err current_version(struct auth *a, struct request_ctx *ctx, int64_t *version,
                                 int64_t *asked)
 {
+    const int64_t last = atomic_load(&a->valid_until) - AUTH_VALID_US, now = clock_boot_us();
+    struct db_hosts_found found;
     struct db_rows rows;
-    if (was_polled(a, version, asked))
+    db_hosts_last_poll(a->set.hosts, &found);
+    *version = found.keys_version;
+    *asked = found.sent_us;
+    if (*asked != 0 && *asked >= last && *asked >= now - POLL_OLD_MS * INT64_C(1000))
         return ERR_NONE;
-    *asked = clock_boot_us();
+    *asked = now;
     TRY(db_query(a->db, ctx, DB_READ, &read_version, NULL, 0, &rows, NULL));
     *version = rows.count == 1 ? db_get_i64(&rows, 0, 0) : 0;
     return ERR_NONE;
