@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading a request's method, headers, parameters and conditions, and its fingerprint. */
+/* Reading a request's method, headers, parameters and conditions. */
 #include "parley/http/request.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-#include "parley/base/encode.h"
 
 const char *http_method_name(enum http_method method)
 {
@@ -133,18 +131,6 @@ enum err http_params_only(struct request_ctx *ctx, const struct http_request *re
                         "There is no such query parameter here.%s",
                         names_hint(ctx->arena, known, name));
     }
-    return ERR_NONE;
-}
-
-enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *req, struct sv user,
-                          struct sv *out)
-{
-    const struct sv parts[] = {req->method_text, req->target, user, req->body};
-    unsigned char *digest = arena_alloc(ctx->arena, SHA256_LEN);
-    if (!digest)
-        return ctx_nomem(ctx);
-    sha256_parts(parts, ARRAY_LEN(parts), digest);
-    *out = (struct sv){(const char *)digest, SHA256_LEN};
     return ERR_NONE;
 }
 

@@ -90,13 +90,6 @@ MUSTCHECK enum err http_param_i64(struct request_ctx *ctx, const struct http_req
 MUSTCHECK enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
                                     const struct names *known);
 
-/* The fingerprint of a request that carries an Idempotency-Key (draft-ietf-httpapi-idempotency-key-
- * header-07, section 2.4), SHA256_LEN bytes in the arena. Two requests with one key are the same if
- * and only if their fingerprints are equal: they have the same method, target, user (SV_NONE: none)
- * and body. */
-MUSTCHECK enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *req,
-                                    struct sv user, struct sv *out);
-
 /* ---- conditional requests (RFC 9110, section 13) ----
  *
  * A session has two entity tags, with marks in hexadecimal: "<generation>.v<version>.<mark>" for

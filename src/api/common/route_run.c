@@ -79,6 +79,8 @@ static enum err restrict_key(struct request_ctx *ctx, struct sv *key)
     return ERR_NONE;
 }
 
+/* The fingerprint (draft-ietf-httpapi-idempotency-key-header-07, section 2.4): two requests with
+ * one key are the same if and only if they have the same method, target, user and body. */
 static enum err read_key(struct request_ctx *ctx, const struct http_request *req,
                          struct session_precondition *out)
 {
@@ -93,7 +95,13 @@ static enum err read_key(struct request_ctx *ctx, const struct http_request *req
                         "A key is 1 to %d printable ASCII characters without spaces.",
                         SESSION_KEY_MAX);
     TRY(restrict_key(ctx, &out->key));
-    return http_fingerprint(ctx, req, out->user, &out->fingerprint);
+    const struct sv parts[] = {req->method_text, req->target, out->user, req->body};
+    unsigned char *digest = arena_alloc(ctx->arena, SHA256_LEN);
+    if (!digest)
+        return ctx_nomem(ctx);
+    sha256_parts(parts, ARRAY_LEN(parts), digest);
+    out->fingerprint = (struct sv){(const char *)digest, SHA256_LEN};
+    return ERR_NONE;
 }
 
 /* If-Match, and If-None-Match: * of a PUT. */

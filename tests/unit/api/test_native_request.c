@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../http/rig.h"
+#include "parley/base/encode.h"
 
 static struct session_precondition taken; /* by the last request */
 static int64_t first_param;
@@ -172,6 +173,44 @@ TEST(one_user_in_two_forms)
         memcpy(print[i], taken.fingerprint.p, sizeof(print[i]));
     }
     CU_ASSERT_EQUAL(memcmp(print[0], print[1], sizeof(print[0])), 0);
+}
+
+struct asked {
+    const char *method, *target, *user, *body;
+};
+
+static void digest(const struct asked *a, char out[SHA256_LEN])
+{
+    struct http_rig *r = http_rig(a->method, a->target);
+    http_rig_send(r, "idempotency-key", SV("k"));
+    if (a->user)
+        http_rig_send(r, "x-parley-user", sv_from(a->user));
+    r->req.body = sv_from(a->body);
+    CU_ASSERT_EQUAL(run(r, API_PRECONDITIONS), ERR_NONE);
+    CU_ASSERT_EQUAL(taken.fingerprint.n, SHA256_LEN);
+    memset(out, 0, SHA256_LEN);
+    if (taken.fingerprint.n == SHA256_LEN)
+        memcpy(out, taken.fingerprint.p, SHA256_LEN);
+}
+
+/* Requests that differ have different fingerprints, also when the same bytes are divided into parts
+ * in another way. Fails if a part or its length is left out: tried. */
+TEST(fingerprint_of_a_request)
+{
+    static const struct asked all[] = {
+        {"POST", "/v1/sessions", "u1", "{}"},     {"PUT", "/v1/sessions", "u1", "{}"},
+        {"POST", "/v1/sessions?a=1", "u1", "{}"}, {"POST", "/v1/sessions", "u2", "{}"},
+        {"POST", "/v1/sessions", NULL, "{}"},     {"POST", "/v1/sessions", "u1", "{ }"},
+        {"POST", "/v1/sessions", "u1", NULL},     {"POST", "/v1/sessionsu", "1", "{}"},
+        {"POST", "/v1/sessions", "u", "1{}"},     {"POST/", "v1/sessions", "u1", "{}"}};
+    char prints[ARRAY_LEN(all)][SHA256_LEN], again[SHA256_LEN];
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        digest(&all[i], prints[i]);
+    digest(&all[0], again);
+    CU_ASSERT_EQUAL(memcmp(prints[0], again, sizeof(again)), 0);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        for (size_t k = 0; k < i; k++)
+            CU_ASSERT_NOT_EQUAL(memcmp(prints[i], prints[k], SHA256_LEN), 0);
 }
 
 /* An empty value may come from a variable that is not set: it is no word. */

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "parley/base/encode.h"
-
 #include "rig.h"
 
 TEST(methods)
@@ -119,43 +117,6 @@ TEST(unknown_parameters)
     const size_t shown = strlen(unknown_in(target));
     CU_ASSERT_TRUE(shown > 50);
     CU_ASSERT_EQUAL((shown - 1) % 3, 0);
-}
-
-struct asked {
-    const char *method, *target, *user, *body;
-};
-
-static void digest(const struct asked *a, char out[SHA256_LEN])
-{
-    struct sv print = SV_NONE;
-    struct http_rig *r = http_rig(a->method, a->target);
-    http_rig_send(r, "idempotency-key", SV("k"));
-    r->req.body = sv_from(a->body);
-    CU_ASSERT_EQUAL(http_fingerprint(r->ctx, &r->req, sv_from(a->user), &print), ERR_NONE);
-    CU_ASSERT_EQUAL(print.n, SHA256_LEN);
-    memset(out, 0, SHA256_LEN);
-    if (print.n == SHA256_LEN)
-        memcpy(out, print.p, print.n);
-}
-
-/* Requests that differ have different fingerprints, also when the same bytes are divided into parts
- * in another way. Fails if a part or its length is left out: tried. */
-TEST(fingerprint_of_a_request)
-{
-    static const struct asked all[] = {
-        {"POST", "/v1/sessions", "u1", "{}"},     {"PUT", "/v1/sessions", "u1", "{}"},
-        {"POST", "/v1/sessions?a=1", "u1", "{}"}, {"POST", "/v1/sessions", "u2", "{}"},
-        {"POST", "/v1/sessions", NULL, "{}"},     {"POST", "/v1/sessions", "u1", "{ }"},
-        {"POST", "/v1/sessions", "u1", NULL},     {"POST", "/v1/sessionsu", "1", "{}"},
-        {"POST", "/v1/sessions", "u", "1{}"},     {"POST/", "v1/sessions", "u1", "{}"}};
-    char prints[ARRAY_LEN(all)][SHA256_LEN], again[SHA256_LEN];
-    for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        digest(&all[i], prints[i]);
-    digest(&all[0], again);
-    CU_ASSERT_EQUAL(memcmp(prints[0], again, sizeof(again)), 0);
-    for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        for (size_t k = 0; k < i; k++)
-            CU_ASSERT_NOT_EQUAL(memcmp(prints[i], prints[k], SHA256_LEN), 0);
 }
 
 #define TRACE  "4bf92f3577b34da6a3ce929d0e0e4736"
