@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sodium.h>
-
 #include "parley/base/net.h"
 
 /* LATE_MS: how often a request looks whether its key is confirmed by now. */

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include <sodium.h>
-
 #include "parley/base/encode.h"
 #include "parley/base/uuid.h"
 

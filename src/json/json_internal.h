@@ -5,11 +5,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "parley/base/ctx.h"
 #include "parley/json/doc.h"
 
 /* A token. slug and why are static; why is a sentence without its full stop. */

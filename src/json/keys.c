@@ -4,7 +4,6 @@
 #include "json_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Up to here each name is compared with each other one. Above, they are sorted, so that an object
  * of a hundred thousand members does not take 10^10 comparisons. */

@@ -14,10 +14,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "parley/base/ctx.h"
 
 /* At most: levels of a value, counted from itself; nodes of an index, and members that a patch

@@ -7,11 +7,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "parley/base/ctx.h"
 #include "parley/json/doc.h"
 
 enum json_field_type {

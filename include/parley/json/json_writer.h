@@ -5,9 +5,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "parley/base/buf.h"
 
 /* {.b = b} begins a text. */
