@@ -32,7 +32,7 @@ enum err openai_conversation_update(struct api_call *c)
         /* Under a wrong base URL another part of the path is taken for the id. Then the answer is
          * that there is no such conversation. */
         TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, 0, &c->session));
-        return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
+        return api_missing_field(&c->body, "metadata");
     }
     if (body.items)
         return api_bad_field(&c->body, "items", "must be sent to /items of the conversation.");

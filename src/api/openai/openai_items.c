@@ -13,8 +13,7 @@ enum err openai_items_create(struct api_call *c)
     struct session_append append = {.create = false};
     TRY(openai_read_body(&c->body, &body));
     if (!body.items || body.items->children == 0)
-        return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "items",
-                        "items must hold at least one.");
+        return api_fail_field(&c->body, "missing_field", "items", "must hold at least one.");
     TRY(openai_read_items(&c->body, body.items, c->api->items_max, &append.messages,
                           &append.n_messages));
     TRY(session_append(c->sessions, c->ctx, &c->target, &append));
