@@ -13,7 +13,7 @@
 
 struct params {
     struct sv method, target, content_type, content_length, remote_addr, sent_at, end;
-    struct http_header *headers; /* NULL: there was no memory for them */
+    struct http_pair *headers; /* NULL: there was no memory for them */
     size_t n_headers;
 };
 
@@ -54,7 +54,7 @@ static void add_header(struct params *p, struct sv name, struct sv value)
     if (!name.p)
         p->headers = NULL;
     if (p->headers)
-        p->headers[p->n_headers++] = (struct http_header){name, value};
+        p->headers[p->n_headers++] = (struct http_pair){name, value};
 }
 
 /* False for what cannot come from our nginx configuration. */

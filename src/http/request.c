@@ -22,12 +22,12 @@ enum http_method http_method_parse(struct sv text)
     return m;
 }
 
-struct sv http_header_get(const struct http_request *req, const char *name)
+struct sv http_pair_get(const struct http_pair *pairs, size_t n, const char *name)
 {
     const struct sv wanted = sv_from(name);
-    for (size_t i = 0; i < req->n_headers; i++)
-        if (sv_eq(req->headers[i].name, wanted))
-            return req->headers[i].value;
+    for (size_t i = 0; i < n; i++)
+        if (sv_eq(pairs[i].name, wanted))
+            return pairs[i].value;
     return SV_NONE;
 }
 
@@ -81,15 +81,6 @@ bool http_trace(const struct http_request *req, struct sv *trace, struct sv *par
     const bool ends = text.n == LEN || (text.p[LEN] == '-' && !sv_starts_with(text, SV("00")));
     return n == LEN && ends && !sv_starts_with(text, SV("ff")) && !sv_eq(*trace, zeros) &&
            !sv_starts_with(zeros, *parent);
-}
-
-struct sv http_param_get(const struct http_request *req, const char *name)
-{
-    const struct sv wanted = sv_from(name);
-    for (size_t i = 0; i < req->n_params; i++)
-        if (sv_eq(req->params[i].name, wanted))
-            return req->params[i].value;
-    return SV_NONE;
 }
 
 enum err http_param_once(struct request_ctx *ctx, const struct http_request *req, const char *name)

@@ -66,7 +66,7 @@ static enum err parse_path(struct request_ctx *ctx, struct http_request *req, st
 
 static enum err parse_param(struct request_ctx *ctx, struct http_request *req, struct sv pair)
 {
-    struct http_param param;
+    struct http_pair param;
     struct sv value = pair;
     struct sv name = sv_cut(&value, '=');
     TRY(decode(ctx, name, true, "query", &param.name));

@@ -66,7 +66,7 @@ static bool expected(struct fuzz *f, struct sv target, struct http_request *out)
             return false;
     }
     while (next_part(&query, '&', &part)) {
-        struct http_param param;
+        struct http_pair param;
         if (part.n == 0)
             continue;
         struct sv name = sv_cut(&part, '=');

@@ -21,12 +21,10 @@ enum http_method {
     HTTP_OTHER
 };
 
-struct http_header {
-    struct sv name; /* lower case with hyphens: "if-match" */
-    struct sv value;
-};
-struct http_param {
-    struct sv name, value; /* decoded; a NUL follows each, and none is in it */
+/* A header, whose name is in lower case with hyphens ("if-match"), or a parameter, which is
+ * decoded: a NUL follows its name and its value, and none is in them. */
+struct http_pair {
+    struct sv name, value;
 };
 
 struct http_request {
@@ -35,9 +33,9 @@ struct http_request {
     struct sv target;                      /* raw REQUEST_URI */
     struct sv segments[HTTP_SEGMENTS_MAX]; /* of the path, decoded: see http_target_parse */
     size_t n_segments;
-    struct http_param params[HTTP_PARAMS_MAX];
+    struct http_pair params[HTTP_PARAMS_MAX];
     size_t n_params;
-    const struct http_header *headers;
+    const struct http_pair *headers;
     size_t n_headers;
     struct sv body;        /* absent if there was none */
     size_t body_too_large; /* 0: no; else the limit: a longer body was read and discarded */
@@ -68,8 +66,10 @@ MUSTCHECK enum err http_segment_decode(struct request_ctx *ctx, struct sv segmen
 enum http_method http_method_parse(struct sv text);
 const char *http_method_name(enum http_method method); /* not of HTTP_OTHER */
 
-/* The first header of that name (in lower case), or SV_NONE. */
-struct sv http_header_get(const struct http_request *req, const char *name);
+/* The value of the first one of that name (of a header, in lower case), or SV_NONE. */
+struct sv http_pair_get(const struct http_pair *pairs, size_t n, const char *name);
+#define http_header_get(req, name) http_pair_get((req)->headers, (req)->n_headers, name)
+#define http_param_get(req, name)  http_pair_get((req)->params, (req)->n_params, name)
 /* ERR_INVALID if a header that parley reads was sent twice, or has a control character. */
 MUSTCHECK enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req);
 
@@ -77,7 +77,6 @@ MUSTCHECK enum err http_headers_check(struct request_ctx *ctx, const struct http
  * Context, level 1). False unless there is exactly one such header, and it is valid. */
 MUSTCHECK bool http_trace(const struct http_request *req, struct sv *trace, struct sv *parent);
 
-struct sv http_param_get(const struct http_request *req, const char *name); /* SV_NONE: absent */
 /* ERR_INVALID naming the parameter if it is given twice. */
 MUSTCHECK enum err http_param_once(struct request_ctx *ctx, const struct http_request *req,
                                    const char *name);

@@ -40,10 +40,10 @@ enum err native_read_time(struct api_call *c, const char *name, int64_t *out)
 static enum err read_metadata(struct api_call *c, struct sv *out)
 {
     const struct sv prefix = SV("metadata.");
-    const struct http_param *sorted[HTTP_PARAMS_MAX];
+    const struct http_pair *sorted[HTTP_PARAMS_MAX];
     size_t n = 0;
     for (size_t i = 0; i < c->req->n_params; i++) {
-        const struct http_param *p = &c->req->params[i];
+        const struct http_pair *p = &c->req->params[i];
         size_t at = n;
         if (!sv_starts_with(p->name, prefix))
             continue;

@@ -47,7 +47,7 @@ static void end(struct bench *b)
 /* The result of a request with this key; b->c->ctx has the rest. */
 static enum err check(struct bench *b, const char *key, int64_t ms)
 {
-    const struct http_header header = {SV("x-api-key"), sv_from(key)};
+    const struct http_pair header = {SV("x-api-key"), sv_from(key)};
     const struct http_request req = {
         .headers = &header, .n_headers = 1, .remote_addr = SV("192.0.2.1")};
     b->c->ms = ms;

@@ -142,9 +142,8 @@ TEST(headers)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct request_ctx ctx;
         struct sv key;
-        const struct http_header headers[] = {
-            {SV("authorization"), sv_from(cases[i].authorization)},
-            {SV("x-api-key"), sv_from(cases[i].x_api_key)}};
+        const struct http_pair headers[] = {{SV("authorization"), sv_from(cases[i].authorization)},
+                                            {SV("x-api-key"), sv_from(cases[i].x_api_key)}};
         const struct http_request req = {.headers = headers, .n_headers = ARRAY_LEN(headers)};
         ctx_init(&ctx, NULL, deadline_in_ms(1000), SV(""), SV("t"));
         enum err e = key_presented(&ctx, &req, &key);
@@ -190,7 +189,7 @@ TEST(addresses)
     CU_ASSERT_TRUE(auth_is_ready(a));
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct request_ctx *ctx = test_ctx();
-        const struct http_header header = {SV("authorization"), SV("Bearer x")};
+        const struct http_pair header = {SV("authorization"), SV("Bearer x")};
         const struct http_request req = {
             .headers = &header, .n_headers = 1, .remote_addr = sv_from(cases[i].address)};
         ctx->tenant = SV("");

@@ -47,7 +47,7 @@ TEST(request_as_nginx_sends_it)
     CU_ASSERT_TRUE(sv_eq(req.target, SV("/v1/a%2Fb?x=1=2")));
     CU_ASSERT_TRUE(sv_eq(req.remote_addr, SV("192.0.2.7")));
     CU_ASSERT_PTR_NULL(req.body.p);
-    static const struct http_header want[] = {
+    static const struct http_pair want[] = {
         {{"if-match", 8}, {"\"a=b\"", 5}}, {{"x-twice", 7}, {"1", 1}},
         {{"x-twice", 7}, {"2", 1}},        {{"content-type", 12}, {"application/json", 16}},
         {{"empty", 5}, {"", 0}},

@@ -19,7 +19,7 @@ struct http_rig *http_rig(const char *method, const char *target)
 
 void http_rig_send(struct http_rig *r, const char *name, struct sv value)
 {
-    r->headers[r->req.n_headers++] = (struct http_header){sv_from(name), value};
+    r->headers[r->req.n_headers++] = (struct http_pair){sv_from(name), value};
 }
 
 static const char *cstring(struct http_rig *r, struct sv s)

@@ -11,7 +11,7 @@ struct http_rig {
     struct request_ctx *ctx; /* test_ctx() */
     struct http_request req;
     struct http_response res;
-    struct http_header headers[6]; /* the request's */
+    struct http_pair headers[6]; /* the request's */
 };
 
 /* In the arena of a new test_ctx(). The texts are borrowed. */

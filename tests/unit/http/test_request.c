@@ -17,7 +17,7 @@ TEST(methods)
 }
 
 /* The field of the error, or "". */
-static const char *fault_of(const struct http_header *headers, size_t n)
+static const char *fault_of(const struct http_pair *headers, size_t n)
 {
     struct http_rig *r = http_rig("GET", "/");
     r->req.headers = headers;
@@ -42,16 +42,16 @@ TEST(repeated_headers)
                 {"x-request-id", "X-Request-Id"},
                 {"content-encoding", "Content-Encoding"}};
     for (size_t i = 0; i < ARRAY_LEN(once); i++) {
-        const struct http_header two[] = {{sv_from(once[i].name), SV("a")},
-                                          {SV("accept"), SV("*/*")},
-                                          {sv_from(once[i].name), SV("a")}};
+        const struct http_pair two[] = {{sv_from(once[i].name), SV("a")},
+                                        {SV("accept"), SV("*/*")},
+                                        {sv_from(once[i].name), SV("a")}};
         const struct http_request req = {.headers = two, .n_headers = 2};
         CU_ASSERT_STRING_EQUAL(fault_of(two, 3), once[i].shown);
         CU_ASSERT_STRING_EQUAL(fault_of(two, 2), "");
         CU_ASSERT_TRUE(sv_eq(http_header_get(&req, once[i].name), SV("a")));
         CU_ASSERT_PTR_NULL(http_header_get(&req, "x-none").p);
     }
-    const struct http_header others[] = {{SV("accept"), SV("*/*")}, {SV("accept"), SV("a/b")}};
+    const struct http_pair others[] = {{SV("accept"), SV("*/*")}, {SV("accept"), SV("a/b")}};
     CU_ASSERT_STRING_EQUAL(fault_of(others, 2), "");
 }
 
@@ -60,9 +60,9 @@ TEST(control_characters)
     static const struct sv bad[] = {SV_INIT("a\nb"), SV_INIT("\r"), SV_INIT("\x01"),
                                     SV_INIT("a\x7f"), SV_INIT("a\0b")};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        CU_ASSERT_STRING_EQUAL(fault_of(&(struct http_header){SV("x-parley-user"), bad[i]}, 1),
+        CU_ASSERT_STRING_EQUAL(fault_of(&(struct http_pair){SV("x-parley-user"), bad[i]}, 1),
                                "X-Parley-User");
-    const struct http_header fine = {SV("x-parley-user"), SV("a\tb \xc3\xa9")};
+    const struct http_pair fine = {SV("x-parley-user"), SV("a\tb \xc3\xa9")};
     CU_ASSERT_STRING_EQUAL(fault_of(&fine, 1), "");
 }
 
