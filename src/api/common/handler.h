@@ -143,8 +143,9 @@ void api_cors(const struct api_service *api, const struct http_request *req,
 
 /* ---- reply.c ---- */
 
-/* Begins a JSON answer: status, content type and a writer. */
+/* Begin a JSON answer: status, content type and a writer; the second one also opens an object. */
 struct json_writer api_begin(struct http_response *res, int status);
+struct json_writer api_begin_object(struct http_response *res, int status);
 /* Sets the ETag, and status 304 if If-None-Match holds that tag: the handler then writes no body. A
  * degraded answer gets X-Parley-Degraded in place of the tag, because its bytes differ. */
 MUSTCHECK enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag);

@@ -11,6 +11,13 @@ struct json_writer api_begin(struct http_response *res, int status)
     return (struct json_writer){.b = &res->body};
 }
 
+struct json_writer api_begin_object(struct http_response *res, int status)
+{
+    struct json_writer j = api_begin(res, status);
+    json_write_object_open(&j);
+    return j;
+}
+
 enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag)
 {
     if (degraded) {

@@ -80,8 +80,7 @@ static void langgraph_problem(struct request_ctx *ctx, const struct http_request
     if (ctx->err.err == ERR_NOT_FOUND || ctx->err.err == ERR_CONFLICT || ctx->err.err == ERR_BUSY)
         fault.detail = api_renamed(ctx, fault.detail, "session", "thread");
     http_fault_begin(ctx, &fault, res);
-    struct json_writer j = api_begin(res, fault.status);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(res, fault.status);
     json_put_str(&j, "detail", fault.detail);
     json_put_str(&j, "code", fault.code);
     if (ctx->err.field[0])

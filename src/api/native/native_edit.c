@@ -10,8 +10,7 @@ enum err native_message_patch(struct api_call *c)
     struct sv message;
     TRY(native_read_message_patch(&c->body, &patch));
     TRY(session_message_patch(c->sessions, c->ctx, &c->target, c->message, &patch, &message));
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_members_write(&j, message, NULL);
     json_put_time(&j, "edited_at", c->receipt.at);
     json_write_object_close(&j);
@@ -30,8 +29,7 @@ enum err native_messages_truncate(struct api_call *c)
             "after is missing. It is the seq of the last message to keep; 0 removes all "
             "messages.");
     TRY(session_truncate(c->sessions, c->ctx, &c->target, c->params[0]));
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_put_sv(&j, "session_id", r->session_id);
     json_put_i64(&j, "messages_deleted", r->first_seq);
     json_put_i64(&j, "message_count", r->message_count);
@@ -81,8 +79,7 @@ enum err native_summary_change(struct api_call *c)
     TRY(session_summary_change(c->sessions, c->ctx, &c->target, deletes ? NULL : &summary));
     if (deletes)
         return ERR_NONE;
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_put_sv(&j, "session_id", r->session_id);
     json_put_i64(&j, "version", r->version);
     json_put_i64(&j, "state_version", r->state_version);

@@ -6,8 +6,7 @@ enum err native_key(struct api_call *c)
 {
     const struct request_ctx *ctx = c->ctx;
     const int64_t expires_at = ctx->key_expires_at < INT64_MAX ? ctx->key_expires_at : 0;
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_put_sv(&j, "tenant", ctx->tenant);
     json_put_str(&j, "scope", ctx->read_only ? "read" : "write");
     json_put_sv(&j, "user_id", ctx->only_user);

@@ -116,8 +116,7 @@ enum err native_session_list(struct api_call *c)
     at[1] = found.end.generation;
     if (found.has_more)
         TRY(native_position_make(c->ctx, &list, at, &next));
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_put_array(&j, "data");
     for (size_t i = 0; i < found.n; i++)
         native_write_session(&j, &found.sessions[i]);

@@ -180,8 +180,7 @@ enum err native_messages_page(struct api_call *c)
         http_etag(c->ctx->arena, page.stamp.generation, 'v', page.stamp.version, page.stamp.mark)));
     if (c->res->status == 304)
         return ERR_NONE;
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_write_key(&j, "data");
     session_json_messages(&j, page.messages, page.n);
     json_put_bool(&j, "has_more", page.has_more);

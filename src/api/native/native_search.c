@@ -76,8 +76,7 @@ enum err native_search(struct api_call *c)
     TRY(session_messages_search(c->sessions, c->ctx, &q, &found));
     if (found.has_more)
         TRY(native_position_make(c->ctx, &list, found.end, &next));
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_put_array(&j, "data");
     for (size_t i = 0; i < found.n; i++)
         write_hit(&j, &found.hits[i]);

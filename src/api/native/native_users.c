@@ -19,8 +19,7 @@ enum err native_user_delete(struct api_call *c)
     if (e == ERR_NONE || e == ERR_OUTCOME_UNKNOWN)
         log_audit(c->ctx, "", "user_erase", e == ERR_NONE && !done.has_more, SV_NONE, counts);
     TRY(e);
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_put_i64(&j, "sessions_deleted", done.sessions);
     json_put_i64(&j, "messages_deleted", done.messages);
     json_put_bool(&j, "has_more", done.has_more);

@@ -45,8 +45,7 @@ enum err openai_conversation_update(struct api_call *c)
 enum err openai_conversation_delete(struct api_call *c)
 {
     TRY(session_delete(c->sessions, c->ctx, &c->target));
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     openai_put_id(&j, "id", SESSION_PREFIX, c->id);
     json_put_sv(&j, "object", SV("conversation.deleted"));
     json_put_bool(&j, "deleted", true);

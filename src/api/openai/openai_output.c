@@ -99,8 +99,7 @@ enum err openai_answer_conversation(struct api_call *c)
     static const char *const own[] = {"id", "object", "created_at", "metadata", NULL};
     const int64_t second_us = 1000000;
     const struct session *s = &c->session;
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     openai_put_id(&j, "id", SESSION_PREFIX, s->session_id);
     json_put_sv(&j, "object", SV("conversation"));
     json_put_i64(&j, "created_at", s->created_at / second_us);

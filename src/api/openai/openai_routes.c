@@ -102,8 +102,7 @@ static void openai_problem(struct request_ctx *ctx, const struct http_request *r
         http_response_header(res, "retry-after-ms", SV("50"));
     if (!may_repeat(ctx, req))
         http_response_header(res, "x-should-retry", SV("false"));
-    struct json_writer j = api_begin(res, fault.status);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(res, fault.status);
     json_put_object(&j, "error");
     json_put_str(&j, "message", fault.detail[0] ? fault.detail : http_status_reason(fault.status));
     json_put_str(&j, "type", error_type(fault.status));
