@@ -74,8 +74,12 @@ int json_unescape_compare(struct sv a, struct sv b)
 
 enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)
 {
+    const struct sv text = {body.p - 1, body.n + 2};
+    const bool escaped = memchr(body.p, '\\', body.n);
+    if (escaped && json_token_string(text, 0, JSON_RULES_JSONB).why)
+        return ERR_INVALID;
     *out = body;
-    if (!memchr(body.p, '\\', body.n))
+    if (!escaped)
         return ERR_NONE;
     char *p = arena_alloc(ctx->arena, body.n);
     if (!p)
@@ -89,12 +93,6 @@ enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *o
 
 const char json_not_decodable[] =
     "\\u0000 and unpaired surrogates are allowed in content, context and extra alone.";
-
-bool json_is_decodable(struct sv body)
-{
-    const struct sv text = {body.p - 1, body.n + 2};
-    return !memchr(body.p, '\\', body.n) || !json_token_string(text, 0, JSON_RULES_JSONB).why;
-}
 
 const struct json_node *json_doc_first(const struct json_doc *d, const struct json_node *parent)
 {
@@ -129,7 +127,6 @@ enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node, 
     if (node->type != JSON_IS_STRING)
         return ctx_fault(ctx, ERR_INTERNAL, "json_doc_string: not a string");
     const struct sv body = {node->raw.p + 1, node->raw.n - 2};
-    if (!json_is_decodable(body))
-        return ctx_fail(ctx, ERR_INVALID, "invalid_json", path, "%s", json_not_decodable);
-    return json_unescape_dup(ctx, body, out);
+    const enum err e = json_unescape_dup(ctx, body, out);
+    return e == ERR_INVALID ? ctx_fail(ctx, e, "invalid_json", path, "%s", json_not_decodable) : e;
 }

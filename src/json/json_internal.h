@@ -32,10 +32,9 @@ size_t json_unescape_next(struct sv *body, char out[4]);
 bool json_unescape_eq(struct sv body, struct sv name);
 /* The order of two checked bodies, unescaped, as sv_compare has it. */
 int json_unescape_compare(struct sv a, struct sv b);
-/* A checked body, unescaped: itself where nothing is escaped, else in the arena. */
+/* A checked body, unescaped: itself where nothing is escaped, else in the arena. ERR_INVALID, with
+ * nothing in ctx: it is not UTF-8 without a NUL. json_not_decodable says that. */
 MUSTCHECK enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out);
-/* Whether a checked body, unescaped, is UTF-8 without a NUL; and what to say if it is not. */
-bool json_is_decodable(struct sv body);
 extern const char json_not_decodable[];
 
 /* Whether the member's unescaped name is name. */

@@ -70,9 +70,9 @@ static enum err read_string(const struct field_reader *r, const struct json_node
     if (node->type != JSON_IS_STRING)
         return wrong_type(r);
     const struct sv body = {node->raw.p + 1, node->raw.n - 2};
-    if (!json_is_decodable(body))
-        return fail(r, "invalid_json", json_not_decodable);
-    TRY(json_unescape_dup(r->in->ctx, body, &v));
+    const enum err e = json_unescape_dup(r->in->ctx, body, &v);
+    if (e != ERR_NONE)
+        return e == ERR_INVALID ? fail(r, "invalid_json", json_not_decodable) : e;
     return in_bounds(r->f, (int64_t)utf8_length(v)) ? store(r, &v, sizeof(v)) : out_of_bounds(r);
 }
 
@@ -142,10 +142,11 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
 {
     const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
-    if (!json_is_decodable(member->key))
-        return ctx_fail(r->in->ctx, ERR_INVALID, "invalid_json", r->in->path,
-                        "The name of a member: %s", json_not_decodable);
-    TRY(json_unescape_dup(r->in->ctx, member->key, &name));
+    const enum err e = json_unescape_dup(r->in->ctx, member->key, &name);
+    if (e == ERR_INVALID)
+        return ctx_fail(r->in->ctx, e, "invalid_json", r->in->path, "The name of a member: %s",
+                        json_not_decodable);
+    TRY(e);
     r->in->ctx->err.field_is_sent = true;
     return ctx_fail(r->in->ctx, ERR_INVALID, "unknown_field", path_of(r, name),
                     "There is no such field.%s", names_hint(r->in->ctx->arena, &known, name));
