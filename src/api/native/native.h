@@ -32,9 +32,6 @@ MUSTCHECK enum err native_read_message_patch(const struct json_input *body,
 MUSTCHECK enum err native_read_fork(const struct json_input *body, struct sv user,
                                     struct session_fork *out);
 
-/* A summary; its last_seq becomes out->seq. */
-MUSTCHECK enum err native_read_summary(const struct json_input *body, struct session_message *out);
-
 /* These read what parley or another server has stored, for an import. text: JSON, a time of RFC
  * 3339 (UTC without an offset) or seconds since 1970; absent or null: *out stays. */
 MUSTCHECK enum err native_stored_time(const struct json_input *in, const char *field,

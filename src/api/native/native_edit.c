@@ -68,6 +68,19 @@ enum err native_session_fork(struct api_call *c)
     return native_answer_session(c, 201, SESSION_NEWEST);
 }
 
+/* last_seq becomes out->seq. */
+static enum err read_summary(const struct json_input *body, struct session_message *out)
+{
+    static const struct json_field fields[] = {
+        {"content", JSON_ANY_TEXT, 0, offsetof(struct session_message, content), 0, 0},
+        {"last_seq", JSON_I64, JSON_REQUIRED, offsetof(struct session_message, seq), 1, INT64_MAX},
+        {"tokens", JSON_I64_TEXT, JSON_NULLABLE, offsetof(struct session_message, tokens), 0,
+         INT32_MAX}};
+    *out = (struct session_message){.seq = 0};
+    TRY(json_read(body, fields, JSON_REFUSED, out));
+    return api_check_content(body, &out->content);
+}
+
 /* PUT and DELETE. What was sent and the receipt are all of the answer: a replay gives the same. */
 enum err native_summary_change(struct api_call *c)
 {
@@ -75,7 +88,7 @@ enum err native_summary_change(struct api_call *c)
     struct session_message summary;
     const struct session_receipt *r = &c->receipt;
     if (!deletes)
-        TRY(native_read_summary(&c->body, &summary));
+        TRY(read_summary(&c->body, &summary));
     TRY(session_summary_change(c->sessions, c->ctx, &c->target, deletes ? NULL : &summary));
     if (deletes)
         return ERR_NONE;

@@ -179,18 +179,6 @@ enum err native_read_messages(const struct json_input *body, struct session_appe
                            &out->n_messages);
 }
 
-enum err native_read_summary(const struct json_input *body, struct session_message *out)
-{
-    static const struct json_field fields[] = {
-        {"content", JSON_ANY_TEXT, 0, offsetof(struct session_message, content), 0, 0},
-        {"last_seq", JSON_I64, JSON_REQUIRED, offsetof(struct session_message, seq), 1, INT64_MAX},
-        {"tokens", JSON_I64_TEXT, JSON_NULLABLE, offsetof(struct session_message, tokens), 0,
-         INT32_MAX}};
-    *out = (struct session_message){.seq = 0};
-    TRY(json_read(body, fields, JSON_REFUSED, out));
-    return api_check_content(body, &out->content);
-}
-
 /* ---- sessions ---- */
 
 struct members {
