@@ -60,7 +60,7 @@ bool json_unescape_eq(struct sv body, struct sv name)
 
 int json_unescape_compare(struct sv a, struct sv b)
 {
-    char x[4], y[4];
+    char x[4] = "", y[4] = "";
     int order = 0;
     if (!memchr(a.p, '\\', a.n) && !memchr(b.p, '\\', b.n))
         return sv_compare(a, b);
