@@ -53,15 +53,14 @@ static enum err parse_path(struct request_ctx *ctx, struct http_request *req, st
     if (path.n == 0 || path.p[0] != '/')
         return bad_target(ctx, "path", "The path must begin with a slash.");
     sv_skip(&path, 1);
-    for (;;) {
+    while (path.p) {
         struct sv segment = sv_cut(&path, '/');
         if (req->n_segments == HTTP_SEGMENTS_MAX)
             return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
         TRY(http_segment_decode(ctx, segment, &req->segments[req->n_segments]));
         req->n_segments++;
-        if (!path.p)
-            return ERR_NONE;
     }
+    return ERR_NONE;
 }
 
 static enum err parse_param(struct request_ctx *ctx, struct http_request *req, struct sv pair)

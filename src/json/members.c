@@ -106,9 +106,8 @@ enum err json_members_without(struct request_ctx *ctx, struct sv object, const c
     buf_init(&b, ctx->arena, 0);
     struct json_writer j = {.b = &b};
     json_write_object_open(&j);
-    const size_t empty = b.n;
     json_members_write(&j, object, without);
-    const bool none = b.n == empty;
+    const bool none = !j.comma;
     json_write_object_close(&j);
     if (b.failed)
         return ctx_nomem(ctx);
