@@ -13,17 +13,15 @@
 
 enum { NUMBERS = 2 };
 
-/* The list of an owner. The caller provides times and parts. */
-static struct native_list list_of(struct sv owner, int64_t times[2], struct sv parts[4])
+static void list_of(struct sv owner, struct native_list *out)
 {
-    return native_list_of(&(struct session_list_query){.user = owner}, times, parts);
+    native_list_of(&(struct session_list_query){.user = owner}, out);
 }
 
 static bool reads(struct fuzz *f, struct sv owner, struct sv text, int64_t at[NUMBERS])
 {
-    int64_t times[2];
-    struct sv parts[4];
-    const struct native_list list = list_of(owner, times, parts);
+    struct native_list list;
+    list_of(owner, &list);
     enum err e = native_position_read(&f->ctx, &list, text, at);
     if (e != ERR_NONE)
         fuzz_refused(&f->ctx, e);
@@ -63,10 +61,11 @@ static void refuses_changes(struct fuzz *f, struct sv owner, struct sv text, con
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct fuzz f;
-    int64_t times[2], place[NUMBERS], got[NUMBERS];
-    struct sv parts[4], made = SV_NONE, text = {(const char *)data, n};
+    struct native_list list;
+    int64_t place[NUMBERS], got[NUMBERS];
+    struct sv made = SV_NONE, text = {(const char *)data, n};
     struct sv owner = sv_cut(&text, FUZZ_CUT);
-    const struct native_list list = list_of(owner, times, parts);
+    list_of(owner, &list);
     fuzz_open(&f);
     if (text.n >= sizeof(place) + 2) {
         const uint8_t *how = (const uint8_t *)text.p + sizeof(place);

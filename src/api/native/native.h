@@ -75,23 +75,21 @@ void native_write_window(struct json_writer *j, const struct session_window *w,
 MUSTCHECK enum err native_read_user_filter(struct api_call *c, struct sv *out);
 MUSTCHECK enum err native_read_time(struct api_call *c, const char *name, int64_t *out);
 
-/* native_cursor.c: the cursor of a position in a list. The position has 1 to NATIVE_POSITION_MAX
- * numbers. Up to 8 parts distinguish the list from every other of the tenant. *out is in the
- * arena. */
-enum { NATIVE_POSITION_MAX = 4 };
+/* native_cursor.c: the cursor of a position in a list. A position is some numbers; the parts
+ * distinguish the list from every other of the tenant. *out is in the arena. */
+enum { NATIVE_NUMBERS_MAX = 4, NATIVE_PARTS_MAX = 6 };
 struct native_list {
-    const struct sv *of;
-    size_t n, numbers;
+    size_t n_numbers, n_parts;
+    struct sv parts[NATIVE_PARTS_MAX];
+    int64_t times[2]; /* one of the parts, of a list of sessions */
 };
 MUSTCHECK enum err native_position_make(struct request_ctx *ctx, const struct native_list *list,
                                         const int64_t *at, struct sv *out);
 /* ERR_INVALID naming "cursor" unless native_position_make gives this text for this list. */
 MUSTCHECK enum err native_position_read(struct request_ctx *ctx, const struct native_list *list,
                                         struct sv text, int64_t *at);
-/* The list of sessions that q describes, whatever its after and limit. It points
- * into times and parts, which the caller provides. */
-struct native_list native_list_of(const struct session_list_query *q, int64_t times[2],
-                                  struct sv parts[4]);
+/* The list of sessions that q describes, whatever its after and limit. */
+void native_list_of(const struct session_list_query *q, struct native_list *out);
 
 /* Without messages. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s);

@@ -13,24 +13,24 @@
 #include "parley/base/encode.h"
 
 /* Version, position, and as much of the checksum as fills the last character of a list's cursor. */
-enum { VERSION = 1, CHECK = 7, OF_MAX = 8 };
-enum { BYTES_MAX = 1 + NATIVE_POSITION_MAX * sizeof(uint64_t) + CHECK };
+enum { VERSION = 1, CHECK = 7 };
+enum { BYTES_MAX = 1 + NATIVE_NUMBERS_MAX * sizeof(uint64_t) + CHECK };
 
 enum err native_position_make(struct request_ctx *ctx, const struct native_list *list,
                               const int64_t *at, struct sv *out)
 {
-    const size_t body = 1 + list->numbers * sizeof(uint64_t), n = body + CHECK;
+    const size_t body = 1 + list->n_numbers * sizeof(uint64_t), n = body + CHECK;
     unsigned char bytes[BYTES_MAX] = {VERSION}, digest[SHA256_LEN];
-    struct sv parts[2 + OF_MAX] = {ctx->tenant, {(const char *)bytes, body}};
+    struct sv parts[2 + NATIVE_PARTS_MAX] = {ctx->tenant, {(const char *)bytes, body}};
     char *text = arena_alloc(ctx->arena, BASE64URL_LEN(BYTES_MAX) + 1);
     if (!text)
         return ctx_nomem(ctx);
-    for (size_t i = 0; i < list->numbers; i++) {
+    for (size_t i = 0; i < list->n_numbers; i++) {
         const uint64_t be = htobe64((uint64_t)at[i]);
         memcpy(bytes + 1 + i * sizeof(be), &be, sizeof(be));
     }
-    memcpy(parts + 2, list->of, list->n * sizeof(*parts));
-    sha256_parts(parts, 2 + list->n, digest);
+    memcpy(parts + 2, list->parts, list->n_parts * sizeof(*parts));
+    sha256_parts(parts, 2 + list->n_parts, digest);
     memcpy(bytes + body, digest, CHECK);
     base64url_write(bytes, n, text);
     *out = (struct sv){text, BASE64URL_LEN(n)};
@@ -43,8 +43,8 @@ enum err native_position_read(struct request_ctx *ctx, const struct native_list 
 {
     unsigned char bytes[BYTES_MAX];
     struct sv made = SV_NONE;
-    if (base64url_read(text, bytes, 1 + list->numbers * sizeof(uint64_t) + CHECK)) {
-        for (size_t i = 0; i < list->numbers; i++) {
+    if (base64url_read(text, bytes, 1 + list->n_numbers * sizeof(uint64_t) + CHECK)) {
+        for (size_t i = 0; i < list->n_numbers; i++) {
             uint64_t be;
             memcpy(&be, bytes + 1 + i * sizeof(be), sizeof(be));
             at[i] = (int64_t)be64toh(be);
@@ -57,14 +57,10 @@ enum err native_position_read(struct request_ctx *ctx, const struct native_list 
                     "cursor must be a next_cursor that this list gave.");
 }
 
-struct native_list native_list_of(const struct session_list_query *q, int64_t times[2],
-                                  struct sv parts[4])
+void native_list_of(const struct session_list_query *q, struct native_list *out)
 {
-    times[0] = q->created_after;
-    times[1] = q->created_before;
-    parts[0] = SV("sessions");
-    parts[1] = (struct sv){(const char *)times, 2 * sizeof(*times)};
-    parts[2] = q->metadata;
-    parts[3] = q->user;
-    return (struct native_list){parts, 4, 2};
+    *out = (struct native_list){2, 4, {SV("sessions")}, {q->created_after, q->created_before}};
+    out->parts[1] = (struct sv){(const char *)out->times, sizeof(out->times)};
+    out->parts[2] = q->metadata;
+    out->parts[3] = q->user;
 }

@@ -96,8 +96,9 @@ enum err native_session_list(struct api_call *c)
                                    .limit = (size_t)c->params[0]};
     struct session_list found;
     struct session_position after;
-    int64_t times[2], at[2];
-    struct sv parts[4], next = SV_NONE;
+    struct native_list list;
+    int64_t at[2];
+    struct sv next = SV_NONE;
     const struct sv cursor = http_param_get(c->req, "cursor");
     TRY(native_read_user_filter(c, &q.user));
     if (c->id.p)
@@ -105,7 +106,7 @@ enum err native_session_list(struct api_call *c)
     TRY(native_read_time(c, "created_after", &q.created_after));
     TRY(native_read_time(c, "created_before", &q.created_before));
     TRY(read_metadata(c, &q.metadata));
-    const struct native_list list = native_list_of(&q, times, parts);
+    native_list_of(&q, &list);
     if (cursor.p) {
         TRY(native_position_read(c->ctx, &list, cursor, at));
         after = (struct session_position){at[0], at[1]};

@@ -35,16 +35,15 @@ static enum err read_search(struct api_call *c, struct search_query *q)
     return native_read_time(c, "created_after", &q->created_after);
 }
 
-/* A cursor belongs to this search, with its filters and its order. The caller provides parts. */
-static struct native_list list_of(const struct search_query *q, struct sv parts[6])
+/* A cursor belongs to this search, with its filters and its order. q must outlive the result. */
+static struct native_list list_of(const struct search_query *q)
 {
-    parts[0] = q->newest_first ? SV("search newest") : SV("search");
-    parts[1] = q->text;
-    parts[2] = q->user;
-    parts[3] = q->session_id;
-    parts[4] = q->role;
-    parts[5] = (struct sv){(const char *)&q->created_after, sizeof(q->created_after)};
-    return (struct native_list){parts, 6, SEARCH_POSITION};
+    const struct sv created_after = {(const char *)&q->created_after, sizeof(q->created_after)};
+    const struct sv order = q->newest_first ? SV("search newest") : SV("search");
+    return (struct native_list){
+        .n_numbers = SEARCH_POSITION,
+        .n_parts = 6,
+        .parts = {order, q->text, q->user, q->session_id, q->role, created_after}};
 }
 
 static void write_hit(struct json_writer *j, const struct search_hit *h)
@@ -65,10 +64,10 @@ enum err native_search(struct api_call *c)
     struct search_query q;
     struct search_hits found;
     int64_t after[SEARCH_POSITION];
-    struct sv parts[6], next = SV_NONE;
+    struct sv next = SV_NONE;
     const struct sv cursor = http_param_get(c->req, "cursor");
     TRY(read_search(c, &q));
-    const struct native_list list = list_of(&q, parts);
+    const struct native_list list = list_of(&q);
     if (cursor.p) {
         TRY(native_position_read(c->ctx, &list, cursor, after));
         q.after = after;

@@ -15,18 +15,17 @@
 static enum err make(struct request_ctx *ctx, const struct session_list_query *q,
                      struct session_position at, struct sv *out)
 {
-    int64_t times[2];
-    struct sv parts[4];
-    const struct native_list list = native_list_of(q, times, parts);
+    struct native_list list;
+    native_list_of(q, &list);
     return native_position_make(ctx, &list, (int64_t[]){at.created_at, at.generation}, out);
 }
 
 static enum err read(struct request_ctx *ctx, const struct session_list_query *q, struct sv text,
                      struct session_position *at)
 {
-    int64_t times[2], numbers[2] = {0, 0};
-    struct sv parts[4];
-    const struct native_list list = native_list_of(q, times, parts);
+    struct native_list list;
+    int64_t numbers[2] = {0, 0};
+    native_list_of(q, &list);
     const enum err e = native_position_read(ctx, &list, text, numbers);
     *at = (struct session_position){numbers[0], numbers[1]};
     return e;
