@@ -14,6 +14,7 @@ static bool pattern_matches(const char *pattern, const struct http_request *req,
 {
     struct sv rest = sv_from(pattern + 1);
     size_t captured = 0;
+    memset(call->captures, 0, sizeof(call->captures));
     for (size_t i = 0; i < req->n_segments; i++) {
         if (!rest.p)
             return false;
@@ -26,28 +27,24 @@ static bool pattern_matches(const char *pattern, const struct http_request *req,
     return !rest.p;
 }
 
-/* The index of the route, or table->n; *allowed gets a bit for each method of the path. */
+/* The index of the route. Without one it is table->n, and *allowed has a bit for each method of the
+ * path. */
 static size_t find_route(const struct http_table *table, const struct http_request *req,
                          struct http_call *call, unsigned *allowed)
 {
     const enum http_method wanted = req->method == HTTP_HEAD ? HTTP_GET : req->method;
-    size_t found = table->n;
     *allowed = 0;
     for (size_t i = 0; i < table->n; i++) {
-        const struct http_route *route = http_table_at(table, i);
-        struct http_call try = *call;
-        if (!pattern_matches(route->pattern, req, &try))
+        call->route = http_table_at(table, i);
+        if (!pattern_matches(call->route->pattern, req, call))
             continue;
-        *allowed |= 1u << route->method;
-        if (route->method == HTTP_GET)
+        if (call->route->method == wanted)
+            return i;
+        *allowed |= 1u << call->route->method;
+        if (call->route->method == HTTP_GET)
             *allowed |= 1u << HTTP_HEAD;
-        if (found == table->n && route->method == wanted) {
-            found = i;
-            *call = try;
-            call->route = route;
-        }
     }
-    return found;
+    return table->n;
 }
 
 /* The methods of a path; absent without memory. */
@@ -160,7 +157,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
     if (!table->any_type && !accepts_json(req))
         return ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
     *route = find_route(table, req, call, &allowed);
-    if (allowed == 0)
+    if (*route == table->n && allowed == 0)
         return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "%s", no_route(req));
     if (*route == table->n) {
         const struct sv methods = allowed_methods(ctx, allowed);
