@@ -181,33 +181,25 @@ void snapshot_note_use(struct auth *a, uint64_t id, int64_t now_us)
     pthread_rwlock_unlock(&a->swap);
 }
 
-/* at: the indexes of the keys whose hour is to be written; hours: their hours. Returns how many. */
-static size_t collect_key_uses(struct auth *a, size_t at[WRITE_MAX], int64_t hours[WRITE_MAX])
-{
-    size_t n = 0;
-    for (size_t i = 0; i < a->current->n && n < WRITE_MAX; i++) {
-        hours[n] = atomic_load(&a->current->use[i].hour);
-        if (hours[n] > a->current->use[i].written)
-            at[n++] = i;
-    }
-    return n;
-}
-
 static void write_key_uses(struct auth *a, struct request_ctx *ctx)
 {
-    size_t at[WRITE_MAX];
+    size_t at[WRITE_MAX], n = 0; /* at: the indexes of the keys whose hour is to be written */
     int64_t hours[WRITE_MAX];
     struct sv ids[WRITE_MAX];
     struct db_param p[2];
     struct db_rows rows;
     if (!a->current || clock_mono_us() < a->write_from_us || !atomic_exchange(&a->used, false))
         return;
-    const size_t n = collect_key_uses(a, at, hours);
+    for (size_t i = 0; i < a->current->n && n < WRITE_MAX; i++) {
+        hours[n] = atomic_load(&a->current->use[i].hour);
+        if (hours[n] <= a->current->use[i].written)
+            continue;
+        ids[n] = arena_printf(a->arena, "%016" PRIx64, a->current->keys[i].id);
+        at[n++] = i;
+    }
     if (n == 0)
         return;
     ctx_init(ctx, a->arena, deadline_in_ms(WRITE_MS), SV(""), SV("keys"));
-    for (size_t i = 0; i < n; i++)
-        ids[i] = arena_printf(a->arena, "%016" PRIx64, a->current->keys[at[i]].id);
     enum err e = db_text_array(ctx, ids, n, &p[0]);
     if (e == ERR_NONE)
         e = db_i64_array(ctx, hours, n, &p[1]);
