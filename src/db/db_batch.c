@@ -9,7 +9,7 @@ struct tenant_group {
     size_t n;
     struct db_param limits[DB_LIMITS_MAX];
     struct db_param params[2];
-    struct db_step steps[2];
+    struct db_call steps[2];
 };
 
 /* Leaves out the members of more tenants than fit. Returns the number of tenants. */
@@ -46,7 +46,7 @@ static enum err make_group(struct db *db, const struct db_conn *c, struct reques
     db_limits_step(db, c, ctx, group->limits, &group->steps[0]);
     group->params[0] = db_text(group->tenant);
     TRY(db_text_array(ctx, keys, group->n, &group->params[1]));
-    group->steps[1] = (struct db_step){.stmt = stmt, .params = group->params, .n_params = 2};
+    group->steps[1] = (struct db_call){.stmt = stmt, .params = group->params, .n_params = 2};
     *out = (struct db_group){.steps = group->steps, .n_steps = 2};
     return ERR_NONE;
 }

@@ -103,7 +103,7 @@ static enum db_open_result query_row(struct db *db, struct request_ctx *ctx, str
                                      const struct db_stmt *stmt, struct db_rows *out,
                                      char why[DB_REASON_MAX])
 {
-    struct db_step step = {.stmt = stmt};
+    struct db_call step = {.stmt = stmt};
     struct db_fault f;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) == FAULT_NONE) {
         *out = step.rows;

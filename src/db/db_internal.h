@@ -114,6 +114,7 @@ struct db_conn {
     size_t buffered;
     const struct db_stmt *prepared[DB_PREPARED_MAX];
     int n_prepared;
+    int n_parsed; /* during a round trip: with those whose Parse was sent and is not answered */
 };
 
 enum db_open_result {
@@ -179,17 +180,9 @@ void db_servers_ask_others(struct db *db, struct request_ctx *ctx);
 
 /* ---- the pipeline ---- */
 
-/* One statement of a pipeline. A db_stmt without a name is never prepared. */
-struct db_step {
-    const struct db_stmt *stmt;
-    const struct db_param *params;
-    int n_params;
-    struct db_rows rows; /* out */
-    bool parse_sent;
-};
 /* Steps that are one transaction: a Sync follows them. */
 struct db_group {
-    struct db_step *steps;
+    struct db_call *steps;
     int n_steps;
     struct db_fault fault; /* out */
 };
@@ -199,13 +192,13 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
                             struct db_group *groups, int n);
 /* The same for one group. */
 enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct request_ctx *ctx,
-                                   struct db_step *steps, int n_steps, struct db_fault *f);
+                                   struct db_call *steps, int n_steps, struct db_fault *f);
 /* The statement that sets the tenant and the time limits for the transaction. limits: its
  * parameters, filled here. Through a pooler it also gives the transaction the settings of a
  * connection, and fails unless the server may be used. */
 enum { DB_LIMITS_MAX = 4 };
 void db_limits_step(const struct db *db, const struct db_conn *c, const struct request_ctx *ctx,
-                    struct db_param limits[DB_LIMITS_MAX], struct db_step *step);
+                    struct db_param limits[DB_LIMITS_MAX], struct db_call *step);
 
 /* ---- the pool ---- */
 

@@ -48,7 +48,7 @@ static bool hangs(struct db *db, struct db_conn *c)
             db_pool_release(db, c);
         return result == OPEN_LATE;
     }
-    struct db_step step;
+    struct db_call step;
     struct db_param limits[DB_LIMITS_MAX];
     struct db_fault fault;
     db_limits_step(db, c, &ctx, limits, &step);

@@ -42,7 +42,7 @@ static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
 static const struct db_stmt pooled_limits_stmt = {NULL, pooled_limits_sql};
 
 void db_limits_step(const struct db *db, const struct db_conn *c, const struct request_ctx *ctx,
-                    struct db_param limits[DB_LIMITS_MAX], struct db_step *step)
+                    struct db_param limits[DB_LIMITS_MAX], struct db_call *step)
 {
     /* The server's limit is a little earlier than this side's: its answer says that nothing was
      * changed, while silence would leave the outcome of a write unknown. */
@@ -56,31 +56,26 @@ void db_limits_step(const struct db *db, const struct db_conn *c, const struct r
     limits[1] = db_i64(ms);
     limits[2] = db_i64(ctx->lock_ms > 0 ? ctx->lock_ms : 1000);
     limits[3] = db_i32(atomic_load_explicit(&db->known->highest, memory_order_relaxed));
-    *step = (struct db_step){.stmt = c->pooled ? &pooled_limits_stmt : &limits_stmt,
+    *step = (struct db_call){.stmt = c->pooled ? &pooled_limits_stmt : &limits_stmt,
                              .params = limits,
                              .n_params = c->pooled ? DB_LIMITS_MAX : LIMITS_DIRECT};
 }
 
-/* Whether the statement is prepared when the server reaches steps[at]. */
-static bool is_prepared(const struct db_conn *c, const struct db_step *steps, int at)
+/* Whether it is one of the first n that the connection has. */
+static bool is_prepared(const struct db_conn *c, const struct db_stmt *stmt, int n)
 {
-    const struct db_stmt *stmt = steps[at].stmt;
-    for (int i = 0; i < c->n_prepared; i++)
-        if (c->prepared[i] == stmt)
-            return true;
-    /* By an earlier step of the same pipeline: if its Parse fails, this one is not run either. */
-    for (int i = 0; i < at; i++)
-        if (steps[i].stmt == stmt && steps[i].parse_sent)
-            return true;
-    return false;
+    int i = 0;
+    while (i < n && c->prepared[i] != stmt)
+        i++;
+    return i < n;
 }
 
 /* later: in a group after the first. If the first one fails, the statements that it prepares do not
- * exist, so a later one uses only those that the connection had before. */
+ * exist, so a later one uses only those that the connection had before. The steps of the first one
+ * are not run either if a Parse before them fails. */
 static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
-                      struct db_step *steps, int at, bool later)
+                      const struct db_call *step, bool later)
 {
-    struct db_step *step = &steps[at];
     Oid types[DB_PARAMS_MAX];
     const char *values[DB_PARAMS_MAX];
     int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
@@ -94,15 +89,17 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
         c->buffered += (size_t)lengths[i];
     }
     const struct db_stmt *stmt = step->stmt;
-    bool known = is_prepared(c, steps, at);
-    bool room = c->n_prepared + at < DB_PREPARED_MAX; /* counts every step before as a new one */
+    bool known = is_prepared(c, stmt, later ? c->n_prepared : c->n_parsed);
+    bool room = c->n_parsed < DB_PREPARED_MAX;
     bool prepare = db->set.prepare && !c->pooled && stmt->name && (known || (room && !later));
     if (!prepare)
         return PQsendQueryParams(c->pg, stmt->sql, step->n_params, types, values, lengths, formats,
                                  1) != 0;
-    step->parse_sent = !known;
-    if (!known && !PQsendPrepare(c->pg, stmt->name, stmt->sql, step->n_params, types))
-        return false;
+    if (!known) {
+        if (!PQsendPrepare(c->pg, stmt->name, stmt->sql, step->n_params, types))
+            return false;
+        c->prepared[c->n_parsed++] = stmt;
+    }
     return PQsendQueryPrepared(c->pg, stmt->name, step->n_params, values, lengths, formats, 1) != 0;
 }
 
@@ -112,7 +109,7 @@ struct reader {
     struct db_conn *c;
     struct db_group *group, *end; /* the one whose answers come now; all of them are read at end */
     int at;
-    bool in_parse; /* the answer to the Parse of steps[at] comes next */
+    int parses; /* which of c->prepared has its Parse answered next */
     struct results *results;
 };
 
@@ -121,10 +118,11 @@ static bool is_read(const struct reader *r)
     return r->group == r->end;
 }
 
-static void begin_step(struct reader *r, int at)
+/* Whether the answer to the Parse of steps[at] comes next. */
+static bool in_parse(const struct reader *r)
 {
-    r->at = at;
-    r->in_parse = !is_read(r) && at < r->group->n_steps && r->group->steps[at].parse_sent;
+    return r->at < r->group->n_steps && r->parses < r->c->n_parsed &&
+           r->c->prepared[r->parses] == r->group->steps[r->at].stmt;
 }
 
 /* A large row makes libpq's buffer grow. Many small rows do not: they pass through it. */
@@ -147,7 +145,7 @@ static bool read_result(struct reader *r, PGresult *res)
     struct db_group *g = r->group;
     const bool inside = r->at < g->n_steps;
     const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-    if (inside && succeeded && !r->in_parse) {
+    if (inside && succeeded && !in_parse(r)) {
         note_rows(r->c, res);
         const int n =
             status == PGRES_TUPLES_OK ? PQntuples(res) : (int)strtol(PQcmdTuples(res), NULL, 10);
@@ -156,11 +154,11 @@ static bool read_result(struct reader *r, PGresult *res)
         return true;
     }
     if (inside && succeeded) {
-        r->c->prepared[r->c->n_prepared++] = g->steps[r->at].stmt;
+        r->c->n_prepared++;
     } else if (status == PGRES_PIPELINE_SYNC) {
         r->c->answered = true;
         r->group++;
-        begin_step(r, 0);
+        r->at = 0;
     } else if (status == PGRES_FATAL_ERROR && g->fault.kind == FAULT_NONE) {
         db_fault_from_result(&g->fault, res);
     }
@@ -182,10 +180,10 @@ static bool read_arrived(struct reader *r)
         /* The end of one answer. */
         if (r->at >= r->group->n_steps)
             return false;
-        if (r->in_parse)
-            r->in_parse = false;
+        if (in_parse(r))
+            r->parses++;
         else
-            begin_step(r, r->at + 1);
+            r->at++;
     }
     return true;
 }
@@ -207,7 +205,6 @@ static void fail_unread(struct reader *r, enum db_fault_kind kind, enum err e, c
 static void exchange(const struct db *db, struct reader *r, struct request_ctx *ctx)
 {
     PGconn *pg = r->c->pg;
-    begin_step(r, 0);
     int unsent = PQflush(pg);
     struct deadline moment = deadline_earlier(deadline_in_ms(MOMENT_MS), ctx->deadline);
     while (!is_read(r)) {
@@ -253,11 +250,12 @@ static struct results *results_reserve(struct request_ctx *ctx, int n)
 static bool send_groups(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                         struct db_group *groups, int n)
 {
+    c->n_parsed = c->n_prepared;
     if (!PQenterPipelineMode(c->pg))
         return false;
     for (int g = 0; g < n; g++) {
         for (int i = 0; i < groups[g].n_steps; i++)
-            if (!send_step(db, c, ctx, groups[g].steps, i, g > 0))
+            if (!send_step(db, c, ctx, &groups[g].steps[i], g > 0))
                 return false;
         groups[g].fault.sent = true;
         if (!PQpipelineSync(c->pg))
@@ -267,7 +265,7 @@ static bool send_groups(struct db *db, struct db_conn *c, struct request_ctx *ct
 }
 
 /* Records what the statement of db_limits_step returned. */
-static void note_limits(struct db *db, struct db_conn *c, const struct db_step *step,
+static void note_limits(struct db *db, struct db_conn *c, const struct db_call *step,
                         int64_t sent_us)
 {
     const struct db_rows *rows = &step->rows;
@@ -306,7 +304,7 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
         groups[g].fault = (struct db_fault){.kind = FAULT_NONE};
         n_steps += groups[g].n_steps;
     }
-    struct reader r = {.c = c, .group = groups, .end = groups + n};
+    struct reader r = {.c = c, .group = groups, .end = groups + n, .parses = c->n_prepared};
     if (deadline_passed(ctx->deadline)) {
         fail_unread(&r, FAULT_LOCAL, ERR_TIMEOUT, "the deadline had passed before the statement");
         return;
@@ -341,7 +339,7 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
 }
 
 enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct request_ctx *ctx,
-                                   struct db_step *steps, int n_steps, struct db_fault *f)
+                                   struct db_call *steps, int n_steps, struct db_fault *f)
 {
     struct db_group group = {.steps = steps, .n_steps = n_steps};
     db_pipeline_run_groups(db, c, ctx, &group, 1);

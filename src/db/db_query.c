@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Statements in one round trip and one transaction, and the rules for repeating them. */
+#include <string.h>
 #include <time.h>
 
 #include "db_internal.h"
@@ -53,18 +54,16 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
     struct db_fault f = {0};
     if (failure)
         *failure = (struct db_failure){0};
-    struct db_step *steps = arena_array(ctx->arena, n_calls + 1, sizeof(*steps));
+    struct db_call *steps = arena_array(ctx->arena, n_calls + 1, sizeof(*steps));
     if (!steps)
         return ctx_nomem(ctx);
+    memcpy(steps + 1, calls, n_calls * sizeof(*calls));
     struct arena_mark mark = arena_get_mark(ctx->arena);
     for (;;) {
         struct db_conn *c;
         struct db_param limits[DB_LIMITS_MAX];
         TRY(db_pool_acquire(db, ctx, retry, &c));
         db_limits_step(db, c, ctx, limits, &steps[0]);
-        for (size_t i = 0; i < n_calls; i++)
-            steps[i + 1] = (struct db_step){
-                .stmt = calls[i].stmt, .params = calls[i].params, .n_params = calls[i].n_params};
         db_pipeline_run(db, c, ctx, steps, (int)n_calls + 1, &f);
         db_pool_release(db, c);
         if (f.kind == FAULT_NONE)
@@ -75,8 +74,7 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
             return db_fault_report(ctx, &f, failure);
         arena_rewind(ctx->arena, mark);
     }
-    for (size_t i = 0; i < n_calls; i++)
-        calls[i].rows = steps[i + 1].rows;
+    memcpy(calls, steps + 1, n_calls * sizeof(*calls));
     return ERR_NONE;
 }
 

@@ -88,7 +88,7 @@ static enum db_open_result identify(struct db *db, struct request_ctx *ctx, stru
                                     char why[DB_REASON_MAX])
 {
     const struct db_param pid = db_i32(PQbackendPID(c->pg));
-    struct db_step step = {.stmt = &identify_stmt, .params = &pid, .n_params = 1};
+    struct db_call step = {.stmt = &identify_stmt, .params = &pid, .n_params = 1};
     struct db_fault f;
     if (db_pipeline_run(db, c, ctx, &step, 1, &f) != FAULT_NONE)
         return f.kind == FAULT_TIMEOUT ? is_late(why) : classify(f.failure.sqlstate, f.text, why);

@@ -1,9 +1,9 @@
-// What: A later group of a pipeline prepares no statement: the first group may have prepared it.
+// What: A later group of a pipeline uses no statement that the first group prepares: that may fail.
 // Test: service db batch
 // In: src/db/db_pipeline.c
 
-@@ identifier room, later; @@
+@@ identifier later, c, stmt; @@
 send_step(...) { <...
-- room && !later
-+ room && !(later && false)
+- is_prepared(c, stmt, later ? c->n_prepared : c->n_parsed)
++ is_prepared(c, stmt, c->n_parsed)
 ...> }

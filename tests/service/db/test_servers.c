@@ -13,9 +13,9 @@ static enum db_fault_kind run_on(struct fx *fx, struct db_conn *c, const char *s
 {
     const struct db_stmt stmt = {"named", sql};
     struct db_param limits[DB_LIMITS_MAX];
-    struct db_step steps[2];
+    struct db_call steps[2];
     db_limits_step(fx->db, c, &fx->ctx, limits, &steps[0]);
-    steps[1] = (struct db_step){.stmt = &stmt};
+    steps[1] = (struct db_call){.stmt = &stmt};
     if (db_pipeline_run(fx->db, c, &fx->ctx, steps, 2, f) == FAULT_NONE)
         *rows = steps[1].rows;
     return f->kind;
