@@ -62,17 +62,15 @@ struct fcgi_server {
     /* Requests in a row that were not gathered; stops at FCGI_UNGATHERED_MANY. */
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
-    pthread_cond_t ended;
     LIST_HEAD(fcgi_conns, fcgi_conn) conns; /* all of them */
     size_t n_conns;
     bool accepting; /* new connections are wanted */
     bool polled;    /* the listener is in the epoll: while there is room for another connection */
-    int n_ended;    /* threads that have */
     int n_pollers;
     struct fcgi_thread *idle; /* last in, first out: its memory is still in the processor's cache */
     atomic_bool requeue_due;  /* the listener could not be put back into the epoll */
     struct fcgi_thread *threads;
-    int n_threads; /* that were started */
+    int n_threads; /* that were started, and not ended by fcgi_server_stop */
 };
 
 /* ---- connection.c ---- */

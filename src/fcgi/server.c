@@ -171,10 +171,6 @@ static void *thread_main(void *arg)
         else if (e.data.ptr != &s->wake_fd)
             serve(t, e.data.ptr);
     }
-    pthread_mutex_lock(&s->lock);
-    s->n_ended++;
-    pthread_cond_signal(&s->ended);
-    pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
@@ -213,16 +209,10 @@ static void destroy(struct fcgi_server *s)
 {
     while (!LIST_EMPTY(&s->conns))
         fcgi_conn_close(s, LIST_FIRST(&s->conns));
-    for (int i = 0; i < s->n_threads; i++) {
-        for (size_t k = 0; k < FCGI_GATHER_MAX; k++)
-            arena_destroy(s->threads[i].arenas[k]);
-        sem_destroy(&s->threads[i].wake);
-    }
     if (s->epoll_fd >= 0)
         close(s->epoll_fd);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
-    pthread_cond_destroy(&s->ended);
     pthread_mutex_destroy(&s->lock);
     free(s->threads);
     free(s);
@@ -250,7 +240,6 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
         s->settings.pollers = settings->threads;
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->ended, NULL);
     s->threads = calloc((size_t)settings->threads, sizeof *s->threads);
     if (!s->threads) {
         destroy(s);
@@ -285,29 +274,32 @@ unsigned long long fcgi_server_requests(struct fcgi_server *s)
     return atomic_load_explicit(&s->requests, memory_order_relaxed);
 }
 
-static bool wait_for_threads(struct fcgi_server *s, int grace_ms)
+/* Joins it and frees what it had. False: it has not ended by then. */
+static bool end_thread(struct fcgi_thread *t, struct deadline until)
 {
-    const int64_t until = deadline_in_ms(grace_ms).at_us;
-    pthread_mutex_lock(&s->lock);
-    while (s->n_ended < s->n_threads && thread_cond_wait(&s->ended, &s->lock, until))
-        continue;
-    const bool all = s->n_ended == s->n_threads;
-    pthread_mutex_unlock(&s->lock);
-    return all;
+    while (pthread_tryjoin_np(t->id, NULL) != 0) {
+        if (deadline_passed(until))
+            return false;
+        deadline_wait(deadline_in_ms(1));
+    }
+    for (size_t i = 0; i < FCGI_GATHER_MAX; i++)
+        arena_destroy(t->arenas[i]);
+    sem_destroy(&t->wake);
+    return true;
 }
 
 bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
 {
+    const struct deadline until = deadline_in_ms(grace_ms);
     fcgi_listener_close(s, false);
     atomic_store(&s->stopping, true);
     /* Those that are idle, and those that wait in the epoll. */
     for (int i = 0; i < s->n_threads; i++)
         (void)sem_post(&s->threads[i].wake);
     (void)eventfd_write(s->wake_fd, 1);
-    if (!wait_for_threads(s, grace_ms))
-        return false;
-    for (int i = 0; i < s->n_threads; i++)
-        pthread_join(s->threads[i].id, NULL);
+    for (; s->n_threads > 0; s->n_threads--)
+        if (!end_thread(&s->threads[s->n_threads - 1], until))
+            return false;
     destroy(s);
     return true;
 }
