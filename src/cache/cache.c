@@ -13,7 +13,7 @@ struct cache {
     struct cache_queue *queue;   /* owned; NULL where redis is */
     struct cache_settings set;
     pid_t self;
-    struct metrics_slot *slot; /* may be NULL */
+    struct metrics_slot *slot, own_slot; /* own_slot: where cache_open gets none */
     _Atomic uint64_t mismatches;
 };
 
@@ -25,13 +25,13 @@ struct cache *cache_open(const struct cache_settings *settings, struct metrics_s
     c->memory = settings->shared && settings->shared->n_stripes > 0 ? settings->shared : NULL;
     c->set = *settings;
     c->self = getpid();
-    c->slot = slot;
+    c->slot = slot ? slot : &c->own_slot;
     if (c->memory)
         memory_quarantine_ms(c->memory, settings->quarantine_ms);
     if (!settings->redis_url || !settings->redis_url[0])
         return c;
     c->redis = cache_redis_open(settings);
-    c->queue = c->redis ? cache_queue_open(c->redis, c->memory, slot) : NULL;
+    c->queue = c->redis ? cache_queue_open(c->redis, c->memory, c->slot) : NULL;
     if (c->queue)
         return c;
     cache_close(c);
@@ -98,8 +98,7 @@ static bool decode_found(struct cache *c, struct cache_key key, struct sv stored
         return true;
     if (stored.p)
         count_mismatch(c, redis ? "redis" : "memory", key);
-    if (c->slot)
-        metrics_add(&c->slot->source_misses[out->from], 1);
+    metrics_add(&c->slot->source_misses[out->from], 1);
     return false;
 }
 

@@ -196,7 +196,7 @@ void cache_redis_status(struct cache_redis *r, struct cache_status *out);
 
 /* Each entry is one command: SET of a stored form, or DEL. */
 struct cache_queue;
-/* All are borrowed. memory and slot may be NULL. NULL: no memory or no thread. */
+/* All are borrowed. memory may be NULL. NULL: no memory or no thread. */
 struct cache_queue *cache_queue_open(struct cache_redis *redis, struct cache_shared *memory,
                                      struct metrics_slot *slot);
 void cache_queue_close(struct cache_queue *q); /* drops what is queued; NULL is fine */

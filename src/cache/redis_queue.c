@@ -39,7 +39,7 @@ struct item {
 struct cache_queue {
     struct cache_redis *redis;
     struct cache_shared *memory; /* NULL: none */
-    struct metrics_slot *slot;   /* may be NULL */
+    struct metrics_slot *slot;
     struct thread_loop loop;
     /* Under the lock: */
     TAILQ_HEAD(items, item) items;
@@ -48,8 +48,7 @@ struct cache_queue {
 
 static void count_set(struct cache_queue *q, bool accepted)
 {
-    if (q->slot)
-        metrics_add(accepted ? &q->slot->cache_sets : &q->slot->cache_sets_lost, 1);
+    metrics_add(accepted ? &q->slot->cache_sets : &q->slot->cache_sets_lost, 1);
 }
 
 /* ---- under the lock ---- */

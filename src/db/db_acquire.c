@@ -62,7 +62,7 @@ enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, str
     if (result == OPEN_OK && !atomic_load(&db->checked))
         result = db_check_server(db, ctx, c, why);
     ctx->deadline = of_request;
-    if (c->pg && db->slot) {
+    if (c->pg) {
         metrics_add(&db->slot->db_opened, 1);
         atomic_fetch_add(&db->slot->pool_servers[c->server], 1);
     }
@@ -135,7 +135,7 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, enum db_retry r
     enum err e = acquire(db, ctx, retry, deadline_earlier(limit, ctx->deadline), out);
     int64_t took = clock_mono_us() - began;
     ctx->trace.pool_us += took;
-    if (db->slot && !ctx->urgent)
+    if (!ctx->urgent)
         metrics_observe(&db->slot->acquire, took);
     return e;
 }
@@ -180,7 +180,7 @@ void db_pool_release(struct db *db, struct db_conn *c)
     pthread_mutex_unlock(&db->lock);
     if (keep)
         return;
-    if (!clean && db->slot)
+    if (!clean)
         metrics_add(&db->slot->db_discarded, 1);
     if (!abandon)
         db_pool_reap(db, c);

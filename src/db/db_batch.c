@@ -89,8 +89,6 @@ void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_stmt 
             hand_out_rows(&tenants[t]);
             done += tenants[t].n;
         }
-    if (!db->slot || done == 0)
-        return;
-    metrics_add(&db->slot->read_batches, 1);
+    metrics_add(&db->slot->read_batches, done > 0);
     metrics_add(&db->slot->read_batched, done);
 }

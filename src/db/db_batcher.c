@@ -22,9 +22,9 @@ struct db_batcher {
     struct db *db; /* borrowed */
     const struct db_batcher_kind *kind;
     void *service;
-    struct metrics_batches *counts; /* may be NULL */
-    pthread_mutex_t lock;           /* of what follows; never held around a statement */
-    struct db_members waiting;      /* in the order of arrival */
+    struct metrics_batches *counts, own_counts;
+    pthread_mutex_t lock;      /* of what follows; never held around a statement */
+    struct db_members waiting; /* in the order of arrival */
     LIST_HEAD(db_runs, db_run) under_way;
     /* Statements that run apart now, by contention key. They may wait for a locked row. Batches
      * skip that row, so they could overtake them for ever. So others of the key run apart, too. */
@@ -40,7 +40,7 @@ struct db_batcher *db_batcher_create(struct db *db, const struct db_batcher_kind
     *b = (struct db_batcher){.db = db,
                              .kind = kind,
                              .service = service,
-                             .counts = counts,
+                             .counts = counts ? counts : &b->own_counts,
                              .lock = PTHREAD_MUTEX_INITIALIZER,
                              .waiting = TAILQ_HEAD_INITIALIZER(b->waiting)};
     return b;
@@ -148,20 +148,13 @@ static void run_batch(struct db_batcher *b, struct db_member *const *members, si
         own->trace.round_trips += ctx.trace.round_trips;
         own->trace.batch = (uint32_t)n;
     }
-    if (b->counts)
-        metrics_batch(b->counts, n);
-}
-
-static void count_apart(struct db_batcher *b, enum db_apart why)
-{
-    if (b->counts)
-        metrics_add(&b->counts->apart[why - 1], 1);
+    metrics_batch(b->counts, n);
 }
 
 static enum err run_apart(struct db_batcher *b, struct db_member *m)
 {
     const size_t slot = m->ctx->contention_key % APART_SLOTS;
-    count_apart(b, m->apart);
+    metrics_add(&b->counts->apart[m->apart - 1], 1);
     m->ctx->acquire_by = (struct deadline){0}; /* the batch that left it out was no wait */
     pthread_mutex_lock(&b->lock);
     b->apart[slot]++;
@@ -232,7 +225,7 @@ enum err db_batcher_run(struct db_batcher *b, struct db_member *m)
     const struct sv tenant = m->ctx->tenant;
     const uint64_t key = m->ctx->contention_key;
     if (m->apart == DB_APART_UNFIT) {
-        count_apart(b, m->apart);
+        metrics_add(&b->counts->apart[m->apart - 1], 1);
         return b->kind->run_alone(b->service, m);
     }
     /* One limit for both waits: here and for a connection. */

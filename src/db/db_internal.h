@@ -208,8 +208,8 @@ TAILQ_HEAD(db_waiters, db_waiter);
 struct db {
     struct db_settings set;
     struct db_url url;
-    struct db_servers *known, own; /* own: where the settings have none */
-    struct metrics_slot *slot;     /* may be NULL */
+    struct db_servers *known, own;       /* own: where the settings have none */
+    struct metrics_slot *slot, own_slot; /* own_slot: where db_open gets none */
     struct thread_loop maintainer;
     struct arena *arena; /* of its requests */
     atomic_bool away;    /* not up, and nothing has answered since; written under the lock */

@@ -116,7 +116,7 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     if (!db)
         return NULL;
     db->set = *settings;
-    db->slot = slot;
+    db->slot = slot ? slot : &db->own_slot;
     db->known = settings->servers ? settings->servers : &db->own;
     db->max = settings->pool_max > 0 ? settings->pool_max : 1;
     db->min = settings->pool_min < db->max ? settings->pool_min : db->max;

@@ -334,7 +334,7 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
     ctx->trace.sql_us += took;
     ctx->trace.round_trips++;
     /* Polls are not requests. */
-    if (db->slot && !ctx->urgent)
+    if (!ctx->urgent)
         metrics_observe(&db->slot->statement, took);
 }
 

@@ -36,8 +36,6 @@ int db_pool_open_count(const struct db *db)
 static void publish(const struct db *db)
 {
     struct metrics_slot *s = db->slot;
-    if (!s)
-        return;
     metrics_set(&s->pool_open, db_pool_open_count(db));
     metrics_set(&s->pool_idle, db->counts[CONN_IDLE]);
     metrics_set(&s->pool_in_use, db->counts[CONN_BUSY]);
@@ -283,7 +281,7 @@ bool db_conn_is_outdated(const struct db *db, const struct db_conn *c)
 
 void db_pool_reap(struct db *db, struct db_conn *c)
 {
-    if (db->slot && c->pg) {
+    if (c->pg) {
         metrics_add(&db->slot->db_closed, 1);
         atomic_fetch_sub(&db->slot->pool_servers[c->server], 1);
     }
@@ -304,7 +302,7 @@ static struct db_conn *take_unwanted(struct db *db)
         const bool idle = now - c->idle_since_us >= idle_us && open > db->min;
         if (quiet && !idle && open <= db->max && now < c->retire_us && !db_conn_is_outdated(db, c))
             continue;
-        if (!quiet && db->slot)
+        if (!quiet)
             metrics_add(&db->slot->db_discarded, 1);
         db_pool_move(db, c, CONN_CLOSED);
         return c;

@@ -36,7 +36,7 @@ static bool may_repeat(struct db *db, struct request_ctx *ctx, const struct db_f
         again = r->lost++ < FRESH_REPEATS;
     }
     again = again && !deadline_passed(ctx->deadline);
-    if (again && db->slot)
+    if (again)
         metrics_add(&db->slot->db_retries, 1);
     return again;
 }

@@ -103,8 +103,7 @@ static bool is_allowed(struct fcgi_server *s, const char *peer)
     const int64_t now = clock_mono_us(), last = atomic_load(&s->refused_at);
     if (net_allows(s->settings.allow, sv_from(peer)))
         return true;
-    if (s->settings.slot)
-        metrics_add(&s->settings.slot->bad_connections, 1);
+    metrics_add(&s->settings.slot->bad_connections, 1);
     if (last == 0 || now - last > refused_pause_us) {
         atomic_store(&s->refused_at, now);
         log_say(LOG_WARN, "peer_refused",

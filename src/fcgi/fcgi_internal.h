@@ -53,6 +53,7 @@ struct fcgi_thread {
 
 struct fcgi_server {
     struct fcgi_settings settings;
+    struct metrics_slot own_slot; /* where the settings have none */
     int epoll_fd;
     int wake_fd; /* an eventfd, written once by stop and never read: it wakes every thread */
     atomic_bool stopping;

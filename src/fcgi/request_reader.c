@@ -102,9 +102,9 @@ static void release_body_memory(void *reservation)
  * ends the reservation, also if the client has gone away. */
 static bool reserve_body_memory(const struct fcgi_settings *s, struct arena *arena, uint64_t body)
 {
-    struct body_reservation *b = s->slot ? arena_alloc(arena, sizeof *b) : NULL;
+    struct body_reservation *b = arena_alloc(arena, sizeof *b);
     if (!b)
-        return !s->slot;
+        return false;
     *b = (struct body_reservation){s->slot, (int64_t)(body * s->body_copies)};
     int64_t held = atomic_load_explicit(&s->slot->body_bytes, memory_order_relaxed);
     do {
@@ -186,7 +186,7 @@ bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job)
     r->detached = 1;
     if (job->peek.first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
         job->err = read_request(s, r, job->arena, &job->req);
-    if (job->err == ERR_INVALID && s->settings.slot)
+    if (job->err == ERR_INVALID)
         metrics_add(&s->settings.slot->bad_connections, 1);
     job->req.before_wait = (struct ctx_hook){yield_poller, t};
     /* nginx is on another machine: that one's clock may differ, and its loopback is not ours. */

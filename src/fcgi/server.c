@@ -119,8 +119,7 @@ static void serve_one(struct fcgi_thread *t, struct fcgi_conn *c)
     struct fcgi_job jobs[FCGI_GATHER_MAX];
     struct metrics_slot *slot = s->settings.slot;
     size_t taken = 1;
-    if (slot)
-        atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     jobs[0].conn = c;
     fcgi_request_peek(s, &jobs[0]);
     if (jobs[0].peek.gather)
@@ -133,8 +132,7 @@ static void serve_one(struct fcgi_thread *t, struct fcgi_conn *c)
     answer_jobs(t, jobs, taken, false);
     if (taken > 0)
         arena_reset(jobs[0].arena);
-    if (slot)
-        atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     /* One connection is accepted after each request. If the listener only had its own events in
      * the epoll, the last of a thousand new clients would wait for half a million requests of the
      * others. */
@@ -234,6 +232,7 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
     if (!s)
         return ERR_NOMEM;
     s->settings = *settings;
+    s->settings.slot = settings->slot ? settings->slot : &s->own_slot;
     if (s->settings.connections == 0)
         s->settings.connections = SIZE_MAX - (size_t)settings->threads;
     if (s->settings.pollers < 1 || s->settings.pollers > settings->threads)

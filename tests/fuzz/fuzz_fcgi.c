@@ -76,8 +76,10 @@ static void open_connection(struct connection *c)
 {
     int fds[2];
     memset(c, 0, sizeof(*c));
-    c->server.settings =
-        (struct fcgi_settings){.max_body = MAX_BODY, .answer = answer, .service = &c->expected};
+    c->server.settings = (struct fcgi_settings){.max_body = MAX_BODY,
+                                                .answer = answer,
+                                                .service = &c->expected,
+                                                .slot = &c->server.own_slot};
     c->conn = calloc(1, sizeof(*c->conn));
     DEMAND(c->conn && socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
     pthread_mutex_init(&c->server.lock, NULL);

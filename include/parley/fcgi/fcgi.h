@@ -39,8 +39,7 @@ struct fcgi_settings {
     size_t connections;
     size_t max_body; /* bytes; a longer body is read, dropped and marked body_too_large */
     /* Bytes for all requests with a body above 64 KiB. Each counts as body_copies times its body.
-     * If too little is left, the body is read, dropped and marked body_refused. Without a slot
-     * there is no such bound. */
+     * If too little is left, the body is read, dropped and marked body_refused. */
     size_t body_memory, body_copies;
     size_t arena_limit; /* bytes a request may take */
     int io_timeout_ms;  /* for each receive and send on a connection */
@@ -50,7 +49,7 @@ struct fcgi_settings {
      * passes them to read_ahead, and then answers one after the other. NULL: each request alone. */
     bool (*gathers)(void *service, struct sv target);
     fcgi_read_ahead_fn read_ahead;
-    struct metrics_slot *slot; /* may be NULL */
+    struct metrics_slot *slot; /* NULL: nobody reads the counts */
 };
 
 /* Starts the threads, all signals blocked in them. libfcgi replaces the handlers of SIGTERM and
