@@ -33,6 +33,7 @@ struct output {
 
 /* What a command was given, and what it uses. */
 struct command_context {
+    char **argv;  /* of main */
     char **words; /* the name of the command, one or two words, and its argument; then NULL */
     const char *argument; /* the word after the name; NULL: none */
     struct command_options options;

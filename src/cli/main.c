@@ -101,6 +101,7 @@ static int parse_options(int argc, char **argv, struct command_context *c)
             return command_usage_error("given twice: --", options[i].name);
         *value_of(c, &options[i]) = optarg ? optarg : "";
     }
+    c->argv = argv;
     c->words = argv + optind;
     return EXIT_GOOD;
 }
@@ -119,7 +120,7 @@ static int run_serve(struct command_context *c)
         fprintf(stderr, "parley: PARLEY_LOG_FILE: %s: %s\n", c->cfg->log_file, strerror(errno));
         return EXIT_MISCONFIGURED;
     }
-    return supervisor_run(c->cfg, worker_main);
+    return supervisor_run(c->cfg, c->argv, worker_main);
 }
 
 /* reload and stop */

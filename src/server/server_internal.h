@@ -158,6 +158,7 @@ struct worker_set {
 
 struct supervisor {
     worker_fn worker;
+    char *const *argv;
     int pidfile_fd;
     int64_t reloads_begun;
     struct listener listeners[LISTENERS];
@@ -183,7 +184,6 @@ struct supervisor {
         pid_t pid; /* 0: there is none */
         int channel;
         int64_t due_us; /* when it must be ready */
-        bool asked;     /* to take over */
         bool serves;    /* it has taken over: this process only drains */
     } successor;
     struct {

@@ -36,27 +36,16 @@ static void say(int channel, char byte)
 
 /* ---- the predecessor ---- */
 
-/* The path and the arguments of this process. The path is for a process that was found in PATH; it
- * may name a newer program by now. */
-static bool read_command(char path[4096], char args[8192], char *argv[64])
+/* The path of this process, for one that was found in PATH. It may name a newer program by now. */
+static bool read_path(char path[4096])
 {
     static const char deleted[] = " (deleted)"; /* replaced by another file */
     const ssize_t n = readlink("/proc/self/exe", path, 4095);
-    const int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    const ssize_t args_n = fd < 0 ? -1 : read(fd, args, 8191);
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0 || args_n <= 0)
-        return false;
-    path[n] = args[args_n] = '\0';
+    path[n > 0 ? n : 0] = '\0';
     const size_t end = strlen(path), suffix = sizeof deleted - 1;
     if (end > suffix && strcmp(path + end - suffix, deleted) == 0)
         path[end - suffix] = '\0';
-    size_t argc = 0;
-    for (char *p = args; p < args + args_n && argc < 63; p += strlen(p) + 1)
-        argv[argc++] = p;
-    argv[argc] = NULL;
-    return true;
+    return n > 0;
 }
 
 /* Runs in the child, and never returns. The sockets become descriptors 3 and up, as
@@ -64,9 +53,9 @@ static bool read_command(char path[4096], char args[8192], char *argv[64])
 static void execute(const struct supervisor *s, int channel, pid_t predecessor)
 {
     enum { FIRST = 3, HIGH = 100 };
-    char path[4096], args[8192], *argv[64], text[64];
+    char path[4096], text[64];
     int fds[LISTENERS + 2], n = 0;
-    if (!read_command(path, args, argv))
+    if (!read_path(path))
         _exit(EXIT_FAULT);
     for (int i = 0; i < LISTENERS; i++)
         if (s->listeners[i].fd >= 0)
@@ -85,8 +74,8 @@ static void execute(const struct supervisor *s, int channel, pid_t predecessor)
     snprintf(text, sizeof text, "%ld", (long)getpid());
     setenv("LISTEN_PID", text, 1);
     setenv("WATCHDOG_PID", text, 1);
-    execv(strchr(argv[0], '/') ? argv[0] : path, argv);
-    log_say(LOG_ERROR, "exec_failed", "%s: %s", argv[0], strerror(errno));
+    execv(strchr(s->argv[0], '/') ? s->argv[0] : path, s->argv);
+    log_say(LOG_ERROR, "exec_failed", "%s: %s", s->argv[0], strerror(errno));
     _exit(EXIT_FAULT);
 }
 
@@ -123,7 +112,6 @@ static void start(struct supervisor *s)
     }
     s->successor.pid = pid;
     s->successor.channel = pair[0];
-    s->successor.asked = false;
     s->successor.due_us =
         clock_mono_us() + (cfg->connect_ms + cfg->statement_ms) * 1000 + start_margin_us;
 }
@@ -138,8 +126,7 @@ bool successor_ended(struct supervisor *s, pid_t pid, int status)
         s->exit_status = EXIT_FAULT; /* so that a service manager starts another one */
         return true;
     }
-    if (s->successor.asked)
-        pidfile_lock(s->pidfile_fd, true);
+    pidfile_lock(s->pidfile_fd, true); /* it may have been released for the successor */
     if (!s->stopping)
         reload_refuse(s, "the new program ended before it was ready, with %s %d",
                       WIFSIGNALED(status) ? "signal" : "exit status",
@@ -220,7 +207,6 @@ static void step_predecessor(struct supervisor *s)
 {
     const char byte = heard(s->successor.channel);
     if (byte == IS_READY) {
-        s->successor.asked = true;
         pidfile_lock(s->pidfile_fd, false);
         say(s->successor.channel, TAKE_OVER);
     } else if (byte == HAS_TAKEN) {

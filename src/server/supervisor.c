@@ -253,10 +253,11 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     return ERR_NOMEM;
 }
 
-int supervisor_run(const struct config *cfg, worker_fn worker)
+int supervisor_run(const struct config *cfg, char *const *argv, worker_fn worker)
 {
     char why[320];
     struct supervisor s = {.worker = worker,
+                           .argv = argv,
                            .pidfile_fd = -1,
                            .predecessor = {.channel = -1},
                            .listeners = {{.fd = -1}, {.fd = -1}, {.fd = -1}},

@@ -19,8 +19,9 @@ struct worker_run;
 typedef int (*worker_fn)(const struct worker_run *run);
 int worker_main(const struct worker_run *run);
 
-/* Runs the service; returns the exit status. A reload reads the file that cfg came from. */
-int supervisor_run(const struct config *cfg, worker_fn worker);
+/* Runs the service; returns the exit status. A reload reads the file that cfg came from. argv: of
+ * this process, for its successor. */
+int supervisor_run(const struct config *cfg, char *const *argv, worker_fn worker);
 /* cfg->workers, or if that is 0 one for each core; at most 256. */
 size_t server_workers(const struct config *cfg);
 

@@ -62,7 +62,7 @@ static void run_supervisor(const struct harness *t)
     int fd = open(t->log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
         _exit(99);
-    _exit(supervisor_run(&t->cfg, simulate_worker));
+    _exit(supervisor_run(&t->cfg, NULL, simulate_worker));
 }
 
 void harness_configure(struct harness *t, int workers, int drain_s, const char *more)
