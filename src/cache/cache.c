@@ -26,8 +26,6 @@ struct cache *cache_open(const struct cache_settings *settings, struct metrics_s
     c->set = *settings;
     c->self = getpid();
     c->slot = slot ? slot : &c->own_slot;
-    if (c->memory)
-        memory_quarantine_ms(c->memory, settings->quarantine_ms);
     if (!settings->redis_url || !settings->redis_url[0])
         return c;
     c->redis = cache_redis_open(settings);

@@ -70,7 +70,6 @@ enum { MEMORY_PID_SHIFT = 40 };
 struct cache_shared {
     unsigned char key[HASH_KEY_LEN]; /* of hash_bytes */
     uint64_t n_stripes;              /* 0: no values are kept */
-    _Atomic int64_t quarantine_ms;   /* the longest of any worker so far */
     _Atomic uint64_t all;
     _Atomic int64_t quarantine_all_us; /* monotonic times at which a quarantine ends */
     _Atomic int64_t quarantine_us[MEMORY_QUARANTINES];
@@ -87,8 +86,6 @@ bool memory_is_current(struct cache_shared *t, const struct cache_snapshot *s);
 /* Raises the epoch of the key's bucket and returns the old one. Puts the bucket into quarantine
  * until that time; 0: does not. */
 uint64_t memory_raise(struct cache_shared *t, uint64_t hash, int64_t quarantine_until_us);
-/* How long a write may go on after its worker's death, for cache_shared_reap. */
-void memory_quarantine_ms(struct cache_shared *t, int64_t ms);
 
 /* Copies the value of the key into the arena. *current: it was stored under the epochs of the
  * snapshot. SV_NONE: a miss. The caller must check that the bytes belong to the key. */
@@ -162,7 +159,7 @@ struct cache_redis_key {
 struct cache_redis {
     struct cache_url url;
     int timeout_ms;
-    const char *layout;            /* borrowed */
+    struct cache_layout layout;
     _Atomic size_t sentinel;       /* the one to ask first */
     _Atomic int64_t pause_us;      /* since a command failed; 0: Redis is in use */
     _Atomic int64_t probe_at_us;   /* when the pause is over, or the last success is long ago */

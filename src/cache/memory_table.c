@@ -95,11 +95,6 @@ static void set_at_least(_Atomic int64_t *at, int64_t v)
         continue;
 }
 
-void memory_quarantine_ms(struct cache_shared *t, int64_t ms)
-{
-    set_at_least(&t->quarantine_ms, ms);
-}
-
 uint64_t memory_raise(struct cache_shared *t, uint64_t hash, int64_t quarantine_until_us)
 {
     /* Before: a snapshot with the new epoch must see the quarantine. */
@@ -117,10 +112,9 @@ static void free_stripe(struct memory_stripe *s, uint64_t lock)
     store_release(&s->lock, ((lock & count_mask) + 1) & count_mask);
 }
 
-void cache_shared_reap(struct cache_shared *shared, pid_t pid)
+void cache_shared_reap(struct cache_shared *shared, pid_t pid, int64_t quarantine_ms)
 {
-    set_at_least(&shared->quarantine_all_us,
-                 clock_mono_us() + atomic_load(&shared->quarantine_ms) * 1000);
+    set_at_least(&shared->quarantine_all_us, deadline_in_ms(quarantine_ms).at_us);
     cache_shared_outdate(shared);
     for (uint64_t i = 0; i < shared->n_stripes; i++) {
         uint64_t lock = load_acquire(&shared->stripe[i].lock);

@@ -228,8 +228,8 @@ void cache_redis_probe(struct cache_redis *r)
 struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache_key key)
 {
     struct cache_redis_key out;
-    const int n = snprintf(out.text, sizeof out.text, "parley:%s:%.*s:%.*s", r->layout,
-                           SV_ARG(key.tenant), SV_ARG(key.id));
+    const int n = snprintf(out.text, sizeof out.text, "parley:%d.%lld:%.*s:%.*s", r->layout.format,
+                           (long long)r->layout.page_bytes, SV_ARG(key.tenant), SV_ARG(key.id));
     out.n = n > 0 && (size_t)n < sizeof out.text ? (size_t)n : 0;
     return out;
 }

@@ -170,11 +170,10 @@ static void check_postgres(struct output *o, const struct config *cfg)
 
 static void check_redis(struct output *o, const struct config *cfg)
 {
-    char layout[CACHE_LAYOUT_MAX];
     struct cache_status status = {.redis = CACHE_DOWN, .reason = "out of memory"};
     if (!cfg->redis_url)
         return;
-    const struct cache_settings settings = cache_settings_from(cfg, layout);
+    const struct cache_settings settings = cache_settings_from(cfg);
     struct cache *cache = cache_open(&settings, NULL);
     if (cache) {
         cache_probe(cache);

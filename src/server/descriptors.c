@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How many open files a worker needs. Some are reserved, so that connections of nginx cannot take
- * them: else PostgreSQL and Redis would seem to be away, for as long as nginx keeps those open.
+ * How many workers share the processors, and how many open files a worker needs. Some of these are
+ * reserved, so that connections of nginx cannot take them: else PostgreSQL and Redis would seem to
+ * be away, for as long as nginx keeps those open.
  */
 #include "server_internal.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -15,6 +17,21 @@ enum {
     FIXED = 18,
     NGINX_MIN = 16
 };
+
+size_t server_cores(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : (size_t)n;
+}
+
+size_t server_workers(const struct config *cfg)
+{
+    /* Each worker has its own batches, so fewer workers make larger ones (measured). */
+    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : (server_cores() + 1) / 2;
+    return n > 256 ? 256 : n;
+}
 
 /* Raises the soft limit, which is low for the sake of select(2). Nothing here uses that. */
 static int64_t process_limit(void)

@@ -54,6 +54,9 @@ struct worker_run {
 
 /* ---- descriptors.c ---- */
 
+/* How many cores this process may use. */
+size_t server_cores(void);
+
 /* Most connections to the operations' socket of a worker. */
 enum { DESCRIPTORS_ADMIN = 8 };
 
@@ -128,8 +131,9 @@ enum { NO_WORKER = -1 };
 struct worker_process {
     pid_t pid; /* 0: the row is free */
     int64_t started_us;
-    int64_t drain_us; /* of its configuration */
-    bool draining;    /* it was told to */
+    int64_t drain_us; /* of its configuration, as is quarantine_ms */
+    int64_t quarantine_ms;
+    bool draining; /* it was told to */
     int64_t kill_at_us;
 };
 
@@ -195,9 +199,6 @@ struct supervisor {
 };
 
 /* ---- worker_table.c ---- */
-
-/* How many cores this process may use. */
-size_t server_cores(void);
 
 /* Records a death and gives the time to wait before a restart: 100 ms, doubled up to 5 s while
  * workers die before they are ready. A worker that has served is restarted after 100 ms. */

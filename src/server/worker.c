@@ -6,7 +6,6 @@
  */
 #include "server_internal.h"
 
-#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -36,7 +35,6 @@ struct worker {
     const struct worker_run *run;
     pid_t parent;
     struct db_hosts *hosts;
-    char layout[CACHE_LAYOUT_MAX]; /* of cached values */
     struct api_service service;
     struct fcgi_server *server, *admin;
     struct deadline begin_by;
@@ -59,10 +57,8 @@ static struct db *open_db(const struct worker *w)
     return db_open(&settings, w->service.slot);
 }
 
-struct cache_settings cache_settings_from(const struct config *cfg, char layout[CACHE_LAYOUT_MAX])
+struct cache_settings cache_settings_from(const struct config *cfg)
 {
-    /* What decides the contents of a value: its format, and how many messages fit. */
-    snprintf(layout, CACHE_LAYOUT_MAX, "%d.%" PRId64, SESSION_LAYOUT, cfg->page_bytes);
     return (struct cache_settings){
         .redis_url = cfg->redis_url,
         .redis_timeout_ms = (int)cfg->redis_ms,
@@ -70,7 +66,7 @@ struct cache_settings cache_settings_from(const struct config *cfg, char layout[
         .value_seconds = cfg->cache_s,
         /* A value may not be larger than an answer: a read shortens it, but a write does not. */
         .value_max = cfg->page_bytes < CACHE_VALUE_MAX ? (size_t)cfg->page_bytes : CACHE_VALUE_MAX,
-        .layout = layout,
+        .layout = {SESSION_LAYOUT, cfg->page_bytes},
     };
 }
 
@@ -174,7 +170,7 @@ static enum err open_all(struct worker *w)
     if (!service->db)
         return ERR_NOMEM;
     service->auth = auth_open(&auth, service->db);
-    struct cache_settings cache = cache_settings_from(cfg, w->layout);
+    struct cache_settings cache = cache_settings_from(cfg);
     cache.shared = w->run->cache;
     service->cache = cache_open(&cache, service->slot);
     w->hosts = db_hosts_open(&hosts, service->db);

@@ -4,7 +4,6 @@
 #include "server_internal.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,21 +14,6 @@ _Static_assert((int)API_SLOTS_MAX <= (int)DB_HOSTS_SLOTS_MAX,
 
 /* A worker ends by itself when its drain time is over; it is killed this much later. */
 static const int64_t kill_margin_us = 3 * 1000000;
-
-size_t server_cores(void)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : (size_t)n;
-}
-
-size_t server_workers(const struct config *cfg)
-{
-    /* Each worker has its own batches, so fewer workers make larger ones (measured). */
-    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : (server_cores() + 1) / 2;
-    return n > 256 ? 256 : n;
-}
 
 struct worker_set *worker_set_create(const struct config *cfg, int64_t number, size_t n)
 {
@@ -114,6 +98,7 @@ static int row_of(const struct supervisor *s, pid_t pid)
 
 int worker_table_start(struct supervisor *s, const struct worker_set *set, bool replaces)
 {
+    const struct cache_settings cache = cache_settings_from(set->cfg);
     const pid_t parent = getpid();
     const int worker = row_of(s, 0);
     if (worker == NO_WORKER) {
@@ -140,6 +125,7 @@ int worker_table_start(struct supervisor *s, const struct worker_set *set, bool 
     s->workers[worker] = (struct worker_process){.pid = pid,
                                                  .started_us = clock_mono_us(),
                                                  .drain_us = set->cfg->drain_s * 1000000,
+                                                 .quarantine_ms = cache.quarantine_ms,
                                                  .kill_at_us = INT64_MAX};
     atomic_store(&shared->host.workers[worker].pid, pid);
     atomic_store(&shared->host.workers[worker].worker_set, set->number);
@@ -170,7 +156,7 @@ int worker_table_reap(struct supervisor *s, pid_t pid, bool clean, bool *was_dra
         return NO_WORKER;
     /* It may have committed a change without updating the caches. */
     if (!clean)
-        cache_shared_reap(s->run.cache, pid);
+        cache_shared_reap(s->run.cache, pid, s->workers[worker].quarantine_ms);
     db_hosts_worker_ended(s->run.hosts, (size_t)worker, pid, clean);
     *was_draining = s->workers[worker].draining;
     atomic_store(&s->run.shared->host.workers[worker].pid, 0);

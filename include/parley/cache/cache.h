@@ -36,11 +36,18 @@ struct cache_shared;
  * All of it is reserved at once. NULL: the machine has too little memory. */
 struct cache_shared *cache_shared_map(size_t memory_bytes);
 /* A worker died. It may have committed a write without raising the epoch. The supervisor calls this
- * after pid has ended and before it starts another worker. One thread at a time. */
-void cache_shared_reap(struct cache_shared *shared, pid_t pid);
+ * after pid has ended and before it starts another worker. One thread at a time. quarantine_ms: of
+ * the settings of that worker's cache. */
+void cache_shared_reap(struct cache_shared *shared, pid_t pid, int64_t quarantine_ms);
 /* From now on no stored value is current: other hosts may have written. */
 void cache_shared_outdate(struct cache_shared *shared);
 
+/* What decides the contents of a value: its format, and how many messages fit. Part of every key
+ * in Redis. */
+struct cache_layout {
+    int format;
+    int64_t page_bytes;
+};
 struct cache_settings {
     struct cache_shared *shared; /* borrowed; NULL: no memory */
     const char *redis_url;       /* redis://, redis+sentinel:// or unix://; "": none */
@@ -48,7 +55,7 @@ struct cache_settings {
     int quarantine_ms;           /* longer than the longest write */
     int64_t value_seconds;       /* the longest life of a value */
     size_t value_max;            /* bytes; larger values are not kept */
-    const char *layout; /* names the layout of the values; part of every key in Redis. Borrowed */
+    struct cache_layout layout;
 };
 
 /* NULL: no memory or no thread. Succeeds also while Redis is away. slot may be NULL. */

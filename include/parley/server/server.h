@@ -38,7 +38,5 @@ struct db_settings db_settings_from(const struct config *cfg);
 /* Of the service that has this PARLEY_LISTEN. */
 enum { PIDFILE_PATH_MAX = 256 };
 void pidfile_path(const char *listen, char out[PIDFILE_PATH_MAX]);
-/* The settings of a worker's cache, without shared memory. Borrows from cfg and from layout, which
- * it fills. */
-enum { CACHE_LAYOUT_MAX = 40 };
-struct cache_settings cache_settings_from(const struct config *cfg, char layout[CACHE_LAYOUT_MAX]);
+/* The settings of a worker's cache, without shared memory. Borrows from cfg. */
+struct cache_settings cache_settings_from(const struct config *cfg);

@@ -31,7 +31,7 @@ struct cache_settings rig_settings(void)
                                    .quarantine_ms = 1000,
                                    .value_seconds = 600,
                                    .value_max = VALUE_MAX,
-                                   .layout = "t"};
+                                   .layout = {1, 2}};
 }
 
 struct rig *rig_open(const struct cache_settings *settings)
@@ -131,7 +131,7 @@ void admin_set(struct rig *rig, struct cache_key key, struct sv bytes)
 {
     const char *argv[] = {"SET", NULL, bytes.p, "PX", "60000"};
     char name[600];
-    snprintf(name, sizeof name, "parley:t:%.*s:%.*s", SV_ARG(key.tenant), SV_ARG(key.id));
+    snprintf(name, sizeof name, "parley:1.2:%.*s:%.*s", SV_ARG(key.tenant), SV_ARG(key.id));
     argv[1] = name;
     const size_t n[] = {3, strlen(name), bytes.n, 2, 5};
     freeReplyObject(redisCommandArgv(rig->admin, 5, argv, n));
@@ -139,7 +139,7 @@ void admin_set(struct rig *rig, struct cache_key key, struct sv bytes)
 
 bool is_in_redis(struct rig *rig, struct cache_key key)
 {
-    return admin(rig, "EXISTS parley:t:%s:%s", key.tenant.p, key.id.p) == 1;
+    return admin(rig, "EXISTS parley:1.2:%s:%s", key.tenant.p, key.id.p) == 1;
 }
 
 struct cache_value value_of(struct request *r, struct cache_key key, int64_t version, size_t n)

@@ -25,7 +25,7 @@ struct rig {
     struct redisContext *admin;
     struct request r; /* of 10 s */
 };
-/* No memory, and the layout "t". */
+/* No memory, and the layout 1.2. */
 struct cache_settings rig_settings(void);
 /* A cache on an empty Redis, which is in use. NULL: rig_settings. The memory of the settings ends
  * with the rig. */

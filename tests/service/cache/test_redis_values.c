@@ -93,7 +93,7 @@ static void limits(void)
         v = value_of(&rig->r, other, 1, 1);
         cache_put(rig->cache, &rig->r.ctx, other, &s, true, &v);
         EVENTUALLY(is_in_redis(rig, other));
-        const long long ms = admin(rig, "PTTL parley:t:default:telegram:1");
+        const long long ms = admin(rig, "PTTL parley:1.2:default:telegram:1");
         if (rows[i / 2].kept_ms > 0)
             CU_ASSERT(ms > rows[i / 2].kept_ms - 50000 && ms <= rows[i / 2].kept_ms)
         else
@@ -114,9 +114,9 @@ static void set_foreign(struct rig *rig, struct request *r, enum stored what)
     memcpy(p, stored.p, stored.n);
     p[70] = (char)(p[70] ^ (what == FLIPPED));
     stored = (struct sv){p, stored.n - (what == SHORT)};
-    admin(rig, "DEL parley:t:default:telegram:1");
+    admin(rig, "DEL parley:1.2:default:telegram:1");
     if (what == LIST)
-        admin(rig, "LPUSH parley:t:default:telegram:1 x");
+        admin(rig, "LPUSH parley:1.2:default:telegram:1 x");
     else
         admin_set(rig, key, what == GARBAGE ? SV("garbage") : what == EMPTY ? SV("") : stored);
 }
@@ -152,7 +152,7 @@ static void layouts_and_databases(void)
         struct cache_settings settings = rig_settings();
         snprintf(url, sizeof url, "%s?db=3", settings.redis_url);
         if (i == 0)
-            settings.layout = "u";
+            settings.layout.page_bytes++;
         else
             settings.redis_url = url;
         struct rig *b = rig_open(&settings);

@@ -71,7 +71,7 @@ struct cache *fixture_cache(struct cache_shared *shared, const char *redis_url)
                                             .quarantine_ms = 15000,
                                             .value_seconds = 600,
                                             .value_max = 64 << 10,
-                                            .layout = "test"};
+                                            .layout = {1, 2}};
     return cache_open(&settings, NULL);
 }
 

@@ -194,13 +194,13 @@ static void moved_value(void)
     for (int i = 0; i < 1000 && !(bytes && bytes->type == REDIS_REPLY_STRING); i++) {
         service_sleep_ms(2); /* values get there a little later */
         freeReplyObject(bytes);
-        bytes = redisCommand(redis, "GET parley:test:t1:i:moved");
+        bytes = redisCommand(redis, "GET parley:1.2:t1:i:moved");
     }
     CU_ASSERT_TRUE_FATAL(bytes && bytes->type == REDIS_REPLY_STRING);
     static const char *const to[] = {"t2:i:moved", "t1:i:moved-2"};
     for (size_t i = 0; i < ARRAY_LEN(to); i++)
         freeReplyObject(
-            redisCommand(redis, "SET parley:test:%s %b PX 60000", to[i], bytes->str, bytes->len));
+            redisCommand(redis, "SET parley:1.2:%s %b PX 60000", to[i], bytes->str, bytes->len));
     freeReplyObject(bytes);
     const struct cache_key keys[] = {{SV("t2"), SV("i:moved")}, {SV("t1"), SV("i:moved-2")}};
     struct cache *memory = fixture_cache(w->shared, NULL); /* without Redis */

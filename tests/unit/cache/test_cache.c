@@ -38,7 +38,7 @@ static struct rig *rig_open(size_t memory, const char *url)
                                             .quarantine_ms = 3600 * 1000,
                                             .value_seconds = 60,
                                             .value_max = 1000,
-                                            .layout = "t"};
+                                            .layout = {1, 2}};
     r->cache = cache_open(&settings, &r->slot);
     CU_ASSERT_PTR_NOT_NULL_FATAL(r->cache);
     CU_ASSERT_EQUAL(arena_defer(ctx->arena, rig_close, r), ERR_NONE);
@@ -200,7 +200,7 @@ TEST(without_redis)
         CU_ASSERT_EQUAL(status.memory_bytes > 0, rows[i].memory > 0);
         CU_ASSERT(status.memory_bytes <= rows[i].memory);
         CU_ASSERT_EQUAL(status.memory_used > 0, rows[i].memory > 0);
-        cache_shared_reap(r->shared, 1);
+        cache_shared_reap(r->shared, 1, 1000);
         cache_shared_outdate(r->shared);
     }
     cache_close(NULL);

@@ -159,7 +159,7 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
         memory_raise(r->t, hash, soon + 500);
         break;
     case REAP:
-        cache_shared_reap(r->t, 77);
+        cache_shared_reap(r->t, 77, soon / 1000 + 1);
         break;
     }
 }
@@ -180,7 +180,6 @@ TEST(currency)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig *r = rig_open();
-        memory_quarantine_ms(r->t, soon / 1000 + 1);
         const struct cache_snapshot before = snap(r, one);
         CU_ASSERT(memory_store(r->t, 1, &before, SV("v1"), later));
         CU_ASSERT_EQUAL(read_with(r, &before, SV("v1"), soon), CURRENT);
@@ -206,8 +205,8 @@ TEST(stored_under_a_newer_epoch)
     CU_ASSERT_EQUAL(read_now(r, one, SV("new")), CURRENT);
 }
 
-/* A quarantine ends at its time, and a later, shorter one does not end it earlier. That of a reap
- * is as long as the longest of any worker. */
+/* A quarantine ends at its time, and a later, shorter one does not end it earlier, of a bucket and
+ * of all. */
 TEST(quarantines_end)
 {
     struct rig *r = rig_open();
@@ -216,10 +215,9 @@ TEST(quarantines_end)
     memory_raise(r->t, hash, soon + 400);
     CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 499).usable);
     CU_ASSERT(memory_snapshot(r->t, one, soon + 500).usable);
-    memory_quarantine_ms(r->t, soon / 1000);
-    memory_quarantine_ms(r->t, 1);
     const int64_t before = clock_mono_us();
-    cache_shared_reap(r->t, 77);
+    cache_shared_reap(r->t, 77, soon / 1000);
+    cache_shared_reap(r->t, 78, 1);
     CU_ASSERT_FALSE(memory_snapshot(r->t, one, before + soon / 1000 * 1000 - 1).usable);
     CU_ASSERT(memory_snapshot(r->t, one, clock_mono_us() + soon).usable);
 }
@@ -240,13 +238,13 @@ TEST(locked_stripe)
         CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
             memory_remove(r->t, snap(r, one).hash);
-        cache_shared_reap(r->t, 78);
+        cache_shared_reap(r->t, 78, 0);
         CU_ASSERT_EQUAL(s->lock, held);
         /* The stopped writer continues. */
         s->lock = ((held + 1) << 24) >> 24;
         CU_ASSERT_EQUAL(read_now(r, one, SV("value")), removed ? MISS : OUTDATED);
         s->lock = held;
-        cache_shared_reap(r->t, 77);
+        cache_shared_reap(r->t, 77, 0);
         CU_ASSERT_EQUAL(s->lock % 2, 0);
         CU_ASSERT_EQUAL(s->lock >> MEMORY_PID_SHIFT, 0);
         /* What the dead writer had begun is gone. */

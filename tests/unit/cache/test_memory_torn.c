@@ -132,7 +132,7 @@ static void disturb(struct child *c, struct cache_shared *shared, pid_t *pid)
     }
     kill(*pid, SIGKILL);
     waitpid(*pid, NULL, 0);
-    cache_shared_reap(shared, *pid);
+    cache_shared_reap(shared, *pid, QUARANTINE_MS);
     *pid = start(shared, c->tally, any(c, UINT64_MAX));
 }
 
