@@ -204,14 +204,9 @@ static void render_latency(struct buf *out, struct metrics_slots s, const char *
     static const char name[] = "parley_http_request_seconds";
     write_family(out, name, "histogram", "Time that a handler took to answer, by route.");
     for (size_t r = 0; r < n_routes && r < METRICS_ROUTES_MAX; r++)
-        if (route_names[r] && metrics_sum(s,
-                                          offsetof(struct metrics_slot, requests[0]) +
-                                              r * sizeof(((struct metrics_slot *)0)->requests[0]),
-                                          METRICS_STATUSES) > 0)
-            render_histogram(out, s, name,
-                             offsetof(struct metrics_slot, latency) +
-                                 r * sizeof(struct metrics_histogram),
-                             "route", route_names[r]);
+        if (route_names[r] && metrics_sum(s, METRICS_AT(requests[r])) > 0)
+            render_histogram(out, s, name, offsetof(struct metrics_slot, latency[r]), "route",
+                             route_names[r]);
 }
 
 /* Of writes, by kind: the sizes of batches, and why others had a statement of their own. */
