@@ -4,7 +4,6 @@
 
 /* The members of one tenant, and what is sent for them. */
 struct tenant_group {
-    struct sv tenant;
     struct db_batch_member *members[DB_BATCH_MAX];
     size_t n;
     struct db_param limits[DB_LIMITS_MAX];
@@ -20,15 +19,12 @@ static size_t group_by_tenant(struct db_batch_member *members, size_t n,
     for (size_t i = 0; i < n; i++) {
         size_t t = 0;
         members[i].done = false;
-        while (t < n_tenants && !sv_eq(tenants[t].tenant, members[i].tenant))
+        while (t < n_tenants && !sv_eq(tenants[t].members[0]->tenant, members[i].tenant))
             t++;
         if (t == DB_BATCH_TENANTS_MAX)
             continue;
-        if (t == n_tenants) {
-            tenants[t].tenant = members[i].tenant;
-            tenants[t].n = 0;
-            n_tenants++;
-        }
+        if (t == n_tenants)
+            tenants[n_tenants++].n = 0;
         tenants[t].members[tenants[t].n++] = &members[i];
     }
     return n_tenants;
@@ -42,9 +38,9 @@ static enum err make_group(struct db *db, const struct db_conn *c, struct reques
     struct sv keys[DB_BATCH_MAX];
     for (size_t i = 0; i < group->n; i++)
         keys[i] = group->members[i]->key;
-    ctx->tenant = group->tenant;
+    ctx->tenant = group->members[0]->tenant;
     db_limits_step(db, c, ctx, group->limits, &group->steps[0]);
-    group->params[0] = db_text(group->tenant);
+    group->params[0] = db_text(ctx->tenant);
     TRY(db_text_array(ctx, keys, group->n, &group->params[1]));
     group->steps[1] = (struct db_call){.stmt = stmt, .params = group->params, .n_params = 2};
     *out = (struct db_group){.steps = group->steps, .n_steps = 2};
