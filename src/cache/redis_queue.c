@@ -31,8 +31,7 @@ struct item {
     struct cache_redis_key key;
     struct cache_snapshot snapshot; /* of a SET */
     int64_t at_us, ttl_ms;          /* queued at; life from then on */
-    bool is_set;                    /* else a DEL */
-    size_t n;                       /* of bytes */
+    size_t n;                       /* of bytes; 0: a DEL */
     char bytes[];                   /* to SET */
 };
 
@@ -77,7 +76,7 @@ static void append_item(struct cache_queue *q, struct item *item)
     q->bytes += item->n;
     while (q->n > ITEMS_MAX || q->bytes > BYTES_MAX) {
         struct item *oldest = unlink_item(q, TAILQ_FIRST(&q->items));
-        if (oldest->is_set)
+        if (oldest->n > 0)
             count_set(q, false);
         free(oldest);
     }
@@ -95,10 +94,9 @@ void cache_queue_push(struct cache_queue *q, const struct cache_redis_key *key,
         return;
     }
     *item = (struct item){.key = *key, .at_us = clock_mono_us(), .ttl_ms = ttl_ms, .n = stored.n};
-    item->is_set = stored.n > 0;
     if (snapshot)
         item->snapshot = *snapshot;
-    if (item->is_set)
+    if (item->n > 0)
         memcpy(item->bytes, stored.p, stored.n);
     pthread_mutex_lock(&q->loop.lock);
     struct item *older = item_of(q, key);
@@ -134,7 +132,7 @@ static struct cache_command command_of(const struct item *item, char px[24])
     const int64_t left_ms = item->ttl_ms - (clock_mono_us() - item->at_us) / 1000;
     const struct sv key = {item->key.text, item->key.n};
     snprintf(px, 24, "%lld", left_ms > 0 ? (long long)left_ms : 1);
-    if (item->is_set)
+    if (item->n > 0)
         return (struct cache_command){
             {SV("SET"), key, {item->bytes, item->n}, SV("PX"), sv_from(px)}, .n = 5};
     return (struct cache_command){{SV("DEL"), key}, .n = 2};
@@ -150,11 +148,11 @@ static void send_round(struct cache_queue *q, struct item *const *items, size_t 
     /* More than the client's time-out, so that a failure is always that of Redis. */
     (void)cache_redis_run(q->redis, deadline_in_ms(2 * (int64_t)q->redis->timeout_ms), commands, n);
     for (size_t i = 0; i < n; i++) {
-        const bool was_set = items[i]->is_set, accepted = commands[i].accepted;
+        const bool was_set = items[i]->n > 0, accepted = commands[i].accepted;
         const bool current = !was_set || is_current(q, items[i]);
         if (was_set)
             count_set(q, accepted);
-        items[i]->is_set = false;
+        items[i]->n = 0;
         /* If the session was erased while its value was sent, Redis may have run the erasure's DEL
          * first. */
         if (accepted && current)
@@ -175,8 +173,8 @@ static size_t take_round(struct cache_queue *q, struct item *items[ROUND_MAX])
         items[n++] = unlink_item(q, TAILQ_FIRST(&q->items));
     pthread_mutex_unlock(&q->loop.lock);
     for (size_t i = 0; i < n; i++)
-        if (items[i]->is_set && (items[i]->at_us < oldest || !is_current(q, items[i]))) {
-            items[i]->is_set = false;
+        if (items[i]->n > 0 && (items[i]->at_us < oldest || !is_current(q, items[i]))) {
+            items[i]->n = 0;
             count_set(q, false);
         }
     return n;
