@@ -2,6 +2,7 @@
 /* Opens and closes the service, and reports its state. Its thread keeps the pool in order, and its
  * state correct while no request does. */
 #include "db_internal.h"
+#include "hosts_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,7 +118,7 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
         return NULL;
     db->set = *settings;
     db->slot = slot ? slot : &db->own_slot;
-    db->known = settings->servers ? settings->servers : &db->own;
+    db->known = settings->hosts ? &settings->hosts->servers : &db->own;
     db->max = settings->pool_max > 0 ? settings->pool_max : 1;
     db->min = settings->pool_min < db->max ? settings->pool_min : db->max;
     db->state = DB_STARTING;

@@ -37,11 +37,6 @@ struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version)
     return s;
 }
 
-struct db_servers *db_hosts_servers(struct db_hosts_shared *shared)
-{
-    return &shared->servers;
-}
-
 void db_hosts_worker_ended(struct db_hosts_shared *shared, size_t slot, pid_t pid, bool clean)
 {
     /* Before the slot is free: a thread that finds no worker left must find this. */

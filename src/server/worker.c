@@ -46,7 +46,7 @@ static struct db *open_db(const struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     struct db_settings settings = db_settings_from(cfg);
-    settings.servers = db_hosts_servers(w->run->hosts);
+    settings.hosts = w->run->hosts;
     settings.warns = w->run->worker == 0;
     settings.app_name = "parley";
     settings.pool_min = (int)cfg->pool_min;

@@ -21,6 +21,7 @@
 #include "parley/obs/metrics.h"
 
 struct db;
+struct db_hosts_shared;
 
 /* What a host knows of the servers that DATABASE_URL names. Its workers share it: it lies in shared
  * memory, and any thread may read and write it. Zeroed: nothing is known. */
@@ -33,7 +34,7 @@ struct db_servers {
 };
 
 struct db_settings {
-    struct db_servers *servers; /* borrowed; NULL: the db has its own */
+    struct db_hosts_shared *hosts; /* where the servers are; borrowed; NULL: the db has its own */
     const char *url;      /* libpq connection string or URI; borrowed for the life of the db */
     const char *url_name; /* the setting that holds url, for messages; NULL: DATABASE_URL */
     const char *app_name; /* application_name */

@@ -36,8 +36,6 @@ struct db_hosts_shared;
 /* The supervisor maps it before it forks and keeps it until it ends. It has a new id. alone:
  * PARLEY_HOSTS=one. version: of the program. NULL: no memory. */
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version);
-/* For db_settings.servers. Borrows from shared. */
-struct db_servers *db_hosts_servers(struct db_hosts_shared *shared);
 /* Called by the supervisor. Not clean: what the worker sent may still be committed. */
 void db_hosts_worker_ended(struct db_hosts_shared *shared, size_t slot, pid_t pid, bool clean);
 
