@@ -116,9 +116,9 @@ MUSTCHECK bool fcgi_request_answer(struct fcgi_thread *t, struct fcgi_job *job);
 
 /* Waits until t is a poller; false: the server is stopping. */
 MUSTCHECK bool fcgi_poller_begin(struct fcgi_thread *t);
-/* To be called before t waits for anything but the epoll: others may then poll, and serve the
- * connections that t has deferred. */
-void fcgi_poller_yield(struct fcgi_thread *t);
+/* To be called before a struct fcgi_thread waits for anything but the epoll: others may then poll,
+ * and serve the connections that it has deferred. */
+void fcgi_poller_yield(void *thread);
 
 /* ---- params.c ---- */
 

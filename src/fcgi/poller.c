@@ -29,8 +29,9 @@ bool fcgi_poller_begin(struct fcgi_thread *t)
     return !atomic_load(&s->stopping);
 }
 
-void fcgi_poller_yield(struct fcgi_thread *t)
+void fcgi_poller_yield(void *thread)
 {
+    struct fcgi_thread *t = thread;
     struct fcgi_server *s = t->server;
     struct fcgi_thread *next = NULL;
     for (size_t i = 0; i < t->n_deferred; i++)

@@ -164,11 +164,6 @@ static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct aren
     return read_body(&s->settings, r->in, arena, p, req, n) ? e : ERR_INVALID;
 }
 
-static void yield_poller(void *thread)
-{
-    fcgi_poller_yield(thread);
-}
-
 bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job)
 {
     struct fcgi_server *s = t->server;
@@ -188,7 +183,7 @@ bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job)
         job->err = read_request(s, r, job->arena, &job->req);
     if (job->err == ERR_INVALID)
         metrics_add(&s->settings.slot->bad_connections, 1);
-    job->req.before_wait = (struct ctx_hook){yield_poller, t};
+    job->req.before_wait = (struct ctx_hook){fcgi_poller_yield, t};
     /* nginx is on another machine: that one's clock may differ, and its loopback is not ours. */
     if (job->conn->peer[0]) {
         job->req.queued_us = 0;

@@ -14,12 +14,7 @@
 
 #include "parley/base/thread.h"
 
-enum {
-    /* What a request may need in addition to its body before a handler runs: nginx's header
-     * buffers. */
-    ARENA_WITHOUT_BODY = 128 * 1024,
-    REQUEUE_PAUSE_MS = 20
-};
+enum { REQUEUE_PAUSE_MS = 20 };
 
 /* ---- a connection that has a request ---- */
 
@@ -219,10 +214,6 @@ static void destroy(struct fcgi_server *s)
 enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_server **out)
 {
     *out = NULL;
-    /* libfcgi counts in int. */
-    if (settings->threads < 1 || settings->arena_limit > INT_MAX ||
-        settings->arena_limit < settings->max_body + ARENA_WITHOUT_BODY)
-        return ERR_INVALID;
     if (FCGX_Init() != 0)
         return ERR_INTERNAL;
     /* FCGX_Init installs a handler, where a write to a connection that was closed must only fail.
@@ -233,8 +224,6 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
         return ERR_NOMEM;
     s->settings = *settings;
     s->settings.slot = settings->slot ? settings->slot : &s->own_slot;
-    if (s->settings.connections == 0)
-        s->settings.connections = SIZE_MAX - (size_t)settings->threads;
     if (s->settings.pollers < 1 || s->settings.pollers > settings->threads)
         s->settings.pollers = settings->threads;
     s->epoll_fd = s->wake_fd = -1;

@@ -35,14 +35,16 @@ struct fcgi_settings {
      * are gathered. While none are gathered, the server lets twice as many poll. */
     int pollers;
     /* With so many open connections further ones wait, except that each thread may accept one
-     * before this is seen; 0: any number. */
+     * before this is seen. */
     size_t connections;
     size_t max_body; /* bytes; a longer body is read, dropped and marked body_too_large */
     /* Bytes for all requests with a body above 64 KiB. Each counts as body_copies times its body.
      * If too little is left, the body is read, dropped and marked body_refused. */
     size_t body_memory, body_copies;
-    size_t arena_limit; /* bytes a request may take */
-    int io_timeout_ms;  /* for each receive and send on a connection */
+    /* Bytes a request may take, at most INT_MAX, since libfcgi counts in int. Above max_body by
+     * what nginx's header buffers hold, at least. */
+    size_t arena_limit;
+    int io_timeout_ms; /* for each receive and send on a connection */
     fcgi_answer_fn answer;
     void *service;
     /* A thread takes several requests at once if gathers accepts the beginning of each target. It
@@ -53,7 +55,7 @@ struct fcgi_settings {
 };
 
 /* Starts the threads, all signals blocked in them. libfcgi replaces the handlers of SIGTERM and
- * SIGUSR1; SIGPIPE is ignored. ERR_INVALID: the settings are wrong. */
+ * SIGUSR1; SIGPIPE is ignored. */
 MUSTCHECK enum err fcgi_server_start(const struct fcgi_settings *settings,
                                      struct fcgi_server **out);
 /* Accepts no new connections from now on; open ones are still served. Any thread, more than once.

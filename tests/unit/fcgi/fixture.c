@@ -109,7 +109,7 @@ struct fcgi_server *fixture_start_server(struct fixture *f, int threads, size_t 
         .listen_fd = f->listen_fd,
         .threads = threads,
         .pollers = f->pollers,
-        .connections = connections,
+        .connections = connections > 0 ? connections : 100000,
         .max_body = WIRE_MAX_BODY,
         .arena_limit = 256 * 1024,
         .io_timeout_ms = PATIENCE_S * 1000,
