@@ -100,7 +100,7 @@ static void start_next(struct supervisor *s)
     const struct config *cfg = s->next->cfg;
     s->due_us = clock_mono_us() + (cfg->connect_ms + cfg->statement_ms) * 1000 + start_margin_us;
     for (size_t i = 0; s->next && i < s->next->n; i++) {
-        s->next->slots[i].worker = worker_table_start(s, s->next, true);
+        s->next->slots[i].worker = worker_table_start(s, s->next);
         if (s->next->slots[i].worker == NO_WORKER)
             reload_refuse(s, "a new worker could not be started");
     }

@@ -212,9 +212,8 @@ void worker_set_destroy(struct worker_set *set); /* NULL is fine */
 /* The slot of that worker; NULL: it has none in this set. */
 struct worker_slot *worker_set_slot_of(struct worker_set *set, int worker);
 
-/* Starts a worker of set. Its number, or NO_WORKER after a line in the log. replaces: see
- * worker_run. */
-int worker_table_start(struct supervisor *s, const struct worker_set *set, bool replaces);
+/* Starts a worker of set. Its number, or NO_WORKER after a line in the log. */
+int worker_table_start(struct supervisor *s, const struct worker_set *set);
 /* Tells it to drain and end. It is killed if it does not within its drain time and a margin, or
  * within cap_us if that is shorter. */
 void worker_table_drain(struct supervisor *s, int worker, int64_t cap_us);

@@ -117,7 +117,7 @@ static void start_due(struct supervisor *s)
         const int64_t now = clock_mono_us();
         if (slot->worker != NO_WORKER || now < slot->start_at_us)
             continue;
-        slot->worker = worker_table_start(s, s->current, s->predecessor.channel >= 0);
+        slot->worker = worker_table_start(s, s->current);
         if (slot->worker == NO_WORKER)
             slot->start_at_us = now + respawn_after_death(&slot->respawn, false, now);
     }

@@ -96,8 +96,9 @@ static int row_of(const struct supervisor *s, pid_t pid)
     return NO_WORKER;
 }
 
-int worker_table_start(struct supervisor *s, const struct worker_set *set, bool replaces)
+int worker_table_start(struct supervisor *s, const struct worker_set *set)
 {
+    const bool replaces = set == s->next || s->predecessor.channel >= 0;
     const struct cache_settings cache = cache_settings_from(set->cfg);
     const pid_t parent = getpid();
     const int worker = row_of(s, 0);
