@@ -196,45 +196,41 @@ static void block_signals(sigset_t *set)
 
 /* All sockets that are passed must be used, because nobody would answer on the others. A successor
  * must have exactly the sockets of its predecessor. */
-static enum err open_listeners(struct supervisor *s, const struct config *cfg, char *why,
-                               size_t why_n)
+static int open_listeners(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
     const char *const sockets[LISTENERS] = {cfg->listen, cfg->admin, cfg->health};
     int64_t passed = service_manager_sockets();
     s->run.listeners = s->listeners;
     for (int i = 0; i < LISTENERS; i++) {
-        if (*sockets[i])
-            TRY(listener_open(&s->listeners[i], sockets[i], why, why_n));
+        if (*sockets[i] && listener_open(&s->listeners[i], sockets[i], why, why_n) != ERR_NONE)
+            return EXIT_FAULT;
         passed -= s->listeners[i].inherited;
         if (s->predecessor.pid > 0 && *sockets[i] && !s->listeners[i].inherited)
             passed = -1;
     }
     if (passed == 0 && (s->predecessor.pid == 0 || pidfile_is(s->pidfile_fd, cfg->listen)))
-        return ERR_NONE;
-    s->exit_status = EXIT_MISCONFIGURED;
+        return EXIT_GOOD;
     snprintf(why, why_n, "PARLEY_LISTEN, PARLEY_ADMIN and PARLEY_HEALTH %s",
              s->predecessor.pid > 0 ? "cannot change while the service runs: stop it and start it"
                                     : "do not name all sockets that the service manager passes");
-    return ERR_INVALID;
+    return EXIT_MISCONFIGURED;
 }
 
-static enum err open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
+/* EXIT_GOOD, or the status of the service and one line in why. */
+static int open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
-    if (!descriptors_enough(cfg, why, why_n)) {
-        s->exit_status = EXIT_MISCONFIGURED;
-        return ERR_INVALID;
-    }
+    if (!descriptors_enough(cfg, why, why_n))
+        return EXIT_MISCONFIGURED;
     if (!successor_inherit(s))
         s->pidfile_fd = pidfile_open(cfg->listen, why, why_n);
-    if (s->pidfile_fd < 0)
-        return ERR_INVALID;
-    TRY(open_listeners(s, cfg, why, why_n));
+    const int opened = s->pidfile_fd < 0 ? EXIT_FAULT : open_listeners(s, cfg, why, why_n);
+    if (opened != EXIT_GOOD)
+        return opened;
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
-        s->exit_status = EXIT_MISCONFIGURED;
         snprintf(why, why_n, "PARLEY_MEMORY: %lld bytes of memory are not available",
                  (long long)cfg->memory);
-        return ERR_INVALID;
+        return EXIT_MISCONFIGURED;
     }
     struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
                                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -247,10 +243,10 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
         atomic_store(&shared->foreign, listeners_foreign(s->listeners));
         atomic_store(&shared->host.worker_set, s->current->number);
         atomic_store(&shared->host.supervisor, getpid());
-        return ERR_NONE;
+        return EXIT_GOOD;
     }
     snprintf(why, why_n, "out of memory");
-    return ERR_NOMEM;
+    return EXIT_FAULT;
 }
 
 int supervisor_run(const struct config *cfg, char *const *argv, worker_fn worker)
@@ -260,15 +256,14 @@ int supervisor_run(const struct config *cfg, char *const *argv, worker_fn worker
                            .argv = argv,
                            .pidfile_fd = -1,
                            .predecessor = {.channel = -1},
-                           .listeners = {{.fd = -1}, {.fd = -1}, {.fd = -1}},
-                           .exit_status = EXIT_FAULT};
+                           .listeners = {{.fd = -1}, {.fd = -1}, {.fd = -1}}};
     block_signals(&s.signals);
     /* Whoever reads the log may have gone: a write then fails and does not end the process. */
     (void)signal(SIGPIPE, SIG_IGN);
-    if (open_shared(&s, cfg, why, sizeof why) != ERR_NONE) {
+    s.exit_status = open_shared(&s, cfg, why, sizeof why);
+    if (s.exit_status != EXIT_GOOD) {
         fprintf(stderr, "parley: %s\n", why);
     } else {
-        s.exit_status = EXIT_GOOD;
         s.announce_us = clock_mono_us() + (cfg->connect_ms + ANNOUNCE_MS) * 1000;
         struct log_line l;
         log_begin(&l, LOG_INFO, "started");
