@@ -25,7 +25,7 @@ struct db_batcher {
     struct metrics_batches *counts, own_counts;
     pthread_mutex_t lock;      /* of what follows; never held around a statement */
     struct db_members waiting; /* in the order of arrival */
-    LIST_HEAD(db_runs, db_run) under_way;
+    struct db_members leading; /* their statements or batches are under way */
     /* Statements that run apart now, by contention key. They may wait for a locked row. Batches
      * skip that row, so they could overtake them for ever. So others of the key run apart, too. */
     unsigned apart[APART_SLOTS];
@@ -42,7 +42,8 @@ struct db_batcher *db_batcher_create(struct db *db, const struct db_batcher_kind
                              .service = service,
                              .counts = counts ? counts : &b->own_counts,
                              .lock = PTHREAD_MUTEX_INITIALIZER,
-                             .waiting = TAILQ_HEAD_INITIALIZER(b->waiting)};
+                             .waiting = TAILQ_HEAD_INITIALIZER(b->waiting),
+                             .leading = TAILQ_HEAD_INITIALIZER(b->leading)};
     return b;
 }
 
@@ -58,16 +59,16 @@ void db_batcher_destroy(struct db_batcher *b)
 static bool may_start(const struct db_batcher *b, struct sv tenant)
 {
     const int64_t slow = clock_mono_us() - SLOW_US;
-    const struct db_run *r = LIST_FIRST(&b->under_way);
-    while (r && (r->began_us <= slow || !sv_eq(r->tenant, tenant)))
-        r = LIST_NEXT(r, link);
-    return !r;
+    const struct db_member *m = TAILQ_FIRST(&b->leading);
+    while (m && (m->began_us <= slow || !sv_eq(m->ctx->tenant, tenant)))
+        m = TAILQ_NEXT(m, link);
+    return !m;
 }
 
 static void start(struct db_batcher *b, struct db_member *m)
 {
-    m->run = (struct db_run){.tenant = m->ctx->tenant, .began_us = clock_mono_us()};
-    LIST_INSERT_HEAD(&b->under_way, &m->run, link);
+    m->began_us = clock_mono_us();
+    TAILQ_INSERT_HEAD(&b->leading, m, link);
     atomic_store(&m->state, MEMBER_LEADING);
 }
 
@@ -177,7 +178,7 @@ static enum err lead(struct db_batcher *b, struct db_member *m)
     else
         run_batch(b, members, n);
     pthread_mutex_lock(&b->lock);
-    LIST_REMOVE(&m->run, link);
+    TAILQ_REMOVE(&b->leading, m, link);
     start_next(b, m->ctx->tenant);
     pthread_mutex_unlock(&b->lock);
     for (size_t i = 1; i < n; i++) {

@@ -19,13 +19,6 @@
 
 enum { DB_BATCHER_MAX = 32 }; /* members of a batch */
 
-/* A statement or a batch that is under way. */
-struct db_run {
-    LIST_ENTRY(db_run) link;
-    struct sv tenant;
-    int64_t began_us; /* monotonic */
-};
-
 /* Why a member runs its own statement. */
 enum db_apart {
     DB_TOGETHER,
@@ -44,7 +37,7 @@ struct db_member {
     enum err err;
     atomic_int state;
     sem_t wake;
-    struct db_run run; /* if it leads */
+    int64_t began_us; /* if it leads; monotonic */
     TAILQ_ENTRY(db_member) link;
 };
 
