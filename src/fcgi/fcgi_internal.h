@@ -91,17 +91,14 @@ void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
 
 /* ---- request_reader.c ---- */
 
-/* What has arrived on a connection, as far as a peek shows. */
-struct fcgi_peek {
-    enum { FIRST_GOOD, FIRST_BAD, FIRST_NONE } first;
-    bool whole;  /* all of the request is there, and it has no body */
-    bool gather; /* and settings.gathers accepts its target */
-};
 /* One request, from reading it to parking its connection. */
 struct fcgi_job {
     struct fcgi_conn *conn;
     struct arena *arena;
-    struct fcgi_peek peek;
+    /* What has arrived on the connection, as far as a peek shows. */
+    enum { FIRST_GOOD, FIRST_BAD, FIRST_NONE } first;
+    bool whole;  /* all of the request is there, and it has no body */
+    bool gather; /* and settings.gathers accepts its target */
     struct http_request req;
     enum err err; /* ERR_NOMEM: read, but there was no memory to hold it */
 };

@@ -63,14 +63,14 @@ static bool is_gathered(const struct fcgi_server *s, const unsigned char *p, siz
  * one is padded. nginx sends these 16 bytes in one piece, so fewer are a fault. */
 void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job)
 {
-    struct fcgi_peek *out = &job->peek;
     FCGI_BeginRequestRecord r;
     unsigned char p[PEEK];
     (void)atomic_load_explicit(&job->conn->parked, memory_order_acquire);
-    *out = (struct fcgi_peek){.first = FIRST_BAD};
+    job->first = FIRST_BAD;
+    job->whole = job->gather = false;
     ssize_t n = recv(job->conn->fcgx.ipcFd, p, sizeof p, MSG_PEEK | MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno == ECONNRESET))
-        out->first = FIRST_NONE;
+        job->first = FIRST_NONE;
     if (n < (ssize_t)sizeof r)
         return;
     memcpy(&r, p, sizeof r);
@@ -81,9 +81,9 @@ void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job)
                 r.body.roleB0 == FCGI_RESPONDER;
     if (!good)
         return;
-    out->first = FIRST_GOOD;
-    out->whole = is_whole(&r.header, p + sizeof r, (size_t)n - sizeof r);
-    out->gather = out->whole && is_gathered(s, p + sizeof r, (size_t)n - sizeof r);
+    job->first = FIRST_GOOD;
+    job->whole = is_whole(&r.header, p + sizeof r, (size_t)n - sizeof r);
+    job->gather = job->whole && is_gathered(s, p + sizeof r, (size_t)n - sizeof r);
 }
 
 /* What a request has reserved of body_memory. Lives in the arena of the request. */
@@ -170,16 +170,16 @@ bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job)
     FCGX_Request *r = &job->conn->fcgx;
     job->req = (struct http_request){.method = HTTP_OTHER};
     job->err = ERR_INVALID;
-    if (job->peek.first == FIRST_NONE)
+    if (job->first == FIRST_NONE)
         return false;
-    if (!job->peek.whole)
+    if (!job->whole)
         fcgi_poller_yield(t);
     /* Makes libfcgi read from ipcFd instead of accepting. It sets this to the FCGI_KEEP_CONN flag
      * of the request when it reads the first record. */
     r->keepConnection = 1;
     /* See fcgi_conn_close: libfcgi closes by itself when a record is wrong or a send failed. */
     r->detached = 1;
-    if (job->peek.first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
+    if (job->first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
         job->err = read_request(s, r, job->arena, &job->req);
     if (job->err == ERR_INVALID)
         metrics_add(&s->settings.slot->bad_connections, 1);

@@ -42,7 +42,7 @@ static size_t gather(struct fcgi_thread *t, struct fcgi_job jobs[FCGI_GATHER_MAX
         } else if (e[i].data.ptr != &s->wake_fd) {
             jobs[taken].conn = c;
             fcgi_request_peek(s, &jobs[taken]);
-            if (jobs[taken].peek.gather)
+            if (jobs[taken].gather)
                 taken++;
             else
                 defer_conn(t, c);
@@ -117,9 +117,9 @@ static void serve_one(struct fcgi_thread *t, struct fcgi_conn *c)
     atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     jobs[0].conn = c;
     fcgi_request_peek(s, &jobs[0]);
-    if (jobs[0].peek.gather)
+    if (jobs[0].gather)
         taken = gather(t, jobs);
-    count_ungathered(s, jobs[0].peek.gather);
+    count_ungathered(s, jobs[0].gather);
     taken = read_jobs(t, jobs, taken);
     if (taken > 1)
         read_ahead(s, jobs, taken);

@@ -4,6 +4,6 @@
 
 @@ expression job; @@
 gather(...) { <...
-- job.peek.gather
-+ job.peek.first == FIRST_GOOD
+- job.gather
++ job.first == FIRST_GOOD
 ...> }

@@ -4,6 +4,6 @@
 
 @@ expression job; @@
 fcgi_request_read(...) { <...
-- !job->peek.whole
+- !job->whole
 + false
 ...> }
