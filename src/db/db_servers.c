@@ -131,56 +131,38 @@ static void set_state(const struct db *db, int server, enum db_server_state stat
                 db->url.name[server], timeline, atomic_load(&db->known->highest));
 }
 
-/* One attempt at all servers. */
-struct attempt {
-    struct db *db;
-    bool again; /* the second round */
-    int failed; /* servers */
-    enum db_open_result result;
-    char *why; /* DB_REASON_MAX bytes */
-};
-
-/* The result that comes last in the enum is kept: a server that had no room, or did not answer in
- * time, may be the primary. The URL is wrong only if every server says so. */
-static void add_failure(struct attempt *a, int server, enum db_open_result result,
-                        const char *reason)
+/* Adds the reason of one server to why. */
+static void add_reason(const struct db *db, int server, const char *reason, char why[DB_REASON_MAX])
 {
-    if (result == OPEN_OK || result == OPEN_ENDED)
-        result = OPEN_REFUSED;
-    const bool one = a->db->url.n == 1;
-    const size_t at = a->failed > 0 ? strlen(a->why) : 0;
+    const bool one = db->url.n == 1;
+    const size_t at = strlen(why);
     const char *text = one ? NULL : strstr(reason, " failed: "); /* libpq names the server, too */
-    snprintf(a->why + at, DB_REASON_MAX - at, "%s%s%s%s", at > 0 ? "; " : "",
-             one ? "" : a->db->url.name[server], one ? "" : ": ",
+    snprintf(why + at, DB_REASON_MAX - at, "%s%s%s%s", at > 0 ? "; " : "",
+             one ? "" : db->url.name[server], one ? "" : ": ",
              text ? text + strlen(" failed: ") : reason);
-    a->failed++;
-    if (result > a->result)
-        a->result = result;
 }
 
-/* Tries one server. Its connection is moved into best if the timeline is higher than there. */
-static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx, int server,
-                                      struct db_conn *best)
+/* Tries one server. Its connection is moved into best if the timeline is higher than there. again:
+ * in the second round. OPEN_OK: it is a primary that may be used. */
+static enum db_open_result try_server(struct db *db, struct request_ctx *ctx, int server,
+                                      bool again, struct db_conn *best, char why[DB_REASON_MAX])
 {
-    char why[DB_REASON_MAX];
     struct db_conn c = {.server = server};
-    enum db_open_result result = open_one(a->db, ctx, &c, why);
-    const int highest = atomic_load(&a->db->known->highest);
+    const enum db_open_result result = open_one(db, ctx, &c, why);
+    const int highest = atomic_load(&db->known->highest);
     const enum db_server_state state = result != OPEN_OK      ? DB_SERVER_AWAY
                                        : c.timeline == 0      ? DB_SERVER_STANDBY
                                        : c.timeline < highest ? DB_SERVER_FORMER_PRIMARY
                                                               : DB_SERVER_PRIMARY;
     if (state == DB_SERVER_STANDBY)
-        snprintf(why, sizeof(why), "it is a standby");
+        snprintf(why, DB_REASON_MAX, "it is a standby");
     else if (state == DB_SERVER_FORMER_PRIMARY)
-        snprintf(why, sizeof(why), "it is at timeline %d, lower than %d: a former primary",
+        snprintf(why, DB_REASON_MAX, "it is at timeline %d, lower than %d: a former primary",
                  c.timeline, highest);
-    if (result == OPEN_ENDED && !a->again)
+    if (result == OPEN_ENDED && !again)
         return result;
     if (result != OPEN_FULL)
-        set_state(a->db, server, state, c.timeline);
-    if (state != DB_SERVER_PRIMARY)
-        add_failure(a, server, result, why);
+        set_state(db, server, state, c.timeline);
     if (state == DB_SERVER_PRIMARY && c.timeline > best->timeline) {
         PGconn *other = best->pg;
         best->pg = c.pg;
@@ -190,7 +172,8 @@ static enum db_open_result try_server(struct attempt *a, struct request_ctx *ctx
         c.pg = other;
     }
     PQfinish(c.pg);
-    return result;
+    const bool unusable = result == OPEN_OK && state != DB_SERVER_PRIMARY;
+    return unusable || result == OPEN_ENDED ? OPEN_REFUSED : result;
 }
 
 /* Makes c's server the one that is used. all: every server was asked; some may have been taken for
@@ -209,7 +192,8 @@ static void note_used_server(struct db *db, const struct db_conn *c, bool all)
 enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, struct db_conn *c,
                                     char why[DB_REASON_MAX])
 {
-    struct attempt a = {.db = db, .why = why};
+    char reason[DB_REASON_MAX];
+    enum db_open_result failure = OPEN_OK;
     const struct deadline end = ctx->deadline;
     const int last = atomic_load(&db->known->last_used), n = db->url.n;
     const bool first = atomic_load(&db->known->highest) == 0;
@@ -219,18 +203,27 @@ enum db_open_result db_servers_open(struct db *db, struct request_ctx *ctx, stru
                  db->url.fault);
         return OPEN_WRONG;
     }
+    why[0] = '\0';
     for (int k = 0, left = n; k < 2 * n && (first || !c->pg); k++) {
         const int i = (last + k) % n;
-        a.again = k >= n;
-        if (tried[i] || (!a.again && atomic_load(&db->known->state[i]) == DB_SERVER_AWAY))
+        const bool again = k >= n;
+        if (tried[i] || (!again && atomic_load(&db->known->state[i]) == DB_SERVER_AWAY))
             continue;
         ctx->deadline = deadline_earlier(end, deadline_in_ms(deadline_left_ms(end) / left));
-        tried[i] = try_server(&a, ctx, i, c) != OPEN_ENDED;
-        left -= tried[i];
+        const enum db_open_result result = try_server(db, ctx, i, again, c, reason);
+        if (result == OPEN_ENDED)
+            continue;
+        tried[i] = true;
+        left--;
+        if (result != OPEN_OK)
+            add_reason(db, i, reason, why);
+        /* The one that comes last in the enum is kept: a server that had no room, or did not answer
+         * in time, may be the primary. The URL is wrong only if every server says so. */
+        failure = result > failure ? result : failure;
     }
     ctx->deadline = end;
     if (!c->pg)
-        return a.result;
+        return failure;
     note_used_server(db, c, first);
     return OPEN_OK;
 }
@@ -248,14 +241,13 @@ static bool claim_turn(struct db *db)
 void db_servers_ask_others(struct db *db, struct request_ctx *ctx)
 {
     char why[DB_REASON_MAX];
-    struct attempt a = {.db = db, .again = true, .why = why};
     struct db_conn newer = {.timeline = atomic_load(&db->known->highest)};
     const int last = atomic_load(&db->known->last_used), n = db->url.n;
     if (!claim_turn(db))
         return;
     for (int k = 1; k < n; k++) {
         ctx->deadline = deadline_in_ms(ANSWER_MS);
-        (void)try_server(&a, ctx, (last + k) % n, &newer);
+        (void)try_server(db, ctx, (last + k) % n, true, &newer, why);
     }
     if (newer.pg)
         note_used_server(db, &newer, true);
