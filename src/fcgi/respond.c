@@ -62,15 +62,7 @@ static struct iovec iov_of(const void *p, size_t n)
     return (struct iovec){.iov_base = (void *)(uintptr_t)p, .iov_len = n};
 }
 
-static struct sv take_front(struct sv *s, size_t n)
-{
-    const struct sv front = {s->p, s->n < n ? s->n : n};
-    if (front.n > 0)
-        sv_skip(s, front.n);
-    return front;
-}
-
-/* head and then body as output; last: and the end of the request. */
+/* head, of RECORD_MAX at most, and then body as output; last: and the end of the request. */
 static bool send_output(int fd, int id, struct sv head, struct sv body, bool last)
 {
     /* What closes the output and ends the request. */
@@ -85,20 +77,23 @@ static bool send_output(int fd, int id, struct sv head, struct sv body, bool las
         FCGI_Header header;
         struct iovec iov[4];
         size_t n = 0;
-        const struct sv first = take_front(&head, RECORD_MAX);
-        const struct sv second = take_front(&body, RECORD_MAX - first.n);
-        more = head.n > 0 || body.n > 0;
+        const size_t room = RECORD_MAX - head.n;
+        more = body.n > room;
+        const size_t part = more ? room : body.n;
         /* An empty record would be the end of the output. */
-        if (first.n + second.n > 0) {
-            header = header_of(FCGI_STDOUT, id, first.n + second.n);
+        if (head.n + part > 0) {
+            header = header_of(FCGI_STDOUT, id, head.n + part);
             iov[n++] = iov_of(&header, sizeof header);
-            iov[n++] = iov_of(first.p, first.n);
-            iov[n++] = iov_of(second.p, second.n);
+            iov[n++] = iov_of(head.p, head.n);
+            iov[n++] = iov_of(body.p, part);
         }
         if (last && !more)
             iov[n++] = iov_of(&ending, sizeof ending);
         if (!send_all(fd, iov, n))
             return false;
+        head.n = 0;
+        if (more)
+            sv_skip(&body, part);
     }
     return true;
 }
