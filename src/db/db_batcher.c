@@ -123,18 +123,12 @@ static size_t take_members(struct db_batcher *b, struct db_member *members[DB_BA
 
 /* ---- a batch ---- */
 
-static struct deadline earliest(struct db_member *const *members, size_t n)
-{
-    struct deadline at = members[0]->ctx->deadline;
-    for (size_t i = 1; i < n; i++)
-        at = deadline_earlier(at, members[i]->ctx->deadline);
-    return at;
-}
-
 static void run_batch(struct db_batcher *b, struct db_member *const *members, size_t n)
 {
     struct request_ctx *leader = members[0]->ctx, ctx;
-    ctx_init(&ctx, leader->arena, earliest(members, n), leader->tenant, leader->request_id);
+    ctx_init(&ctx, leader->arena, leader->deadline, leader->tenant, leader->request_id);
+    for (size_t i = 1; i < n; i++)
+        ctx.deadline = deadline_earlier(ctx.deadline, members[i]->ctx->deadline);
     ctx.before_wait = leader->before_wait;
     ctx.acquire_by = leader->acquire_by;
     const enum err e = b->kind->run_batch(b->service, &ctx, members, n);

@@ -3,7 +3,7 @@
 // In: src/db/db_batcher.c
 
 @@ expression a, b; @@
-earliest(...) { <...
+run_batch(...) { <...
 - deadline_earlier(a, b)
 + (b.at_us ? a : b)
 ...> }
