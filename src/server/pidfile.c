@@ -25,9 +25,8 @@ enum { TEXT_N = 512, LOOK_MS = 50 };
 bool pidfile_write(int fd, int64_t reload, const char *outcome, const char *why)
 {
     char text[TEXT_N];
-    const int line = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    snprintf(text + line, sizeof text - (size_t)line, "reload %lld %s%s", (long long)reload,
-             outcome, why);
+    snprintf(text, sizeof text, "%ld\nreload %lld %s%s", (long)getpid(), (long long)reload, outcome,
+             why);
     const size_t n = strlen(text);
     memset(text + n, ' ', TEXT_N - n);
     text[TEXT_N - 1] = '\n';
