@@ -229,11 +229,7 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
     s->threads = calloc((size_t)settings->threads, sizeof *s->threads);
-    if (!s->threads) {
-        destroy(s);
-        return ERR_NOMEM;
-    }
-    enum err e = open_epoll(s);
+    enum err e = s->threads ? open_epoll(s) : ERR_NOMEM;
     while (e == ERR_NONE && s->n_threads < settings->threads)
         e = start_thread(s);
     if (e != ERR_NONE) {
