@@ -31,11 +31,14 @@ static const struct series {
 enum { VALUES = METRICS_RESPONSES + ARRAY_LEN(series) };
 _Static_assert((int)VALUES <= (int)HISTORY_VALUES, "a sample has room for all");
 
-static void take_sample(struct metrics_history *h, struct metrics_slots s)
+void metrics_history_step(struct metrics_history *h, const struct metrics_slot *slots, size_t n)
 {
+    const struct metrics_slots s = {slots, n};
     const uint64_t taken = atomic_load(&h->taken);
     const size_t at = taken % (HISTORY_SAMPLES + 1);
     uint64_t value[VALUES] = {0};
+    if (clock_mono_us() < h->due_us)
+        return;
     metrics_count_responses(s, value);
     for (size_t i = 0; i < ARRAY_LEN(series); i++)
         value[METRICS_RESPONSES + i] = metrics_sum(s, series[i].offset, series[i].n);
@@ -43,13 +46,6 @@ static void take_sample(struct metrics_history *h, struct metrics_slots s)
     for (size_t i = 0; i < VALUES; i++)
         atomic_store_explicit(&h->sample[at].value[i], value[i], memory_order_relaxed);
     atomic_store(&h->taken, taken + 1);
-}
-
-void metrics_history_step(struct metrics_history *h, const struct metrics_slot *slots, size_t n)
-{
-    if (clock_mono_us() < h->due_us)
-        return;
-    take_sample(h, (struct metrics_slots){slots, n});
     h->due_us = deadline_in_ms(HISTORY_PAUSE_MS).at_us;
 }
 
