@@ -34,8 +34,6 @@ bool cache_codec_encode(struct arena *a, struct cache_key key, const struct cach
     struct buf b;
     const struct identity who = {codec_magic, value->stamp, (uint32_t)key.tenant.n,
                                  (uint32_t)key.id.n, value->bytes.n};
-    if (key.tenant.n > UINT16_MAX || key.id.n > UINT16_MAX || value->bytes.n > UINT32_MAX)
-        return false;
     buf_init(&b, a, sizeof who + key.tenant.n + key.id.n + value->bytes.n + sizeof(uint64_t));
     buf_put(&b, &who, sizeof who);
     buf_sv(&b, key.tenant);

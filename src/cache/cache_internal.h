@@ -13,7 +13,7 @@
 /* ---- cache_codec.c ---- */
 
 /* The stored form of value for key, in the arena. checksum: for a value that leaves the host.
- * False: no memory, or a length does not fit its field. */
+ * False: no memory. */
 MUSTCHECK bool cache_codec_encode(struct arena *a, struct cache_key key,
                                   const struct cache_value *value, bool checksum, struct sv *out);
 /* False unless stored is whole and belongs to key. out->bytes borrows from stored; out->ttl_ms is
