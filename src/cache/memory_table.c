@@ -50,17 +50,6 @@ size_t memory_used(struct cache_shared *t)
 
 /* ---- epochs and quarantines ---- */
 
-/* Hashes the id with a key that the tenant's hash is mixed into. Never 0, which marks a free entry.
- */
-static uint64_t hash_of(const struct cache_shared *t, struct cache_key key)
-{
-    uint64_t k[2];
-    memcpy(k, t->key, sizeof k);
-    k[0] ^= hash_bytes(t->key, key.tenant);
-    const uint64_t hash = hash_bytes((const unsigned char *)k, key.id);
-    return hash ? hash : 1;
-}
-
 static _Atomic uint64_t *epoch_of(struct cache_shared *t, uint64_t hash)
 {
     return &t->epoch[hash % MEMORY_BUCKETS];
@@ -75,7 +64,12 @@ static _Atomic int64_t *quarantine_of(struct cache_shared *t, uint64_t hash)
  * also sees the quarantine. */
 struct cache_snapshot memory_snapshot(struct cache_shared *t, struct cache_key key, int64_t now_us)
 {
-    struct cache_snapshot s = {.hash = hash_of(t, key)};
+    /* The id is hashed with a key that the tenant's hash is mixed into. 0 marks a free entry. */
+    uint64_t k[2];
+    memcpy(k, t->key, sizeof k);
+    k[0] ^= hash_bytes(t->key, key.tenant);
+    const uint64_t hash = hash_bytes((const unsigned char *)k, key.id);
+    struct cache_snapshot s = {.hash = hash ? hash : 1};
     s.all = atomic_load(&t->all);
     s.epoch = atomic_load(epoch_of(t, s.hash));
     s.usable = now_us >= atomic_load(&t->quarantine_all_us) &&
