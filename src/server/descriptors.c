@@ -30,7 +30,7 @@ size_t server_workers(const struct config *cfg)
 {
     /* Each worker has its own batches, so fewer workers make larger ones (measured). */
     const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : (server_cores() + 1) / 2;
-    return n > 256 ? 256 : n;
+    return n > SERVER_WORKERS_MAX ? SERVER_WORKERS_MAX : n;
 }
 
 /* Raises the soft limit, which is low for the sake of select(2). Nothing here uses that. */

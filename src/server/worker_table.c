@@ -11,6 +11,7 @@
 
 _Static_assert((int)API_SLOTS_MAX <= (int)DB_HOSTS_SLOTS_MAX,
                "a worker has the same number in all tables");
+_Static_assert((int)API_SLOTS_MAX >= 2 * (int)SERVER_WORKERS_MAX, "two sets fit the table");
 
 /* A worker ends by itself when its drain time is over; it is killed this much later. */
 static const int64_t kill_margin_us = 3 * 1000000;
@@ -101,11 +102,7 @@ int worker_table_start(struct supervisor *s, const struct worker_set *set)
     const bool replaces = set == s->next || s->predecessor.channel >= 0;
     const struct cache_settings cache = cache_settings_from(set->cfg);
     const pid_t parent = getpid();
-    const int worker = row_of(s, 0);
-    if (worker == NO_WORKER) {
-        log_say(LOG_ERROR, "bug", "the worker table is full");
-        return NO_WORKER;
-    }
+    const int worker = row_of(s, 0); /* there is one: two sets fit the table */
     struct shared *shared = s->run.shared;
     atomic_store(&shared->reports[worker].ready, false);
     atomic_store(&shared->reports[worker].wants_replacement, false);

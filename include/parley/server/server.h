@@ -22,7 +22,8 @@ int worker_main(const struct worker_run *run);
 /* Runs the service; returns the exit status. A reload reads the file that cfg came from. argv: of
  * this process, for its successor. */
 int supervisor_run(const struct config *cfg, char *const *argv, worker_fn worker);
-/* cfg->workers, or if that is 0 one for each core; at most 256. */
+/* cfg->workers, or if that is 0 one for each two cores. */
+enum { SERVER_WORKERS_MAX = 256 };
 size_t server_workers(const struct config *cfg);
 
 /* Sends SIGHUP or SIGTERM to the supervisor of the service that listens there, never to another
