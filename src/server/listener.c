@@ -44,6 +44,18 @@ static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
     return report(why, why_n, a->sun_path, e == 0 || e == EAGAIN ? another : strerror(e));
 }
 
+void listener_own(struct listener *l, const char *path)
+{
+    struct stat st;
+    l->inherited = !path;
+    l->path[0] = '\0';
+    if (!path || lstat(path, &st) != 0)
+        return;
+    snprintf(l->path, sizeof l->path, "%s", path);
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+}
+
 enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
 {
     /* Connections inherit them. The last part of an answer does not wait for an acknowledgement,
@@ -58,7 +70,6 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
         struct sockaddr_storage tcp;
         struct sockaddr_un local;
     } a;
-    struct stat st = {.st_ino = 0};
     socklen_t n = net_endpoint(path, &a.tcp);
     const bool tcp = n > 0;
     *l = (struct listener){.fd = -1};
@@ -71,10 +82,8 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
     }
     l->fd = service_manager_socket(&a.any, n);
     l->inherited = l->fd >= 0;
-    if (!tcp && !l->inherited) {
-        snprintf(l->path, sizeof l->path, "%s", path);
+    if (!tcp && !l->inherited)
         TRY(check_path(&a.local, why, why_n));
-    }
     if (!l->inherited)
         l->fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     for (size_t i = 0; tcp && l->fd >= 0 && i < ARRAY_LEN(tcp_options); i++)
@@ -84,11 +93,11 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
         return ERR_NONE;
     /* Bound with its mode: nobody else may connect, not even for an instant. */
     const mode_t before = umask(0117);
-    const bool bound = l->fd >= 0 && (tcp || unlink(path) == 0 || errno == ENOENT) &&
-                       bind(l->fd, &a.any, n) == 0 && (tcp || lstat(path, &st) == 0);
+    const bool bound =
+        l->fd >= 0 && (tcp || unlink(path) == 0 || errno == ENOENT) && bind(l->fd, &a.any, n) == 0;
     (void)umask(before);
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
+    if (bound && !tcp)
+        listener_own(l, path);
     if (bound && listen(l->fd, BACKLOG) == 0)
         return ERR_NONE;
     (void)report(why, why_n, path, errno == EADDRINUSE ? another : strerror(errno));
@@ -108,18 +117,6 @@ unsigned listeners_foreign(const struct listener l[LISTENERS])
     for (int i = 0; i < LISTENERS; i++)
         bits |= (unsigned)l[i].inherited << i;
     return bits;
-}
-
-void listener_own(struct listener *l, const char *path)
-{
-    struct stat st;
-    l->inherited = !path;
-    l->path[0] = '\0';
-    if (!path || lstat(path, &st) != 0)
-        return;
-    snprintf(l->path, sizeof l->path, "%s", path);
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
 }
 
 void listener_close(struct listener *l)
