@@ -123,7 +123,7 @@ bool fcgi_respond(int fd, int id, const struct http_response *res, bool head)
     /* nginx copies this text into its status line. */
     BUF_LIT(&text, "Status: ");
     http_response_head(&text, res);
-    if (text.failed)
+    if (text.failed || text.n > RECORD_MAX)
         return fcgi_respond_nomem(fd, id, head);
     /* nginx closes the connection when a HEAD is answered with a body. */
     const struct sv body = res->content_type && !head ? buf_get(&res->body) : SV_NONE;
