@@ -98,7 +98,7 @@ static enum err write_part(struct export *x, const struct session_export *e,
     transfer_write(&j, x->c->ctx.tenant, e, part);
     if (b.failed)
         return ctx_nomem(&x->c->ctx);
-    if (fwrite(b.p, 1, b.n, x->file) != b.n)
+    if (b.n > 0 && fwrite(b.p, 1, b.n, x->file) != b.n)
         return file_failed(x);
     x->sessions += part->session != NULL;
     x->messages += (int64_t)part->n;
@@ -144,6 +144,7 @@ static enum err write_all(struct export *x)
     struct command_context *c = x->c;
     const enum err e = export_tenants(x);
     const int64_t counts[] = {x->sessions, x->messages, 0};
+    progress_end(&x->progress);
     log_audit(&c->ctx, c->cfg->log_file, "export", e == ERR_NONE, SV_NONE, counts);
     TRY(e);
     const struct session_export all = {.sessions = x->sessions, .messages = x->messages};
@@ -171,7 +172,6 @@ int export_run(struct command_context *c)
         e = ctx_fault(&c->ctx, ERR_CONFLICT, "%s is an export of tenant %s", c->argument, x.tenant);
     if (e == ERR_NONE && !x.is_complete)
         e = write_all(&x);
-    progress_end(&x.progress);
     if (e == ERR_NONE)
         fprintf(stderr, "parley: %" PRId64 " session%s and %" PRId64 " message%s exported\n",
                 COUNT(x.sessions), COUNT(x.messages));

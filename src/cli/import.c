@@ -11,6 +11,7 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "parley/auth/auth.h"
 #include "parley/base/encode.h"
@@ -27,6 +28,7 @@ struct import {
     bool checks; /* the first pass */
     int64_t ttl_s;
     size_t n_checked; /* the number of the last record of the first pass */
+    struct stat file; /* as it was before the first pass */
     /* Since the end of the export before. */
     bool is_cut; /* the end of an export must follow */
     int64_t n_begun, n_read;
@@ -39,7 +41,8 @@ struct import {
     int64_t summary_end;     /* the last seq of its summary; 0: none */
     char id[SESSION_ID_MAX]; /* its session_id after a flush */
     char tenant[AUTH_TENANT_MAX + 1];
-    void *seen; /* a tree of tsearch(3): hashes of the sessions that the first pass has seen */
+    uint64_t secret; /* so that nobody can make ids of one hash */
+    void *seen;      /* a tree of tsearch(3): hashes of the sessions that the first pass has seen */
     /* The outcome. */
     int64_t sessions[SESSION_IMPORT_STATES], stored, states, faults;
     struct progress progress;
@@ -109,7 +112,8 @@ static int compare_hashes(const void *a, const void *b)
 /* Finds sessions whose lines do not follow each other: a part would be stored as the whole. */
 static enum err check_is_first(struct import *im, struct sv id)
 {
-    const struct sv parts[] = {sv_from(im->tenant), id};
+    const struct sv secret = {(const char *)&im->secret, sizeof im->secret};
+    const struct sv parts[] = {secret, sv_from(im->tenant), id};
     unsigned char hash[SHA256_LEN];
     const void *key;
     sha256_parts(parts, ARRAY_LEN(parts), hash);
@@ -127,6 +131,8 @@ static void free_nothing(void *key)
 static enum err begin_session(struct import *im, const struct session *session)
 {
     end_session(im);
+    if (im->n == SESSION_IMPORT_MAX)
+        TRY(flush(im));
     struct session_import *item = &im->items[im->n++];
     struct session *x = &item->session;
     *item = (struct session_import){.session = *session, .line = im->in.number};
@@ -148,9 +154,12 @@ static enum err begin_session(struct import *im, const struct session *session)
 
 static enum err add_message(struct import *im, const struct session_message *message)
 {
+    struct session *x = &im->items[im->n - 1].session;
+    if (x->message_count == 0 && x->created_at == 0)
+        x->created_at = message->created_at;
     if (im->n_messages == SESSION_IMPORT_MAX)
         TRY(flush(im));
-    struct session *x = &im->items[im->n - 1].session;
+    x = &im->items[im->n - 1].session;
     struct session_message *m = &im->messages[im->n_messages++];
     *m = *message;
     m->seq = m->seq > 0 ? m->seq : x->last_seq + 1;
@@ -159,8 +168,7 @@ static enum err add_message(struct import *im, const struct session_message *mes
                         "message.seq must be greater than that of the message before.");
     x->last_seq = m->seq;
     x->n_messages++;
-    if (x->message_count++ == 0 && x->created_at == 0)
-        x->created_at = m->created_at;
+    x->message_count++;
     return ERR_NONE;
 }
 
@@ -200,7 +208,7 @@ static enum err end_export(struct import *im, const struct transfer *end)
     const int64_t sessions = im->n_begun, messages = im->n_read;
     im->n_begun = im->n_read = 0;
     im->is_cut = false;
-    if (end->end_sessions == sessions && end->end_messages == messages)
+    if (im->faults > 0 || (end->end_sessions == sessions && end->end_messages == messages))
         return ERR_NONE;
     return ctx_fail(&im->read, ERR_INVALID, NULL, NULL,
                     "the export had %" PRId64 " session%s and %" PRId64
@@ -237,6 +245,14 @@ static enum err file_changed(struct import *im)
                      im->c->argument);
 }
 
+static bool is_unchanged(const struct import *im)
+{
+    struct stat now;
+    return fstat(fileno(im->in.file), &now) == 0 && now.st_size == im->file.st_size &&
+           now.st_mtim.tv_sec == im->file.st_mtim.tv_sec &&
+           now.st_mtim.tv_nsec == im->file.st_mtim.tv_nsec;
+}
+
 /* The first pass prints a fault of the record, and goes on. */
 static enum err take_record(struct import *im, struct sv record)
 {
@@ -271,17 +287,18 @@ static enum err run_pass(struct import *im, bool checks)
     /* The second pass goes on after faults: a repeated import would end at the same ones. */
     while ((!checks || im->faults < FAULTS_SAID) && import_input_next(&im->in, &record)) {
         TRY(take_record(im, record));
-        if (im->n == SESSION_IMPORT_MAX || im->n_messages == SESSION_IMPORT_MAX ||
-            arena_used(im->read.arena) > BATCH_BYTES) {
+        const int64_t open = im->is_open ? im->items[im->n - 1].session.message_count : 0;
+        /* The first message may say when the session was made. */
+        if ((im->n_messages == SESSION_IMPORT_MAX || arena_used(im->read.arena) > BATCH_BYTES) &&
+            !(im->is_open && open == 0)) {
             TRY(flush(im));
             arena_reset(im->read.arena);
         }
-        const int64_t open = im->is_open ? im->items[im->n - 1].session.message_count : 0;
         progress_say(&im->progress, ftello(im->in.file), im->stored + open);
     }
     if (ferror(im->in.file))
         return ctx_fault(&im->c->ctx, ERR_INTERNAL, "%s: %s", im->c->argument, strerror(errno));
-    if (!checks && im->in.number != im->n_checked)
+    if (!checks && (im->in.number != im->n_checked || !is_unchanged(im)))
         return file_changed(im);
     im->n_checked = im->in.number;
     if (im->in.is_array && !im->in.is_ended)
@@ -303,6 +320,8 @@ static enum err run(struct import *im)
         e = run_pass(im, false);
         progress_end(&im->progress);
         const int64_t counts[] = {sessions[SESSION_IMPORT_STORED], im->stored, im->states};
+        if (!c->options.tenant)
+            c->ctx.tenant = SV("");
         log_audit(&c->ctx, c->cfg->log_file, "import", e == ERR_NONE && im->faults == 0, SV_NONE,
                   counts);
     }
@@ -313,10 +332,10 @@ static enum err run(struct import *im)
         fprintf(stderr,
                 "parley: %" PRId64 " session%s, %" PRId64 " message%s and %" PRId64
                 " user state%s %s; sessions left out: %" PRId64 " there already, %" PRId64
-                " expired\n",
+                " expired, %" PRId64 " refused\n",
                 COUNT(sessions[SESSION_IMPORT_STORED]), COUNT(im->stored), COUNT(im->states),
                 im->checks ? "are valid" : "stored", sessions[SESSION_IMPORT_THERE],
-                sessions[SESSION_IMPORT_EXPIRED]);
+                sessions[SESSION_IMPORT_EXPIRED], sessions[SESSION_IMPORT_REFUSED]);
     return e;
 }
 
@@ -339,7 +358,8 @@ static int read_usage(struct import *im)
     im->format = (enum transfer_format)format;
     im->in.is_array = format == TRANSFER_CHATGPT;
     im->in.file = fopen(im->c->argument, "re");
-    if (im->in.file && fseeko(im->in.file, 0, SEEK_END) == 0)
+    if (im->in.file && fstat(fileno(im->in.file), &im->file) == 0 &&
+        fseeko(im->in.file, 0, SEEK_END) == 0)
         return EXIT_GOOD;
     fprintf(stderr, "parley: %s: %s\n", im->c->argument,
             errno == ESPIPE ? "it must be a regular file: it is read twice" : strerror(errno));
@@ -353,6 +373,7 @@ int import_run(struct command_context *c)
     int status = EXIT_FAULT;
     if (arena) {
         im->c = c;
+        im->secret = random_u64();
         ctx_init(&im->read, arena, deadline_in_ms(INT32_MAX), SV(""), SV("command"));
         status = read_usage(im);
         if (status == EXIT_GOOD)

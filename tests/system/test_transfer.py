@@ -6,7 +6,7 @@ import uuid
 
 from harness import message, run
 from stack import PARLEY, wait_until
-from transfers import MANY, OWN, TransferTest, Tenant, fill, line, session
+from transfers import IN_LINES, MANY, OWN, TransferTest, Tenant, fill, line, session
 
 DEEP = "[" * 130 + "]" * 130
 AT = "2026-01-02T03:04:05.678901Z"
@@ -48,9 +48,23 @@ class Whole(TransferTest):
         self.assertLessEqual({t.name for t in tenants}, {entry.get("tenant") for entry in found})
         for tenant in tenants:
             self.ok(tenant.client.delete("/v1/sessions/same"), 204)
-        self.run_parley("import", whole, status=0)
+        said = json.loads(self.run_parley("import", whole).stderr.splitlines()[0])
+        self.assertEqual((said["action"], said["tenant"]), ("import", ""))
         for i, tenant in enumerate(tenants):
             self.assertEqual(tenant.contents("same"), [f"of {i}"])
+
+    def test_json_in_several_lines(self):
+        """A line break between tokens becomes a blank. Fails if it stays: tried."""
+        one, other = Tenant(self), Tenant(self)
+        one.put("a", IN_LINES)
+        path = self.export_file("--tenant", one.name)
+        for whole in (self.read(path), one.client.get("/v1/users/ann/export").body):
+            for text in whole.split(b"\n")[:-1]:
+                json.loads(text)
+        self.assertEqual(self.import_file(path, other), (1, 1, 0, 0))
+        before, after = (t.get("/v1/sessions/a?messages=1") for t in (one, other))
+        for name in ("context", "messages"):
+            self.assertEqual(after[name], before[name])
 
     def test_one_user(self):
         """Fails if --user is ignored: tried."""
@@ -143,7 +157,7 @@ class Options(TransferTest):
         tenant = Tenant(self)
         path = self.file(*(line(f"s{i}", "x") for i in range(5)), line("s4", "y"))
         done = self.run_parley("import", path, "--tenant", tenant.name, "--dry-run")
-        self.assertEqual(done.stderr.strip(), "parley: 5 sessions, 6 messages and 0 user states are valid; sessions left out: 0 there already, 0 expired")
+        self.assertEqual(done.stderr.strip(), "parley: 5 sessions, 6 messages and 0 user states are valid; sessions left out: 0 there already, 0 expired, 0 refused")
         self.assertEqual(tenant.count(), (0, 0))
 
     def test_there_already(self):
@@ -171,6 +185,14 @@ class Options(TransferTest):
         said = self.run_parley("import", self.file(line("a", "1", created_at=LATER)), "--tenant", tenant.name, status=1).stderr
         self.assertRegex(said, "(?m)^parley: line 1: session a: another session has this id")
 
+    def test_many_sessions_before(self):
+        """The last one of a transaction has its time of its first message, too. Fails if it is stored before that is read: tried."""
+        for before in (998, 999, 1000):
+            tenant = Tenant(self)
+            lines = [session(f"s{i}", created_at=AT) for i in range(before)]
+            self.import_file(self.file(*lines, session("a"), line("a", "x", created_at=LATER)), tenant)
+            self.assertEqual(tenant.get("/v1/sessions/a")["created_at"], LATER)
+
     def test_many_others(self):
         """Fails if the import ends with the twentieth session that it names: tried."""
         tenant = Tenant(self)
@@ -180,6 +202,7 @@ class Options(TransferTest):
                            line("new", "x"))
         said = self.run_parley("import", others, "--tenant", tenant.name, status=1).stderr
         self.assertEqual((said.count("another session"), tenant.contents("new")), (20, ["x"]), said)
+        self.assertTrue(said.endswith(" 0 expired, 30 refused\n"), said)
 
     def test_id_of_an_expired_session(self):
         """The id is free. Fails if an expired row counts as a session: tried."""
@@ -207,6 +230,7 @@ BAD = (
     ([line("a", "x"), line("a", "y", metdata={})], 2, "metdata.*metadata"),
     ([{"message": {"role": "user", "content": "x"}}], 1, "session_id"),
     ([{**line("a", "x"), "sesion": {}}], 1, "sesion"),
+    ([{**session("a"), **line("a", "x")}], 1, "A line has one of"),
     ([line("a", "x"), '{"session_id":"a","message":{"role":"user","content":[%s]}}' % DEEP], 2, "nested too deeply"),
     ([line("a", "x"), line("b", "y"), line("a", "z")], 3, "the session began before"),
     ([session("a"), session("b"), session("a")], 3, "the session began before"),

@@ -9,7 +9,7 @@ import time
 
 from harness import Workers, at_once, message
 from stack import wait_until
-from transfers import MANY, STORED, TransferTest, Tenant, line, session
+from transfers import IN_LINES, MANY, STORED, TransferTest, Tenant, line, session
 
 AT = "2026-01-02T03:04:05.678901Z"
 HIDDEN = r"E'\x01\x02%'"    # the id of a session that is stored in parts
@@ -140,14 +140,19 @@ class Meanwhile(TransferTest):
 
     def test_file_changes(self):
         """A session of which lines are missing now is not stored, and nothing after it. Fails if the import goes on after a
-        bad line, or with fewer lines: tried for each."""
-        for broken in (b"", b"no JSON"):
+        bad line, with fewer lines, or with as many others: tried for each."""
+        for broken in (b"", b"no JSON", None):
             tenant, process = self.start_long()
             with open(self.source, "r+b") as f:
                 f.seek(-2000, 2)
                 f.readline()
-                f.write(broken)
-                f.truncate()
+                if broken is None:
+                    at, rest = f.tell(), f.read()
+                    f.seek(at)
+                    f.write(rest.replace(b'"m4', b'"n4'))
+                else:
+                    f.write(broken)
+                    f.truncate()
             said = process.communicate()[1]
             self.assertEqual((process.returncode, tenant.ids()), (1, []), said)
             self.assertRegex(said, "has changed since it was checked")
@@ -202,7 +207,8 @@ class Resumed(TransferTest):
         super().setUp()
         self.tenant = Tenant(self)
         for i in range(40):
-            self.tenant.put(f"s{i:02}", {"user_id": f"u{i % 3}", "messages": [message(f"{i} {k} é") for k in range(i * 5)]})
+            self.tenant.put(f"s{i:02}", IN_LINES if i % 10 == 5 else {
+                "user_id": f"u{i % 3}", "messages": [message(f"{i} {k} é") for k in range(i * 5)]})
         self.ok(self.tenant.client.patch("/v1/users/u1/state", {"state": {"x": 1}}))
         self.before = self.read(self.export_file("--tenant", self.tenant.name))
 

@@ -12,7 +12,7 @@ from test_conversations import conversations
 from test_message_forms import CHAT
 from test_user_state import VALUES
 
-STORED = re.compile(r"^parley: (\d+) sessions?, (\d+) messages? and (\d+) user states? stored; sessions left out: (\d+) there already, (\d+) expired$")
+STORED = re.compile(r"^parley: (\d+) sessions?, (\d+) messages? and (\d+) user states? stored; sessions left out: (\d+) there already, (\d+) expired, \d+ refused$")
 # What differs between two parleys that have the same session.
 OWN = re.compile(rb'"(?:version|state_version)":\d+,?|"checkpoint_id":"[^"]*"|"(?:request_id|tenant|position)":"[^"]*",?')
 AS_JSON = {"Content-Type": "application/json"}
@@ -141,6 +141,11 @@ class TransferTest(StackTest):
         return path
 
 
+# JSON in several lines, some of which look like those of an export.
+IN_LINES = (b'{"context":{\n"tenant":"zzz","position":"9.9","session":{}\n,"x":[\n{\n"tenant":\n"zz"}\r\n]},"messages":['
+            b'{"role":"user","content":[\n{"type":"text","text":"1\\n2"}],"extra":{"e":\n1}}]}')
+
+
 def odd_session(values):
     """The body of a session whose content, context and extra hold these JSON texts."""
     parts = ",".join('{"type":"text","text":"\U0001f600","n":%s}' % value for value in values)
@@ -162,7 +167,7 @@ def fill(tenant):
     odd = tenant.put("odd/1 é\U0001f600?#%2F", odd_session(VALUES))
     tenant.test.ok(tenant.client.delete(odd + "/messages/2"), 204)
     tenant.test.ok(tenant.client.patch(odd + "/messages/3", {"content": "has changed", "tokens": 3}))
-    tenant.test.ok(tenant.client.put(odd + "/summary", {"last_seq": 3, "content": "short \U0001f600", "tokens": 2}))
+    tenant.test.ok(tenant.client.put(odd + "/summary", b'{"last_seq":3,"content":"short \\u0000 \\ud800","tokens":2}', headers=AS_JSON))
     tenant.put("chat", b'{"messages":[%s]}' % ",".join(CHAT).encode())
     tenant.put("empty", {})
     post(odd + "/fork", {"session_id": "fork", "last_seq": 3}, 201)

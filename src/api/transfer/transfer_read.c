@@ -35,6 +35,9 @@ static enum err read_line(const struct json_input *in, enum transfer_format form
     const struct json_node *nested;
     TRY(json_read(in, line_fields, JSON_REFUSED, &b));
     *out = b.t;
+    if ((b.state != NULL) + (b.session != NULL) + (b.complete != NULL) + (b.message != NULL) > 1)
+        return ctx_fail(in->ctx, ERR_INVALID, "invalid_field", NULL,
+                        "A line has one of session, message, user_state and complete.");
     if (b.t.tenant.p && !auth_tenant_valid(b.t.tenant))
         return api_bad_field(in, "tenant", "must be 1 to 64 of A-Z a-z 0-9 . _ -");
     if (b.state) {

@@ -5,19 +5,25 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "parley/json/members.h"
 #include "parley/session/session_json.h"
 
-static void begin_line(struct json_writer *j, struct sv tenant)
+/* Returns where the line begins. */
+static size_t begin_line(struct json_writer *j, struct sv tenant)
 {
+    const size_t from = j->b->n;
     json_write_object_open(j);
     if (tenant.p)
         json_put_sv(j, "tenant", tenant);
+    return from;
 }
 
-static void end_line(struct json_writer *j)
+/* Clients may have sent line breaks between the tokens of JSON that is stored as text. */
+static void end_line(struct json_writer *j, size_t from)
 {
     json_write_object_close(j);
+    for (size_t i = from; !j->b->failed && i < j->b->n; i++)
+        if (j->b->p[i] == '\n' || j->b->p[i] == '\r')
+            j->b->p[i] = ' ';
     buf_putc(j->b, '\n');
     j->comma = false;
 }
@@ -26,14 +32,14 @@ void transfer_write(struct json_writer *j, struct sv tenant, const struct sessio
                     const struct session_export_part *part)
 {
     if (part->state) {
-        begin_line(j, tenant);
+        const size_t from = begin_line(j, tenant);
         json_write_key(j, "user_state");
         native_write_state(j, part->state);
-        end_line(j);
+        end_line(j, from);
     }
     if (part->session) {
         char position[48];
-        begin_line(j, tenant);
+        const size_t from = begin_line(j, tenant);
         if (tenant.p) {
             snprintf(position, sizeof(position), "%" PRId64 ".%" PRId64, x->at.created_at,
                      x->at.generation);
@@ -41,34 +47,44 @@ void transfer_write(struct json_writer *j, struct sv tenant, const struct sessio
         }
         json_write_key(j, "session");
         native_write_session(j, part->session);
-        end_line(j);
+        end_line(j, from);
     }
     for (size_t i = 0; i < part->n; i++) {
-        begin_line(j, SV_NONE);
+        const size_t from = begin_line(j, SV_NONE);
         json_put_sv(j, "session_id", part->session_id);
         json_write_key(j, "message");
         session_json_message(j, &part->messages[i], NULL);
-        end_line(j);
+        end_line(j, from);
     }
     if (part->end && !tenant.p) { /* an export without this line was cut off */
-        begin_line(j, SV_NONE);
+        const size_t from = begin_line(j, SV_NONE);
         json_put_bool(j, "complete", true);
         json_put_i64(j, "sessions", x->sessions);
         json_put_i64(j, "messages", x->messages);
-        end_line(j);
+        end_line(j, from);
     }
 }
 
+/* Takes text off the front of *s. */
+static bool take(struct sv *s, struct sv text)
+{
+    const bool is_there = sv_starts_with(*s, text);
+    if (is_there)
+        sv_skip(s, text.n);
+    return is_there;
+}
+
+/* Just what transfer_write writes: the line was not checked, and need not be JSON. */
 bool transfer_read_position(struct sv line, struct sv *tenant, struct session_position *out)
 {
-    struct sv rest = line;
-    struct json_member named, at;
-    if (!json_member_next(&rest, &named) || !sv_eq(named.key, SV("tenant")) ||
-        !json_member_next(&rest, &at) || !sv_eq(at.key, SV("position")) || at.raw.n < 2)
+    struct sv rest = line, generation;
+    if (!take(&rest, SV("{\"tenant\":\"")))
         return false;
-    *tenant = (struct sv){named.raw.p + 1, named.raw.n - 2};
-    struct sv generation = {at.raw.p + 1, at.raw.n - 2};
+    *tenant = sv_cut(&rest, '"');
+    if (!take(&rest, SV(",\"position\":\"")))
+        return false;
+    generation = sv_cut(&rest, '"');
     const struct sv created = sv_cut(&generation, '.');
-    return sv_to_i64(created, &out->created_at) && generation.p &&
+    return take(&rest, SV(",\"session\":{")) && sv_to_i64(created, &out->created_at) &&
            sv_to_i64(generation, &out->generation) && auth_tenant_valid(*tenant);
 }

@@ -45,13 +45,13 @@ static const struct db_stmt import_sessions = {
     "import_sessions",
     "WITH x AS (SELECT i.*, CASE WHEN whole = 1 THEN" SQL_AT("expires") "ELSE " SQL_HIDDEN_UNTIL " END AS expires_at"
     " FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],"
-    " $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])"
+    " $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],"
+    " $19::text[], $20::text[], $21::text[], $22::text[])"
     " AS i(generation, ttl_seconds, sliding, created, updated, expires, last_seq, message_count, whole, session_id, user_id,"
-    " language, context, metadata, forked_from, summary)),"
+    " language, context, metadata, forked_from, sum_seq, sum_content, sum_tokens, sum_stale, sum_created)),"
     " u AS (INSERT INTO summaries (tenant, generation, last_seq, content, tokens, stale, created_at)"
-    " SELECT $1, generation, (summary::json ->> 'last_seq')::bigint, (summary::json -> 'content')::text,"
-    " (summary::json ->> 'tokens')::integer, (summary::json ->> 'stale')::boolean,"
-    " (summary::json ->> 'created_at')::timestamptz FROM x WHERE summary IS NOT NULL)"
+    " SELECT $1, generation, sum_seq::bigint, sum_content, nullif(sum_tokens, 'null')::integer, sum_stale::boolean,"
+    " btrim(sum_created, '\"')::timestamptz FROM x WHERE sum_seq IS NOT NULL)"
     " INSERT INTO sessions (tenant, generation, session_id, user_id, language, context, metadata, ttl_seconds, sliding,"
     " created_at, updated_at, expires_at, expiry_hour, last_seq, message_count, mark, state_mark, forked_from)"
     " SELECT $1, generation, CASE WHEN whole = 1 THEN session_id ELSE E'" SQL_HIDDEN "' || generation || '~' || session_id END,"
@@ -80,14 +80,17 @@ static const struct db_stmt import_user_state = {
 struct session_row {
     struct session s;
     int64_t sliding, is_whole;
+    struct sv summary[5]; /* its members */
 };
+static const char *const summary_members[] = {"last_seq", "content", "tokens", "stale",
+                                              "created_at"};
 #define OF(member) offsetof(struct session_row, member)
 /* In the order of import_sessions: numbers, then texts. */
 static const size_t session_columns[] = {
-    OF(s.generation), OF(s.ttl_seconds), OF(sliding),       OF(s.created_at),
-    OF(s.updated_at), OF(s.expires_at),  OF(s.last_seq),    OF(s.message_count),
-    OF(is_whole),     OF(s.session_id),  OF(s.user_id),     OF(s.language),
-    OF(s.context),    OF(s.metadata),    OF(s.forked_from), OF(s.summary)};
+    OF(s.generation), OF(s.ttl_seconds), OF(sliding),         OF(s.created_at), OF(s.updated_at),
+    OF(s.expires_at), OF(s.last_seq),    OF(s.message_count), OF(is_whole),     OF(s.session_id),
+    OF(s.user_id),    OF(s.language),    OF(s.context),       OF(s.metadata),   OF(s.forked_from),
+    OF(summary[0]),   OF(summary[1]),    OF(summary[2]),      OF(summary[3]),   OF(summary[4])};
 static const size_t message_numbers[] = {offsetof(struct session_message, seq),
                                          offsetof(struct session_message, created_at),
                                          offsetof(struct session_message, edited_at)};
@@ -166,7 +169,11 @@ static void add_to_batch(struct sessions *s, struct session_import *item, struct
         item->session.generation = sql_new_generation(s, &(struct session_write){.drafts = drafts});
     struct session_row *row = &b->sessions[b->n_sessions++];
     struct session *x = &row->s;
-    *row = (struct session_row){item->session, item->session.sliding, item->is_last};
+    *row = (struct session_row){
+        .s = item->session, .sliding = item->session.sliding, .is_whole = item->is_last};
+    /* Not by PostgreSQL's operators, which refuse texts such as "\\u0000". */
+    for (size_t k = 0; k < ARRAY_LEN(summary_members); k++)
+        row->summary[k] = json_member_get(x->summary, summary_members[k]);
     if (x->ttl_seconds == 0)
         x->ttl_seconds = s->settings.ttl_seconds;
     if (x->expires_at == SESSION_ANY_TIME)
@@ -253,6 +260,7 @@ enum err session_import(struct sessions *s, struct request_ctx *ctx, struct sess
                         size_t n)
 {
     struct db_failure failure = {.sqlstate = ""};
+    const int time_ms = deadline_left_ms(ctx->deadline); /* for each part, too */
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     const enum err e = store(s, ctx, items, n, &failure);
     const bool is_refused = strncmp(failure.sqlstate, "22", 2) == 0 || /* data exceptions */
@@ -264,10 +272,12 @@ enum err session_import(struct sessions *s, struct request_ctx *ctx, struct sess
         return e;
     ctx_clear_error(ctx);
     arena_rewind(ctx->arena, mark);
+    ctx->deadline = deadline_in_ms(time_ms);
     if (n == 1)
         return refuse(s, ctx, items, &failure);
     TRY(session_import(s, ctx, items, n / 2));
     arena_rewind(ctx->arena, mark);
+    ctx->deadline = deadline_in_ms(time_ms);
     return session_import(s, ctx, items + n / 2, n - n / 2);
 }
 

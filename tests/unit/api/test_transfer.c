@@ -224,6 +224,9 @@ TEST(transfer_position)
         {"{'tenant':'t','user_state':{}}", false},
         {"{'session_id':'a','message':{}}", false},
         {"{'tenant':'t','position':'12','session':{}}", false},
+        {"{'tenant", false},
+        {"{'tenant':'t','position':'12.34", false},
+        {"{'tenant':'t','position':'12.34'}", false},
         {"{'tenant':'t','position':'x.1','session':{}}", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
