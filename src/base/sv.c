@@ -160,6 +160,19 @@ size_t utf8_length(struct sv s)
     return count;
 }
 
+void utf8_make_printable(char *text, size_t from, size_t n)
+{
+    size_t len;
+    for (size_t i = from; i < n; i += len) {
+        const unsigned char *p = (const unsigned char *)text + i;
+        len = sequence_length(p, n - i);
+        if (len == 0 || p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0)) {
+            len = len > 0 ? len : 1;
+            memset(text + i, '?', len);
+        }
+    }
+}
+
 /* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
  * such an id could not be named in a path. */
 static bool has_dot_segment(struct sv id)

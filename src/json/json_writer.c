@@ -77,6 +77,14 @@ void json_write_sv(struct json_writer *j, struct sv s)
     j->comma = true;
 }
 
+void json_put_text(struct json_writer *j, const char *key, struct sv text)
+{
+    const size_t from = j->b->n;
+    json_put_sv(j, key, text);
+    if (!utf8_valid(text, NULL))
+        utf8_make_printable(j->b->p, from, j->b->n);
+}
+
 void json_write_i64(struct json_writer *j, int64_t v)
 {
     write_comma(j);

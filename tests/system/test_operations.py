@@ -269,12 +269,13 @@ class Status(StackTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.stack.parley.restart(PARLEY_THREADS="7", **{
+        cls.stack.parley.restart(PARLEY_THREADS="7", PARLEY_HEALTH=cls.stack.dir + "/é\udcff.sock", **{
             name: f"{cls.stack.parley.env[name]}&password={cls.SECRET}"
             for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
 
     def test_shows_the_service(self):
-        """Fails if a password is shown, or if a worker shows the numbers of another."""
+        """Fails if a password is shown, if a worker shows the numbers of another, or if a setting that is not UTF-8
+        makes it no JSON: tried."""
         before = self.client.get("/status").json
         for _ in range(30):
             self.get("/v1/sessions/none", status=404)
@@ -292,6 +293,7 @@ class Status(StackTest):
         self.assertEqual(status["totals"]["errors"] - before["totals"]["errors"], 30)
         self.assertEqual((status["settings"]["PARLEY_THREADS"], status["settings"]["PARLEY_HOSTS"]),
                          (7, "one"))
+        self.assertEqual(status["settings"]["PARLEY_HEALTH"], self.stack.dir + "/é?.sock")
         self.assertGreaterEqual(status["uptime_seconds"], before["uptime_seconds"])
         for path in ("/status", "/readyz", "/metrics", "/livez"):
             self.assertNotIn(self.SECRET, self.client.get(path).body.decode())

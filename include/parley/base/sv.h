@@ -48,6 +48,9 @@ MUSTCHECK bool sv_to_i64(struct sv s, int64_t *out);
 bool utf8_valid(struct sv s, size_t *bad_at);
 /* The number of code points of a valid string. */
 size_t utf8_length(struct sv s);
+/* From text[from] to text[n - 1], makes "?" of each byte that is not UTF-8, or belongs to a control
+ * character (C0, DEL, C1). */
+void utf8_make_printable(char *text, size_t from, size_t n);
 
 enum { ID_MAX = 256 }; /* bytes */
 #define ID_RULE \

@@ -72,7 +72,7 @@ static void open_part(struct json_writer *j, const char *name, const char *membe
     json_put_object(j, name);
     json_put_str(j, member, status);
     if (*reason)
-        json_put_str(j, "reason", reason);
+        json_put_text(j, "reason", sv_from(reason));
 }
 
 static void put_shortcut(struct json_writer *j, const char *member, const struct health *h)
@@ -156,7 +156,7 @@ static void put_servers(struct json_writer *j, const struct api_service *api,
     json_put_array(j, "servers");
     for (int i = 0; i < db->n_servers; i++) {
         json_write_object_open(j);
-        json_put_str(j, "name", db->servers[i].name);
+        json_put_text(j, "name", sv_from(db->servers[i].name));
         json_put_str(j, "state", states[db->servers[i].state]);
         json_put_i64(j, "timeline", db->servers[i].timeline);
         json_put_i64(j, "connections", SUM(slots_of(api), pool_servers[i]));
@@ -232,7 +232,7 @@ static void put_totals(struct json_writer *j, struct metrics_slots all)
 static void put_setting(void *arg, const char *name, const char *text, int64_t number)
 {
     if (text)
-        json_put_str(arg, name, text);
+        json_put_text(arg, name, sv_from(text));
     else
         json_put_i64(arg, name, number);
 }
@@ -251,7 +251,7 @@ static void put_service(struct json_writer *j, const struct api_service *api,
     json_put_i64(j, "worker_set", atomic_load(&api->host->worker_set));
     json_put_i64(j, "reloads", atomic_load(&api->host->reloads));
     json_put_i64(j, "reloads_refused", atomic_load(&api->host->reloads_refused));
-    json_put_str(j, "reload_reason", reason[0] ? reason : NULL);
+    json_put_text(j, "reload_reason", reason[0] ? sv_from(reason) : SV_NONE);
     json_put_i64(j, "recycled", atomic_load(&api->host->recycled));
 }
 
@@ -270,7 +270,7 @@ enum err api_status(struct api_call *c)
     json_write_object_close(&j);
     open_part(&j, "redis", "status", h.redis, h.cache.reason);
     if (h.cache.endpoint[0])
-        json_put_str(&j, "endpoint", h.cache.endpoint);
+        json_put_text(&j, "endpoint", sv_from(h.cache.endpoint));
     json_put_i64(&j, "mismatches", (int64_t)h.cache.mismatches);
     json_write_object_close(&j);
     open_part(&j, "memory", "status", h.cache.memory_bytes > 0 ? "up" : "off", "");

@@ -71,3 +71,28 @@ TEST(length_counts_code_points)
     CU_ASSERT_EQUAL(utf8_length(SV("")), 0);
     CU_ASSERT_EQUAL(utf8_length(SV("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80")), 4);
 }
+
+/* Fails if one bad byte is taken for all of the text, or if the last character of C1 is kept, or
+ * the first after it is not: tried. */
+TEST(printable_keeps_all_but_bad_bytes_and_controls)
+{
+    static const struct {
+        struct sv text;
+        const char *printable;
+    } cases[] = {
+        {SV_INIT(""), ""},
+        {SV_INIT("a \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80~"),
+         "a \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80~"},
+        {SV_INIT("\x1b[0m\n\t\r\0\x7f."), "?[0m?????."},
+        {SV_INIT("\xc2\x80\xc2\x9f\xc2\xa0"), "????\xc2\xa0"},
+        {SV_INIT("\xff\xc3\xa4\x9b\xed\xa0\x80z"), "?\xc3\xa4????z"},
+        {SV_INIT("x\xe2\x82"), "x??"},
+        {SV_INIT("x\xc2"), "x?"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[32];
+        memcpy(text, cases[i].text.p, cases[i].text.n);
+        utf8_make_printable(text, 0, cases[i].text.n);
+        CU_ASSERT_TRUE(sv_eq((struct sv){text, cases[i].text.n}, sv_from(cases[i].printable)));
+    }
+}
