@@ -49,6 +49,9 @@ struct command_context {
 
 /* ---- command.c ---- */
 
+/* Prints a line on stderr, up to 4 KiB, which may hold text of a file or a client: see
+ * utf8_make_printable. */
+void command_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Prints one line on stderr and returns EXIT_MISCONFIGURED. value may be NULL. */
 int command_usage_error(const char *what, const char *value);
 /* The URL that logs in as the owner of the tables. */
@@ -85,7 +88,8 @@ int command_finish(struct command_context *c, enum err e);
 /* Begins the object of --json, unless output_list prints it. */
 void output_begin(struct command_context *c);
 /* A member (name NULL: none), or a cell under title (NULL: none). Bytes that are not UTF-8 become
- * "?". null_text: the cell of an absent text, which is null in JSON. */
+ * "?", in a cell also control characters. null_text: the cell of an absent text, which is null in
+ * JSON. */
 void output_text(struct output *o, const char *title, const char *name, struct sv text,
                  const char *null_text);
 /* As "2026-11-23T21:50:00Z"; 0 is absent. */

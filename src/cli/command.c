@@ -3,6 +3,7 @@
 #include "cli_internal.h"
 
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +13,17 @@
 #include "parley/session/users.h"
 
 enum { POLL_MS = 20, STEP_MARGIN_MS = 1000, ARENA_LIMIT = 1024 * 1024 * 1024 };
+
+void command_say(const char *fmt, ...)
+{
+    char line[4096];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    utf8_make_printable(line, 0, strlen(line));
+    fprintf(stderr, "parley: %s\n", line);
+}
 
 int command_usage_error(const char *what, const char *value)
 {
@@ -62,7 +74,7 @@ static bool connect_or_say(struct command_context *c, const char *url)
     char why[320];
     const bool good = command_connect(c, url, false, why, sizeof why);
     if (!good)
-        fprintf(stderr, "parley: PostgreSQL: %s\n", why);
+        command_say("PostgreSQL: %s", why);
     return good;
 }
 
@@ -138,7 +150,7 @@ int command_finish(struct command_context *c, enum err e)
             more = "; " DB_NEEDS_OWNER ", as for parley migrate";
         else if (e == ERR_OUTCOME_UNKNOWN)
             more = "; whether it was done is not known";
-        fprintf(stderr, "parley: %s%s\n", cause, more);
+        command_say("%s%s", cause, more);
     }
     command_disconnect(c);
     return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;

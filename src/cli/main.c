@@ -309,7 +309,7 @@ static int run_configured(const struct command_context *parsed, const struct com
         status = command->run(&c);
     else
         for (char *fault; (fault = strsep(&c.faults, "\n"));)
-            fprintf(stderr, "parley: %s\n", fault);
+            command_say("%s", fault);
     config_free(&cfg);
     return status;
 }

@@ -30,25 +30,24 @@ static void put_cell(struct output *o, const char *title, struct sv text, bool r
         return;
     if (o->head)
         text = sv_from(title);
+    const size_t from = o->text.n;
     const bool last = ++o->column == o->columns;
     const int n = (int)text.n, width = o->widths[k], pad = right ? width : last ? 0 : -width;
-    if (o->measures)
+    if (o->measures) {
         o->widths[k] = n > width ? n : width;
-    else
-        buf_printf(&o->text, "%*.*s%s", pad, n, text.p, last ? "\n" : "  ");
+        return;
+    }
+    buf_printf(&o->text, "%*.*s", pad, n, text.p);
+    utf8_make_printable(o->text.p, from, o->text.n);
+    buf_sv(&o->text, last ? SV("\n") : SV("  "));
 }
 
 void output_text(struct output *o, const char *title, const char *name, struct sv text,
                  const char *null_text)
 {
-    const size_t from = o->text.n;
     if (name)
-        json_put_sv(&o->writer, name, text);
+        json_put_text(&o->writer, name, text);
     put_cell(o, title, text.p ? text : sv_from(null_text), false);
-    const bool valid = utf8_valid(text, NULL);
-    for (size_t i = from; !valid && i < o->text.n; i++)
-        if ((unsigned char)o->text.p[i] >= 0x80)
-            o->text.p[i] = '?';
 }
 
 void output_time(struct output *o, const char *title, const char *name, int64_t wall_us,

@@ -67,14 +67,15 @@ class Json(StackTest):
         self.assertIsInstance(host["seen_seconds_ago"], int)
 
     def test_settings(self):
-        """Fails if a setting or a URL is left out, or a password is shown: tried."""
+        """Fails if a setting or a URL is left out, a password is shown, or all of a value becomes "?" where one byte is
+        not UTF-8: tried."""
         url = "postgresql://u:secret@h/d?application_name=\xe9"
         document, lines = self.document("config", DATABASE_ADMIN_URL=url, PARLEY_THREADS="3")
         self.assertEqual([f"{name}={value}" for name, value in document.items()], lines)
         self.assertEqual((document["PARLEY_THREADS"], document["PARLEY_AUTH"]), (3, "keys"))
         self.assertNotIn("secret", repr(document))
         done = self.stack.parley.run("config", "--json", PARLEY_LISTEN="/tmp/\udcff/ä")
-        self.assertEqual(json.loads(done.stdout)["PARLEY_LISTEN"], "/tmp/?/??")
+        self.assertEqual(json.loads(done.stdout)["PARLEY_LISTEN"], "/tmp/?/ä")
 
     def test_help(self):
         """Of a command, of the first word of several, and of all: from one table. Fails if the options of a command
@@ -140,6 +141,16 @@ class Json(StackTest):
         self.assertEqual(names.count("configuration"), 3, document)
         self.assertFalse({"PostgreSQL", "Redis", "PARLEY_LISTEN", "API keys"} & set(names), document)
         self.assertIn("PostgreSQL owner", names)
+
+    def test_control_characters(self):
+        """Of what a client or a file named: a terminal does not get them. Fails if those of C1 are kept in a table or
+        in a message, or if the document loses them: tried."""
+        self.stack.parley.make_key("controls", "--user", "Bü\x9b31mro")
+        document, lines = self.document("key", "list")
+        self.assertIn("Bü\x9b31mro", [key["user_id"] for key in document["keys"]])
+        self.assertEqual([line.split()[5] for line in lines if " controls " in line], ["Bü??31mro"])
+        done = self.stack.parley.run("export", "é\x1b[31m\x7f\x9b\udcff/a", "--resume")
+        self.assertEqual((done.returncode, done.stderr), (1, "parley: é?[31m????/a: No such file or directory\n"))
 
     def test_nothing_on_stdout_but_the_document(self):
         """Of a command that fails there is a line on stderr and no document."""
