@@ -52,6 +52,8 @@ struct command_context {
 /* Prints a line on stderr, up to 4 KiB, which may hold text of a file or a client: see
  * utf8_make_printable. */
 void command_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Says that standard output has failed with that errno. Returns EXIT_FAULT. */
+int command_unwritten(int reason);
 /* Prints one line on stderr and returns EXIT_MISCONFIGURED. value may be NULL. */
 int command_usage_error(const char *what, const char *value);
 /* The URL that logs in as the owner of the tables. */

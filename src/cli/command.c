@@ -25,6 +25,12 @@ void command_say(const char *fmt, ...)
     fprintf(stderr, "parley: %s\n", line);
 }
 
+int command_unwritten(int reason)
+{
+    command_say("the output could not be written: %s", strerror(reason));
+    return EXIT_FAULT;
+}
+
 int command_usage_error(const char *what, const char *value)
 {
     fprintf(stderr, "parley: %s%s; see parley --help\n", what, value ? value : "");

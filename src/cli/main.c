@@ -106,12 +106,13 @@ static int parse_options(int argc, char **argv, struct command_context *c)
     return EXIT_GOOD;
 }
 
+/* arg: an int, which becomes the errno of a line that could not be written. */
 static void print_progress(void *arg, bool fault, const char *line)
 {
-    (void)arg;
     FILE *out = fault ? stderr : stdout;
     fprintf(out, "parley: %s\n", line);
-    fflush(out);
+    if (fflush(out) != 0)
+        *(int *)arg = errno;
 }
 
 static int run_serve(struct command_context *c)
@@ -141,12 +142,15 @@ static int run_migrate(struct command_context *c)
 {
     const char *to = c->options.to;
     int64_t target = -1; /* the newest */
+    int unwritten = 0;
     if (to && (!sv_to_i64(sv_from(to), &target) || target < 0 || target > db_schema_version()))
         return command_usage_error("--to must be a schema version that this program knows, and is ",
                                    to);
     const enum err e =
         db_migrate(command_admin_url(c->cfg), c->cfg->database_url, db_migration_table,
-                   db_migration_count, (int)target, print_progress, NULL);
+                   db_migration_count, (int)target, print_progress, &unwritten);
+    if (e == ERR_NONE && unwritten != 0)
+        return command_unwritten(unwritten);
     return e == ERR_NONE ? EXIT_GOOD : e == ERR_INVALID ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
@@ -376,15 +380,12 @@ static int run(int argc, char **argv)
 }
 
 /* Opens descriptors 0 to 2 if they are closed: else a socket could get one of them, and output
- * would go to it. */
+ * would go to it. A result that nobody gets is a fault: writes to descriptor 1 fail then. */
 static void open_standard(void)
 {
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR);
 }
 
 int main(int argc, char **argv)
@@ -394,6 +395,5 @@ int main(int argc, char **argv)
     /* A pipe or a full disk may not have taken all of it. A command that failed has said why. */
     if (status != EXIT_GOOD || (fflush(stdout) == 0 && !ferror(stdout)))
         return status;
-    fprintf(stderr, "parley: the output could not be written: %s\n", strerror(errno));
-    return EXIT_FAULT;
+    return command_unwritten(errno);
 }

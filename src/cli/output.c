@@ -2,6 +2,7 @@
 /* What commands print on standard output: JSON (--json), or a table for people. */
 #include "cli_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,7 +101,11 @@ int output_finish(struct command_context *c)
     json_write_object_close(&c->out.writer);
     if (c->out.json)
         json_indent(text);
-    if (!text->failed)
-        fwrite(buf_get(text).p, 1, text->n, stdout);
-    return command_finish(c, text->failed ? ERR_NOMEM : ERR_NONE);
+    /* Said here: command_finish changes errno. */
+    int status = EXIT_GOOD;
+    if (!text->failed &&
+        (fwrite(buf_get(text).p, 1, text->n, stdout) != text->n || fflush(stdout) != 0))
+        status = command_unwritten(errno);
+    const int finished = command_finish(c, text->failed ? ERR_NOMEM : ERR_NONE);
+    return status != EXIT_GOOD ? status : finished;
 }

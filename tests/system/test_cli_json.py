@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """--json: one document on stdout with what the command prints for people, and the same exit status."""
 import json
+import os
 import re
+import subprocess
 
 from stack import StackTest
 
@@ -141,6 +143,37 @@ class Json(StackTest):
         self.assertEqual(names.count("configuration"), 3, document)
         self.assertFalse({"PostgreSQL", "Redis", "PARLEY_LISTEN", "API keys"} & set(names), document)
         self.assertIn("PostgreSQL owner", names)
+
+    def test_output_that_cannot_be_written(self):
+        """Is said once, and why. Fails if a closed stdout becomes one that takes all, or if what fails later replaces
+        the reason: tried."""
+        self.stack.psql("INSERT INTO api_keys (id, tenant, name, hash) SELECT lpad(to_hex(i), 16, '0'), 'long', repeat('x', 99),"
+                        " sha256(i::text::bytea) FROM generate_series(1, 100) i")
+        commands = [["key", "list"], ["key", "list", "--json"], ["tenant", "list"], ["host", "list"], ["config"],
+                    ["config", "--json"], ["check"], ["check", "--json"], ["migrate"], ["export", "-"], ["--help"],
+                    ["key", "create", "--tenant", "unwritten"]]
+        for to, why in ((">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")):
+            for command in commands:
+                with self.subTest(command=command, to=to):
+                    done = subprocess.run(["sh", "-c", f'exec "$@" {to}', "sh", self.stack.parley.program, *command],
+                                          env=self.stack.parley.environment(), text=True, stderr=subprocess.PIPE,
+                                          check=False, timeout=60)
+                    said = [line for line in done.stderr.splitlines() if line.startswith("parley: ")]
+                    self.assertEqual((done.returncode, len(said)), (1, 1), done)
+                    self.assertIn("could not be written; revoke it" if "create" in command else why, said[0])
+
+    def test_service_without_descriptors(self):
+        """It starts and serves with 0 to 2 closed. Fails if they stay closed: tried."""
+        parley = self.stack.parley
+        parley.command = lambda: ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", parley.program, "serve"]
+        try:
+            parley.restart()
+            self.assertEqual(self.client.get("/readyz").status, 200)
+            links = [os.readlink(f"/proc/{parley.pid}/fd/{fd}") for fd in range(3)]
+        finally:
+            del parley.command
+            parley.restart()
+        self.assertEqual(links, ["/dev/null"] * 3)
 
     def test_control_characters(self):
         """Of what a client or a file named: a terminal does not get them. Fails if those of C1 are kept in a table or
