@@ -53,8 +53,7 @@ static void say_fault(struct import *im, size_t number, const char *why)
 {
     progress_end(&im->progress);
     if (++im->faults <= FAULTS_SAID)
-        fprintf(stderr, "parley: %s %zu: %s\n", im->in.is_array ? "conversation" : "line", number,
-                why);
+        command_say("%s %zu: %s", im->in.is_array ? "conversation" : "line", number, why);
 }
 
 /* ---- the batch ---- */

@@ -231,6 +231,7 @@ BAD = (
     ([{"message": {"role": "user", "content": "x"}}], 1, "session_id"),
     ([{**line("a", "x"), "sesion": {}}], 1, "sesion"),
     ([{**session("a"), **line("a", "x")}], 1, "A line has one of"),
+    ([{**line("a", "x"), "\x1b[2J": 1}], 1, r"\?\[2J"),
     ([line("a", "x"), '{"session_id":"a","message":{"role":"user","content":[%s]}}' % DEEP], 2, "nested too deeply"),
     ([line("a", "x"), line("b", "y"), line("a", "z")], 3, "the session began before"),
     ([session("a"), session("b"), session("a")], 3, "the session began before"),
