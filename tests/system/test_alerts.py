@@ -168,6 +168,8 @@ class Alerts(Watched):
         client = self.stack.client()
         for i in range(60):
             step(client, f"lost-{i}")
+        # Only the next probe says why: it may come after the alert.
+        wait_until(lambda: '"event":"cache_down"' in self.stack.parley.log(), 30, "a probe that Redis refuses")
         self.begins("ParleyCacheValuesLost")
         self.stack.redis.cli("CONFIG", "SET", "maxmemory", "0")
         self.stack.redis.kill()

@@ -377,7 +377,7 @@ class Fork(EditTest):
                 ({"session_id": own}, 409, "session_exists", "session_id"), ({"session_id": other}, 409, "session_exists", "session_id"),
                 ({"last_seq": 8}, 400, "out_of_range", "last_seq"), ({"last_seq": 2 ** 63 - 1}, 400, "out_of_range", "last_seq"),
                 ({"last_seq": -1}, 400, "out_of_range", "last_seq"), ({"last_seq": "1"}, 400, "wrong_type", "last_seq"),
-                ({"session_id": "~a"}, 400, "invalid_id", "session_id"), ({"user_id": " a"}, 400, "invalid_field", "user_id"),
+                ({"session_id": "a/.."}, 400, "invalid_id", "session_id"), ({"user_id": " a"}, 400, "invalid_field", "user_id"),
                 ({"context": []}, 400, "wrong_type", "context"), ({"messages": []}, 400, "unknown_field", "messages")):
             self.problem(self.client.post(path + "/fork", body), status, code, field)
         self.delete(path + "/messages/7", status=204)

@@ -133,7 +133,7 @@ static enum err search_result(struct request_ctx *ctx, enum err e)
 
 enum err langgraph_threads_search(struct api_call *c)
 {
-    struct session_query q;
+    struct session_query q = {.limit = 0};
     struct session_list list = {.n = 0};
     unsigned fields = 0;
     TRY(read_query(c, ARRAY_LEN(search_fields), &q, &fields));
@@ -149,7 +149,7 @@ enum err langgraph_threads_search(struct api_call *c)
 
 enum err langgraph_threads_count(struct api_call *c)
 {
-    struct session_query q;
+    struct session_query q = {.limit = 0};
     unsigned fields;
     int64_t n = 0;
     TRY(read_query(c, COUNT_FIELDS, &q, &fields));
