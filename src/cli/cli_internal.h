@@ -21,7 +21,8 @@ struct command_options {
 enum { OUTPUT_COLUMNS_MAX = 12 }; /* further columns are left out */
 struct output {
     bool json;                 /* --json: a document; else a table, or the command prints lines */
-    struct buf text, nothing;  /* the document or the table; takes nothing, since it has failed */
+    struct buf text;           /* the document or the table */
+    struct buf nothing;        /* a failed buf, which drops what is written */
     struct json_writer writer; /* into text with --json, else into nothing */
     int64_t now;               /* when it began */
     int status;                /* of check: the exit status so far */

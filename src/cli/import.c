@@ -201,7 +201,7 @@ static enum err import_state(struct import *im, const struct session *state)
     return ERR_NONE;
 }
 
-/* A line that is missing would be a message, or a whole session, that nobody misses. */
+/* Only the counts show that a message or a whole session is missing. */
 static enum err end_export(struct import *im, const struct transfer *end)
 {
     const int64_t sessions = im->n_begun, messages = im->n_read;

@@ -46,7 +46,7 @@ void json_indent(struct buf *b);
     ((us) > 0 ? json_put_time(j, key, us) : json_put_raw(j, key, SV_NONE))
 #define json_put_bool(j, key, v)  json_write_bool(json_write_key(j, key), v)
 #define json_put_time(j, key, us) json_write_time(json_write_key(j, key), us)
-/* Of a text from outside: bytes that are not UTF-8 become "?", and its control characters then. */
+/* A text from outside. If it is not UTF-8, its bad bytes and control characters become "?". */
 void json_put_text(struct json_writer *j, const char *key, struct sv text);
 /* The caller closes these. */
 #define json_put_object(j, key) json_write_object_open(json_write_key(j, key))

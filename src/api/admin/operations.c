@@ -11,8 +11,7 @@
 
 static enum err get_livez(struct api_call *c)
 {
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     json_put_str(&j, "status", "alive");
     json_put_str(&j, "version", c->api->version);
     json_write_object_close(&j);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* /readyz and /status: the health of the host, of which the first shows the states alone. */
+/* /readyz shows which parts of the host are up. /status shows all that the host knows of itself. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -96,8 +96,7 @@ enum err api_readyz(struct api_call *c)
         (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_accepts_keys(c->api->auth);
     if (h.crash_looping > 0)
         snprintf(looping, sizeof(looping), "%lld of them keep dying", (long long)h.crash_looping);
-    struct json_writer j = api_begin(c->res, ready ? 200 : 503);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, ready ? 200 : 503);
     json_put_str(&j, "status", h.status);
     json_put_str(&j, "serves", ready ? "everything" : reads ? "reads" : "nothing");
     json_put_object(&j, "checks");
@@ -259,9 +258,8 @@ enum err api_status(struct api_call *c)
 {
     const struct api_service *api = c->api;
     struct health h;
-    struct json_writer j = api_begin(c->res, 200);
     read_health(api, &h);
-    json_write_object_open(&j);
+    struct json_writer j = api_begin_object(c->res, 200);
     put_service(&j, api, &h);
     open_part(&j, "postgresql", "status", h.database, h.db.reason);
     json_put_i64(&j, "schema_version", h.db.schema_version);
